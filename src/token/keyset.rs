@@ -1,0 +1,552 @@
+//! A controller's key set: who may sign what, under which threshold.
+//!
+//! The rule is TUF's (specification 5.3.4–5.3.5): version N+1 is signed by the
+//! root thresholds of N **and** N+1 and is exactly N+1; version 1 is signed by
+//! its own root and pinned by digest over a second channel. A [`KeySet`] comes
+//! into being only through these two doors.
+//!
+//! Thresholds count distinct *signers* (people, machines), not keys. A root key
+//! signs key sets and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::digest::{Digest, KeyId};
+use super::json;
+use super::jwk::{PublicJwk, VerifyingKey};
+use super::jws::{Jws, JwsError, Profile};
+use super::members::{Codes, Members};
+use crate::domain::{Act, ControllerId, Reason, Refusal};
+
+pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
+const MAX_KEYS: usize = 64;
+
+pub(super) const PROFILE: Profile = Profile { typ: "keyset+jwt", max_payload: 32 * 1024, max_signatures: 32 };
+
+/// One key, one use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUse {
+    /// Signs key sets.
+    Root,
+    /// Signs instructions.
+    Instruction,
+}
+
+impl KeyUse {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyUse::Root => "root",
+            KeyUse::Instruction => "instruction",
+        }
+    }
+}
+
+impl FromStr for KeyUse {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "root" => Ok(KeyUse::Root),
+            "instruction" => Ok(KeyUse::Instruction),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What a role allows: to change the key set, or to order one act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SetRole {
+    Root,
+    Act(Act),
+}
+
+impl SetRole {
+    pub fn key_use(self) -> KeyUse {
+        match self {
+            SetRole::Root => KeyUse::Root,
+            SetRole::Act(_) => KeyUse::Instruction,
+        }
+    }
+}
+
+impl fmt::Display for SetRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetRole::Root => f.write_str("root"),
+            SetRole::Act(act) => act.fmt(f),
+        }
+    }
+}
+
+impl FromStr for SetRole {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "root" { Ok(SetRole::Root) } else { text.parse().map(SetRole::Act).map_err(|_| ()) }
+    }
+}
+
+/// A key of the set.
+#[derive(Debug, Clone)]
+pub struct SetKey {
+    pub verifying: VerifyingKey,
+    /// Opaque id of the person or machine that holds the key.
+    pub signer: String,
+    pub usage: KeyUse,
+}
+
+/// Which keys have a role, and how many distinct signers it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleKeys {
+    pub kids: BTreeSet<KeyId>,
+    pub threshold: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Content {
+    iss: ControllerId,
+    aud: String,
+    version: u64,
+    prev: Option<Digest>,
+    iat: Option<i64>,
+    exp: i64,
+    keys: BTreeMap<KeyId, SetKey>,
+    roles: BTreeMap<SetRole, RoleKeys>,
+}
+
+/// A key set as received: well-formed, its signatures **not** yet checked.
+#[derive(Debug, Clone)]
+pub struct SignedKeySet {
+    content: Content,
+    jws: Jws,
+    bytes: Vec<u8>,
+}
+
+const CODES: Codes = Codes {
+    missing: Reason::KeySetMalformed,
+    invalid: Reason::KeySetMalformed,
+    unknown: Reason::KeySetMalformed,
+};
+
+fn malformed(rule: &'static str) -> Refusal {
+    Refusal::at(Reason::KeySetMalformed, "key_set").note(rule)
+}
+
+fn unsigned(rule: &'static str) -> Refusal {
+    Refusal::at(Reason::KeySetSignature, "key_set.signatures").note(rule)
+}
+
+fn refuse(error: JwsError) -> Refusal {
+    match error {
+        JwsError::TooLarge(_) => malformed("too large"),
+        JwsError::Malformed(rule) | JwsError::Header(rule) => malformed(rule),
+        JwsError::Encoding(_) => malformed("not canonical base64url"),
+        JwsError::Algorithm => malformed("the algorithm is not allowed or not the key's"),
+        JwsError::Signature => unsigned("a signature does not verify"),
+    }
+}
+
+impl SignedKeySet {
+    /// Reads General JSON; the payload's members are checked, the signatures are not.
+    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.len() > MAX_KEY_SET_BYTES {
+            return Err(malformed("over 64 KiB"));
+        }
+        let (jws, unprotected) = Jws::read_general(bytes, &PROFILE).map_err(refuse)?;
+        if unprotected.is_some() {
+            return Err(malformed("a key set has no unprotected header"));
+        }
+        let map =
+            json::read_object(jws.payload()).map_err(|_| malformed("the payload is no strict object"))?;
+        let content = Content::read(Members::new(map, "key_set", &CODES))?;
+        Ok(Self { content, jws, bytes: bytes.to_vec() })
+    }
+
+    /// The thumbprint that is confirmed over a second channel and pinned:
+    /// SHA-256 over the ASCII payload segment.
+    pub fn digest(&self) -> Digest {
+        self.jws.digest()
+    }
+    pub fn iss(&self) -> &ControllerId {
+        &self.content.iss
+    }
+    pub fn version(&self) -> u64 {
+        self.content.version
+    }
+
+    /// The first door: version 1, with the digest that was pinned, signed by its own root.
+    pub fn genesis(self, iss: &ControllerId, aud: &str, pin: &Digest) -> Result<KeySet, Refusal> {
+        self.check_address(iss, aud)?;
+        if self.content.version != 1 {
+            return Err(Refusal::at(Reason::KeySetVersion, "key_set.version").note("the first is 1"));
+        }
+        if self.digest() != *pin {
+            return Err(Refusal::at(Reason::KeySetThumbprint, "key_set"));
+        }
+        let signed = self.verify_all(None)?;
+        self.content.check_root_threshold(&signed)?;
+        Ok(self.into_key_set())
+    }
+
+    /// The second door: exactly the next version, naming its predecessor, signed by both roots.
+    pub fn succeed(self, previous: &KeySet) -> Result<KeySet, Refusal> {
+        self.check_address(previous.iss(), previous.aud())?;
+        if Some(self.content.version) != previous.version().checked_add(1) {
+            return Err(Refusal::at(Reason::KeySetVersion, "key_set.version"));
+        }
+        if self.content.prev != Some(previous.digest()) {
+            return Err(Refusal::at(Reason::KeySetVersion, "key_set.prev").note("names another predecessor"));
+        }
+        // A key keeps its use and its signer for as long as it stands in sets.
+        for (kid, key) in &self.content.keys {
+            if let Some(before) = previous.key(kid)
+                && (before.usage != key.usage || before.signer != key.signer)
+            {
+                return Err(malformed("a key changed its use or its signer; make a new key instead"));
+            }
+        }
+        let signed = self.verify_all(Some(previous))?;
+        previous.content.check_root_threshold(&signed)?;
+        self.content.check_root_threshold(&signed)?;
+        Ok(self.into_key_set())
+    }
+
+    fn check_address(&self, iss: &ControllerId, aud: &str) -> Result<(), Refusal> {
+        if self.content.iss != *iss {
+            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss"));
+        }
+        if self.content.aud != aud {
+            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.aud"));
+        }
+        Ok(())
+    }
+
+    /// Every signature must verify under a root key of this set or the one before.
+    fn verify_all(&self, previous: Option<&KeySet>) -> Result<BTreeSet<KeyId>, Refusal> {
+        let mut signed = BTreeSet::new();
+        for signature in self.jws.signatures() {
+            let key = self
+                .content
+                .keys
+                .get(&signature.kid)
+                .or_else(|| previous.and_then(|set| set.key(&signature.kid)))
+                .filter(|key| key.usage == KeyUse::Root)
+                .ok_or_else(|| unsigned("signed by a key that is no root key"))?;
+            self.jws.verify(signature, &key.verifying).map_err(refuse)?;
+            signed.insert(signature.kid);
+        }
+        Ok(signed)
+    }
+
+    fn into_key_set(self) -> KeySet {
+        KeySet { digest: self.jws.digest(), content: self.content, bytes: self.bytes }
+    }
+}
+
+impl Content {
+    fn read(mut set: Members) -> Result<Self, Refusal> {
+        let iss = set.resource("iss", ControllerId::from_resource_name)?;
+        let aud = set.string("aud")?;
+        let version = set.count("version")?;
+        if set.peek("prev") == Some(&Value::Null) {
+            set.take("prev");
+        }
+        let prev = set.opt_parsed("prev", "must be a digest in canonical base64url, or null")?;
+        if version == 0 || (version == 1) != prev.is_none() {
+            return Err(set.invalid("version", "begins at 1; prev is null for 1 and a digest after"));
+        }
+        let (iat, exp) = (set.opt_seconds("iat")?, set.seconds("exp")?);
+        if iat.is_some_and(|iat| exp <= iat) {
+            return Err(set.invalid("exp", "must be after iat"));
+        }
+        let keys = read_keys(set.list("keys")?)?;
+        let roles = read_roles(set.object("roles")?, &keys)?;
+        // A policy that is not enforced must not look as if it were.
+        if let Some(policy) = set.opt_object("policy")? {
+            policy.finish()?;
+        }
+        set.finish()?;
+        Ok(Self { iss, aud, version, prev, iat, exp, keys, roles })
+    }
+
+    fn check_root_threshold(&self, signed: &BTreeSet<KeyId>) -> Result<(), Refusal> {
+        let root = self.roles.get(&SetRole::Root).ok_or_else(|| malformed("there is no root role"))?;
+        let counted: BTreeSet<&str> = root
+            .kids
+            .intersection(signed)
+            .filter_map(|kid| self.keys.get(kid))
+            .map(|key| key.signer.as_str())
+            .collect();
+        if counted.len() < root.threshold as usize {
+            return Err(unsigned("fewer distinct root signers than the threshold")
+                .note(format!("version {} needs {} distinct root signers", self.version, root.threshold)));
+        }
+        Ok(())
+    }
+}
+
+fn read_keys(items: Vec<Value>) -> Result<BTreeMap<KeyId, SetKey>, Refusal> {
+    if !(1..=MAX_KEYS).contains(&items.len()) {
+        return Err(malformed("must have 1 to 64 keys"));
+    }
+    let mut keys = BTreeMap::new();
+    for item in items {
+        let Value::Object(mut map) = item else { return Err(malformed("a key is an object")) };
+        let jwk = PublicJwk::take_from(&mut map)?;
+        let mut rest = Members::new(map, "key_set.keys", &CODES);
+        let usage = rest.parsed("use", "must be root or instruction")?;
+        let signer = rest.string("signer")?;
+        // Opaque: no '@', no space, so that no address or name of a person fits by accident.
+        let opaque = signer.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if !opaque || !(1..=64).contains(&signer.len()) {
+            return Err(rest.invalid("signer", "an opaque id: 1 to 64 letters, digits, '-', '_' and '.'"));
+        }
+        rest.finish()?;
+        let verifying = VerifyingKey::new(jwk)?;
+        if keys.insert(verifying.id(), SetKey { verifying, signer, usage }).is_some() {
+            return Err(malformed("a key stands twice"));
+        }
+    }
+    Ok(keys)
+}
+
+fn read_roles(
+    mut roles: Members,
+    keys: &BTreeMap<KeyId, SetKey>,
+) -> Result<BTreeMap<SetRole, RoleKeys>, Refusal> {
+    let mut read = BTreeMap::new();
+    for name in roles.names() {
+        let role: SetRole = name.parse().map_err(|()| malformed("a role is root or an act"))?;
+        let Some(Value::Object(map)) = roles.take(&name) else {
+            return Err(malformed("a role is an object"));
+        };
+        let mut members = Members::new(map, format!("key_set.roles.{role}"), &CODES);
+        let kids: BTreeSet<KeyId> =
+            members.set("kids", "must be thumbprints of keys of this set")?.into_iter().collect();
+        let threshold = members.count("threshold")?;
+        let mut signers = BTreeSet::new();
+        for kid in &kids {
+            match keys.get(kid) {
+                Some(key) if key.usage == role.key_use() => signers.insert(key.signer.as_str()),
+                Some(_) => return Err(members.invalid("kids", "names a key of another use")),
+                None => return Err(members.invalid("kids", "names a key that is not in the set")),
+            };
+        }
+        let threshold = match u32::try_from(threshold) {
+            Ok(threshold) if (1..=signers.len()).contains(&(threshold as usize)) => threshold,
+            _ => return Err(members.invalid("threshold", "from 1 to the number of distinct signers")),
+        };
+        members.finish()?;
+        read.insert(role, RoleKeys { kids, threshold });
+    }
+    if !read.contains_key(&SetRole::Root) {
+        return Err(malformed("there must be a root role"));
+    }
+    Ok(read)
+}
+
+/// A key set that is proven: pinned, or signed by the one before it and its own root.
+#[derive(Debug, Clone)]
+pub struct KeySet {
+    content: Content,
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+impl KeySet {
+    pub fn iss(&self) -> &ControllerId {
+        &self.content.iss
+    }
+    pub fn aud(&self) -> &str {
+        &self.content.aud
+    }
+    pub fn version(&self) -> u64 {
+        self.content.version
+    }
+    /// SHA-256 over the ASCII payload segment.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+    pub fn prev(&self) -> Option<Digest> {
+        self.content.prev
+    }
+    /// When it says it was made, seconds.
+    pub fn iat(&self) -> Option<i64> {
+        self.content.iat
+    }
+    /// Its end, seconds; at this second it is over.
+    pub fn exp(&self) -> i64 {
+        self.content.exp
+    }
+    pub fn is_expired(&self, now: i64) -> bool {
+        now >= self.content.exp
+    }
+    pub fn key(&self, kid: &KeyId) -> Option<&SetKey> {
+        self.content.keys.get(kid)
+    }
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &SetKey)> {
+        self.content.keys.iter()
+    }
+    pub fn role(&self, role: SetRole) -> Option<&RoleKeys> {
+        self.content.roles.get(&role)
+    }
+    pub fn roles(&self) -> impl Iterator<Item = (&SetRole, &RoleKeys)> {
+        self.content.roles.iter()
+    }
+    /// The signed JSON as received. Holds no personal data.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::base64url;
+    use crate::token::fixtures::{ORIGIN, entry, genesis, key, key_set, set_draft};
+    use crate::token::{KeySetDraft, PrivateKey};
+
+    fn xingyu() -> ControllerId {
+        "xingyu".parse().unwrap()
+    }
+
+    fn sign(draft: &KeySetDraft, signers: &[&str]) -> SignedKeySet {
+        let keys: Vec<PrivateKey> = signers.iter().map(|name| key(name)).collect();
+        let keys: Vec<&PrivateKey> = keys.iter().collect();
+        SignedKeySet::read(&draft.sign(&keys).unwrap()).unwrap()
+    }
+
+    /// Version 2, in which `root-b` takes over from `root`.
+    fn second() -> KeySetDraft {
+        let mut next = set_draft();
+        next.version = 2;
+        next.prev = Some(key_set().digest());
+        next.keys[0] = entry("root-b", "root-1", KeyUse::Root);
+        next.roles[0].1 = vec![key("root-b").id()];
+        next
+    }
+
+    fn succeed(next: &KeySetDraft, signers: &[&str]) -> Result<KeySet, Reason> {
+        sign(next, signers).succeed(&key_set()).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn the_first_set_needs_its_own_root_and_its_pin() {
+        let signed = sign(&set_draft(), &["root"]);
+        let pin = signed.digest();
+        let set = signed.clone().genesis(&xingyu(), ORIGIN, &pin).unwrap();
+        assert_eq!((set.version(), set.digest(), set.prev()), (1, pin, None));
+        let reason = |signed: SignedKeySet, iss: &str, aud: &str, pin: &Digest| {
+            signed.genesis(&iss.parse().unwrap(), aud, pin).unwrap_err().reason
+        };
+        assert_eq!(reason(signed.clone(), "xingyu", ORIGIN, &Digest::of("x")), Reason::KeySetThumbprint);
+        assert_eq!(reason(signed.clone(), "other", ORIGIN, &pin), Reason::KeySetIssuer);
+        assert_eq!(reason(signed, "xingyu", "else/trail", &pin), Reason::KeySetIssuer);
+        for signers in [&["ann"][..], &["stranger"], &["root", "ann"]] {
+            let signed = sign(&set_draft(), signers);
+            assert_eq!(reason(signed, "xingyu", ORIGIN, &pin), Reason::KeySetSignature, "{signers:?}");
+        }
+    }
+
+    #[test]
+    fn the_root_threshold_counts_signers_not_keys_or_signatures() {
+        let mut draft = set_draft();
+        draft.keys.push(entry("root-1b", "root-1", KeyUse::Root));
+        draft.keys.push(entry("root-2", "root-2", KeyUse::Root));
+        draft.roles[0].1 = ["root", "root-1b", "root-2"].map(|name| key(name).id()).to_vec();
+        draft.roles[0].2 = 2;
+        let taken = |signers: &[&str]| {
+            let signed = sign(&draft, signers);
+            let pin = signed.digest();
+            signed.genesis(&xingyu(), ORIGIN, &pin).map_err(|refusal| refusal.reason).map(drop)
+        };
+        assert_eq!(taken(&["root", "root-2"]), Ok(()));
+        assert_eq!(taken(&["root", "root-1b"]), Err(Reason::KeySetSignature));
+        assert_eq!(taken(&["root", "root"]), Err(Reason::KeySetSignature));
+    }
+
+    #[test]
+    fn the_next_set_needs_both_roots_and_exactly_the_next_version() {
+        assert_eq!(succeed(&second(), &["root", "root-b"]).unwrap().version(), 2);
+        assert_eq!(succeed(&second(), &["root"]).unwrap_err(), Reason::KeySetSignature);
+        assert_eq!(succeed(&second(), &["root-b"]).unwrap_err(), Reason::KeySetSignature);
+        let third = KeySetDraft { version: 3, ..second() };
+        assert_eq!(succeed(&third, &["root", "root-b"]).unwrap_err(), Reason::KeySetVersion);
+        let fork = KeySetDraft { prev: Some(Digest::of("x")), ..second() };
+        assert_eq!(succeed(&fork, &["root", "root-b"]).unwrap_err(), Reason::KeySetVersion);
+        assert_eq!(succeed(&set_draft(), &["root"]).unwrap_err(), Reason::KeySetVersion);
+        let foreign = KeySetDraft { iss: "other".parse().unwrap(), ..second() };
+        assert_eq!(succeed(&foreign, &["root", "root-b"]).unwrap_err(), Reason::KeySetIssuer);
+    }
+
+    #[test]
+    fn a_key_keeps_its_use_and_its_signer() {
+        let mut next = second();
+        next.keys[3] = entry("bob", "carl", KeyUse::Instruction);
+        assert_eq!(succeed(&next, &["root", "root-b"]).unwrap_err(), Reason::KeySetMalformed);
+        let mut next = second();
+        next.keys[4] = entry("reader", "reader", KeyUse::Root);
+        next.roles[1].1.pop();
+        assert_eq!(succeed(&next, &["root", "root-b"]).unwrap_err(), Reason::KeySetMalformed);
+    }
+
+    #[test]
+    fn a_changed_byte_is_noticed() {
+        let draft = set_draft();
+        let text = String::from_utf8(draft.sign(&[&key("root")]).unwrap()).unwrap();
+        let payload = genesis(&draft).bytes().to_vec();
+        assert_eq!(payload, text.as_bytes());
+        let jws: Value = serde_json::from_str(&text).unwrap();
+        let inner = base64url::decode(jws["payload"].as_str().unwrap()).unwrap();
+        let changed = String::from_utf8(inner).unwrap().replace("\"threshold\":2", "\"threshold\":1");
+        let forged = text.replace(jws["payload"].as_str().unwrap(), &base64url::encode(changed));
+        assert_ne!(forged, text);
+        let signed = SignedKeySet::read(forged.as_bytes()).unwrap();
+        let pin = signed.digest();
+        let refusal = signed.genesis(&xingyu(), ORIGIN, &pin).unwrap_err();
+        assert_eq!(refusal.reason, Reason::KeySetSignature);
+    }
+
+    #[test]
+    fn every_other_member_or_value_is_refused() {
+        let read = |change: &dyn Fn(&mut Value)| {
+            let text = set_draft().sign(&[&key("root")]).unwrap();
+            let jws: Value = serde_json::from_slice(&text).unwrap();
+            let inner = base64url::decode(jws["payload"].as_str().unwrap()).unwrap();
+            let mut payload: Value = serde_json::from_slice(&inner).unwrap();
+            change(&mut payload);
+            let jws = Jws::sign(payload.to_string().into_bytes(), &PROFILE, &[&key("root")]).unwrap();
+            SignedKeySet::read(jws.to_general(&[]).as_bytes()).map_err(|refusal| refusal.reason).map(drop)
+        };
+        assert_eq!(read(&|_| {}), Ok(()));
+        assert_eq!(read(&|p| p["policy"] = json!({})), Ok(()));
+        let bad: [&dyn Fn(&mut Value); 16] = [
+            &|p| p["policy"] = json!({"hold": 5}),
+            &|p| p["note"] = json!("x"),
+            &|p| p["version"] = json!(0),
+            &|p| p["version"] = json!(2),
+            &|p| p["prev"] = json!(Digest::of("x")),
+            &|p| p["exp"] = json!(1),
+            &|p| p["keys"] = json!([]),
+            &|p| p["keys"][1] = p["keys"][0].clone(),
+            &|p| p["keys"][1]["use"] = json!("sig"),
+            &|p| p["keys"][1]["signer"] = json!("ann@xingyu.example"),
+            &|p| p["keys"][1]["name"] = json!("x"),
+            &|p| drop(p["roles"].as_object_mut().unwrap().remove("root")),
+            &|p| p["roles"]["delete"] = p["roles"]["erase"].clone(),
+            &|p| p["roles"]["erase"]["threshold"] = json!(3), // three keys, two signers
+            &|p| p["roles"]["erase"]["threshold"] = json!(0),
+            &|p| p["roles"]["erase"]["kids"] = p["roles"]["root"]["kids"].clone(),
+        ];
+        for (index, change) in bad.iter().enumerate() {
+            assert_eq!(read(change), Err(Reason::KeySetMalformed), "case {index}");
+        }
+        let private = |p: &mut Value| p["keys"][1]["d"] = json!("AAAA");
+        assert_eq!(read(&private), Err(Reason::KeySetMalformed));
+        let weak = |p: &mut Value| p["keys"][1]["x"] = json!(base64url::encode([0; 32]));
+        assert_eq!(read(&weak), Err(Reason::KeyUnsuitable));
+    }
+}
