@@ -1,0 +1,74 @@
+//! The agreement under which PPIO processes for a controller (PIPL 21): the
+//! outer bound of every instruction.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId};
+use crate::token::{Categories, SignedStatement};
+
+/// The terms that software can check. Times are seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgreementTerms {
+    pub controller: ControllerId,
+    pub apps: BTreeSet<AppId>,
+    pub categories: BTreeSet<Category>,
+    pub purposes: BTreeSet<Purpose>,
+    pub stores: BTreeSet<StoreId>,
+    /// Where data may go.
+    pub regions: BTreeSet<Region>,
+    pub valid_from: i64,
+    /// At this second it is over; none = until ended.
+    pub valid_until: Option<i64>,
+}
+
+/// What an instruction reaches within the agreement: `["*"]` and "all stores" written out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    pub categories: BTreeSet<Category>,
+    pub stores: BTreeSet<StoreId>,
+}
+
+impl AgreementTerms {
+    pub fn in_force(&self, now: i64) -> bool {
+        self.valid_from <= now && self.valid_until.is_none_or(|until| now < until)
+    }
+
+    /// The agreement is in force and covers what the instruction names.
+    pub fn cover(&self, statement: &SignedStatement, now: i64) -> Result<Scope, Refusal> {
+        if !self.in_force(now) {
+            return Err(Reason::AgreementMissing.into());
+        }
+        self.cover_begun(statement)
+    }
+
+    /// The same for work that began while the agreement was in force.
+    pub fn cover_begun(&self, statement: &SignedStatement) -> Result<Scope, Refusal> {
+        if self.controller != statement.iss || !self.apps.contains(&statement.app) {
+            return Err(Reason::AgreementMissing.into());
+        }
+        let categories = match &statement.categories {
+            Categories::All => self.categories.clone(),
+            Categories::Some(named) => {
+                if !named.iter().all(|category| self.categories.contains(category)) {
+                    return Err(Refusal::at(Reason::OutsideAgreement, "payload.categories"));
+                }
+                named.iter().copied().collect()
+            }
+        };
+        let stores = match &statement.stores {
+            None => self.stores.clone(),
+            Some(named) => {
+                if !named.iter().all(|store| self.stores.contains(store)) {
+                    return Err(Refusal::at(Reason::OutsideAgreement, "payload.stores"));
+                }
+                named.iter().cloned().collect()
+            }
+        };
+        if let Some(export) = &statement.export
+            && !self.regions.contains(&export.region)
+        {
+            return Err(Refusal::at(Reason::RegionNotAllowed, "payload.export.region"));
+        }
+        Ok(Scope { categories, stores })
+    }
+}

@@ -1,0 +1,167 @@
+//! The authority log, replayed from leaf 0: which key set was the newest at any size.
+//!
+//! It is small and always read whole, since only all of it shows that nothing newer
+//! exists. Every key set is proven from the pinned first one on.
+
+use std::collections::BTreeMap;
+
+use super::chain::KeySetChain;
+use super::leaf_form;
+use super::pins::Pins;
+use super::rules::{Broken, LogName, Rule};
+use crate::domain::event::{Event, KeySetPublished};
+use crate::domain::{ControllerId, Timestamp};
+use crate::token::{Digest, KeySet, SignedKeySet};
+use crate::trail::{Appender, Hash, empty_root, leaf_hash};
+
+/// The key sets and heads of the log's first leaves.
+#[derive(Debug)]
+pub struct AuthorityLog {
+    source: String,
+    origin: String,
+    trail_origin: String,
+    pins: BTreeMap<ControllerId, Digest>,
+    tree: Appender,
+    /// The root at each size, from 0.
+    roots: Vec<Hash>,
+    /// None for a leaf that is withheld.
+    times: Vec<Option<Timestamp>>,
+    /// Set where the reader asks about one controller only.
+    about: Option<ControllerId>,
+    chains: BTreeMap<ControllerId, KeySetChain>,
+    published: BTreeMap<u64, (ControllerId, u64, Digest)>,
+}
+
+impl AuthorityLog {
+    pub fn new(pins: &Pins) -> Self {
+        Self {
+            source: pins.source().to_owned(),
+            origin: pins.authority.origin.clone(),
+            trail_origin: pins.trail.origin.clone(),
+            pins: pins.controllers.clone(),
+            tree: Appender::new(),
+            roots: vec![empty_root()],
+            times: Vec::new(),
+            about: None,
+            chains: BTreeMap::new(),
+            published: BTreeMap::new(),
+        }
+    }
+
+    /// For a reader who asks about one controller and has not pinned the others: their key sets count for the
+    /// root and prove nothing.
+    pub fn about(pins: &Pins, controller: ControllerId) -> Self {
+        Self { about: Some(controller), ..Self::new(pins) }
+    }
+
+    /// Takes the next leaf.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Event, Broken> {
+        let index = self.size();
+        let (leaf, event) = leaf_form::read(LogName::Authority, &self.source, self.last_time(), bytes)?;
+        match (&event, index) {
+            (Event::LogOpened(opened), 0) => {
+                Rule::OpenedFirst.holds(opened.origin == self.origin, "it opens a log of another origin")?;
+            }
+            (Event::LogOpened(_), _) => return Err(Rule::OpenedFirst.broken("the log is opened again")),
+            (_, 0) => return Err(Rule::OpenedFirst.broken("the first leaf does not open the log")),
+            (Event::KeySetPublished(published), _) => self.publish(index, leaf.subject(), published)?,
+            _ => return Err(Rule::LeafForm.broken("its type does not belong in this log")),
+        }
+        self.tree.append(leaf_hash(bytes));
+        self.tree.settle();
+        self.roots.push(self.tree.root());
+        self.times.push(Some(leaf.time()));
+        Ok(event)
+    }
+
+    /// Takes the place of a leaf whose bytes are withheld: it counts for the root and says nothing.
+    pub(super) fn withhold(&mut self, hash: Hash) {
+        self.tree.append(hash);
+        self.tree.settle();
+        self.roots.push(self.tree.root());
+        self.times.push(None);
+    }
+
+    fn last_time(&self) -> Option<Timestamp> {
+        self.times.iter().rev().find_map(|time| *time)
+    }
+
+    fn publish(&mut self, index: u64, subject: &str, published: &KeySetPublished) -> Result<(), Broken> {
+        let KeySetPublished { version, digest, key_set } = published;
+        let broken = |what: String| Rule::KeySetChain.broken(what);
+        let controller =
+            ControllerId::from_resource_name(subject).map_err(|error| broken(error.to_string()))?;
+        let signed =
+            SignedKeySet::read(key_set.as_bytes()).map_err(|refusal| broken(refusal_text(&refusal)))?;
+        let named = (signed.version(), signed.digest());
+        Rule::KeySetChain.holds(
+            named.0 == *version && named.1.to_string() == *digest,
+            "the leaf names another version or digest than the key set has",
+        )?;
+        match (self.chains.get_mut(&controller), self.pins.get(&controller)) {
+            (Some(chain), _) => chain.append(index, signed),
+            (None, Some(pin)) => KeySetChain::begin(&controller, &self.trail_origin, pin, index, signed)
+                .map(|chain| drop(self.chains.insert(controller.clone(), chain))),
+            (None, None) if self.about.as_ref().is_some_and(|about| *about != controller) => Ok(()),
+            (None, None) => {
+                return Err(broken(format!(
+                    "controllers/{controller} is not pinned: ask it for the digest of its version 1"
+                )));
+            }
+        }
+        .map_err(|refusal| broken(refusal_text(&refusal)))?;
+        self.published.insert(index, (controller, named.0, named.1));
+        Ok(())
+    }
+
+    /// Leaves read so far.
+    pub fn size(&self) -> u64 {
+        self.times.len() as u64
+    }
+
+    /// The root of the first `size` leaves.
+    pub fn root_at(&self, size: u64) -> Option<&Hash> {
+        self.roots.get(usize::try_from(size).ok()?)
+    }
+
+    /// The controller's newest key set among the first `size` leaves.
+    pub fn newest_at(&self, controller: &ControllerId, size: u64) -> Option<&KeySet> {
+        self.chains.get(controller)?.newest_at(size)
+    }
+
+    /// The controller's newest key set.
+    pub fn newest(&self, controller: &ControllerId) -> Option<&KeySet> {
+        self.chains.get(controller).map(KeySetChain::newest)
+    }
+
+    /// The key set that leaf `index` published.
+    pub(super) fn published_at(&self, index: u64) -> Option<&(ControllerId, u64, Digest)> {
+        self.published.get(&index)
+    }
+
+    /// Whether the log can have had `size` leaves at `time`: those before are not later, those after not earlier.
+    pub(super) fn had_size_at(&self, size: u64, time: Timestamp) -> bool {
+        let Ok(size) = usize::try_from(size) else { return false };
+        if size > self.times.len() {
+            return false;
+        }
+        let (before, after) = self.times.split_at(size);
+        let last = before.iter().rev().find_map(|time| *time);
+        let next = after.iter().find_map(|time| *time);
+        last.is_none_or(|last| last <= time) && next.is_none_or(|next| next >= time)
+    }
+}
+
+/// Code and note of a refusal: never any input.
+pub(super) fn refusal_text(refusal: &crate::domain::Refusal) -> String {
+    let mut text = refusal.reason.code().to_owned();
+    if let Some(field) = &refusal.field {
+        text.push_str(" at ");
+        text.push_str(field);
+    }
+    if let Some(note) = &refusal.note {
+        text.push_str(": ");
+        text.push_str(note);
+    }
+    text
+}

@@ -1,0 +1,19 @@
+//! Agreements for the tests of this module.
+
+use super::AgreementTerms;
+use crate::domain::{Category, Purpose, Region};
+use crate::token::fixtures::NOW;
+
+/// In force, for `apps/xingyu-live`, on the stores `sdk` and `logs`.
+pub fn agreement() -> AgreementTerms {
+    AgreementTerms {
+        controller: "xingyu".parse().unwrap(),
+        apps: ["xingyu-live".parse().unwrap()].into(),
+        categories: [Category::Device, Category::Network, Category::SdkInteraction].into(),
+        purposes: [Purpose::ServiceDelivery].into(),
+        stores: ["sdk".parse().unwrap(), "logs".parse().unwrap()].into(),
+        regions: [Region::Cn].into(),
+        valid_from: NOW - 1000,
+        valid_until: None,
+    }
+}

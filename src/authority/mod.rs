@@ -1,0 +1,53 @@
+//! When an instruction is good, and the permit to carry it out.
+//!
+//! ```text
+//! authority log ─► KeySetChain ─┬─► admit()        once, at the leaf that completes the threshold
+//!                               └─► Warrant::build  again before the first lease, and again beside the data
+//! ```
+//!
+//! Pure: time, lookups and configuration come in as arguments; the gateway, the
+//! agent and an auditor run the same rules.
+
+pub mod admission;
+pub mod agreement;
+pub mod audit;
+mod audit_cases;
+mod audit_deeds;
+pub mod authority_log;
+pub mod chain;
+pub mod evidence;
+pub mod head;
+mod judged;
+mod leaf_form;
+pub mod pins;
+pub mod proven;
+pub mod published;
+pub mod registered;
+pub mod rules;
+pub mod verdict;
+pub mod warrant;
+
+pub use admission::{Admission, AdmissionContext, admit};
+pub use agreement::{AgreementTerms, Scope};
+pub use audit::{Audit, Summary};
+pub use chain::KeySetChain;
+pub use evidence::{Bundle, BundleBuilder, BundleError};
+pub use pins::{Pins, PinsError};
+pub use rules::{LogName, Rule, Violation};
+pub use verdict::{Fault, Verdict, Which};
+pub use warrant::{
+    AdmissionFacts, CheckedOrder, Lease, Order, Standing, TenantBinding, Warrant, check_order,
+};
+
+#[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod log_fixtures;
+#[cfg(test)]
+mod published_tests;
+#[cfg(test)]
+mod vectors;
+#[cfg(test)]
+mod verdict_tests;

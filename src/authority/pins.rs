@@ -1,0 +1,240 @@
+//! What a verifier holds to be true before it reads anything: `pins.toml`.
+//!
+//! Origins and keys of the two logs, witnesses, the digest of each controller's
+//! first key set, agents' report keys. Each value came over a second channel: from
+//! the contract, by telephone, from the party itself. Nothing that a gateway
+//! publishes can add to it.
+//!
+//! ```toml
+//! [trail]
+//! origin = "mandate.ppio.example/trail"
+//! vkey = "mandate.ppio.example/trail+…+…"
+//! [authority]
+//! origin = "mandate.ppio.example/authority"
+//! vkey = "…"
+//! freshness = "…"                        # optional: the cosigner that dates the head
+//! [witnesses]
+//! required = 0                           # k of the vkeys must have cosigned
+//! vkeys = []
+//! [controllers.xingyu]
+//! key_set_digest = "…"                   # of version 1, base64url
+//! [agents.rtc-agent]
+//! report_key = '{"kty":"OKP",…}'         # public JWK
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{AgentId, ControllerId};
+use crate::token::{Digest, PublicJwk};
+use crate::trail::{KeyKind, VerifierKey};
+
+/// Why a text is no pin file. Names the place, never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PinsError {
+    #[error("the pin file is not of the form: {0}")]
+    Form(String),
+    #[error("the pin file's {0}")]
+    Value(String),
+}
+
+/// A log: its name and the key that signs its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPin {
+    pub origin: String,
+    pub vkey: VerifierKey,
+}
+
+/// Who must have seen a head, and how many of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WitnessPins {
+    /// *k*: distinct witnesses whose cosignatures a head needs. 0 asks for none.
+    pub required: usize,
+    pub vkeys: Vec<VerifierKey>,
+}
+
+/// The pins, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    pub trail: LogPin,
+    pub authority: LogPin,
+    /// Cosigns the authority head with the time at which it was the newest.
+    pub freshness: Option<VerifierKey>,
+    pub witnesses: WitnessPins,
+    /// Digest of each controller's key set version 1.
+    pub controllers: BTreeMap<ControllerId, Digest>,
+    /// Agents not named here are trusted as the trail registers them.
+    pub agents: BTreeMap<AgentId, PublicJwk>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    trail: FileLog,
+    authority: FileAuthority,
+    #[serde(default)]
+    witnesses: FileWitnesses,
+    #[serde(default)]
+    controllers: BTreeMap<ControllerId, FileController>,
+    #[serde(default)]
+    agents: BTreeMap<AgentId, FileAgent>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLog {
+    origin: String,
+    vkey: VerifierKey,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAuthority {
+    origin: String,
+    vkey: VerifierKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freshness: Option<VerifierKey>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FileWitnesses {
+    required: usize,
+    vkeys: Vec<VerifierKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileController {
+    key_set_digest: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAgent {
+    report_key: String,
+}
+
+impl Pins {
+    pub fn parse(text: &str) -> Result<Self, PinsError> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| {
+                text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1
+            });
+            PinsError::Form(format!("line {line}: {}", error.message()))
+        })?;
+        let mut agents = BTreeMap::new();
+        for (agent, FileAgent { report_key }) in file.agents {
+            let key = PublicJwk::from_json(report_key.as_bytes())
+                .map_err(|_| PinsError::Value(format!("agents.{agent}.report_key is no public JWK")))?;
+            agents.insert(agent, key);
+        }
+        let pins = Self {
+            trail: LogPin { origin: file.trail.origin, vkey: file.trail.vkey },
+            authority: LogPin { origin: file.authority.origin, vkey: file.authority.vkey },
+            freshness: file.authority.freshness,
+            witnesses: WitnessPins { required: file.witnesses.required, vkeys: file.witnesses.vkeys },
+            controllers: file.controllers.into_iter().map(|(id, pin)| (id, pin.key_set_digest)).collect(),
+            agents,
+        };
+        pins.check()?;
+        Ok(pins)
+    }
+
+    fn check(&self) -> Result<(), PinsError> {
+        let bad = |what: &str| Err(PinsError::Value(what.to_owned()));
+        if self.trail.vkey.kind() != KeyKind::Log || self.authority.vkey.kind() != KeyKind::Log {
+            return bad("trail.vkey and authority.vkey must be keys of logs (type 0x01)");
+        }
+        if self.trail.origin == self.authority.origin || self.trail.vkey == self.authority.vkey {
+            return bad("trail and authority must be two logs");
+        }
+        if self.source().is_empty() || !self.authority.origin.starts_with(&format!("{}/", self.source())) {
+            return bad("origins must be <gateway>/trail and <gateway>/authority of one gateway");
+        }
+        let mut cosigners: Vec<&VerifierKey> = self.witnesses.vkeys.iter().chain(&self.freshness).collect();
+        if cosigners.iter().any(|key| key.kind() != KeyKind::Cosigner) {
+            return bad("freshness and witnesses must be keys of cosigners (type 0x04)");
+        }
+        let named = cosigners.len();
+        cosigners.sort_unstable_by_key(|key| *key.public_key());
+        cosigners.dedup_by_key(|key| *key.public_key());
+        if cosigners.len() != named {
+            return bad("freshness and witnesses must be different keys");
+        }
+        if self.witnesses.required > self.witnesses.vkeys.len() {
+            return bad("witnesses.required is more than there are witnesses");
+        }
+        Ok(())
+    }
+
+    /// The gateway's name, which stands as `source` in every leaf: the trail's origin without its last part.
+    pub fn source(&self) -> &str {
+        self.trail.origin.rsplit_once('/').map_or("", |(gateway, _)| gateway)
+    }
+
+    /// The file, as [`Pins::parse`] reads it.
+    pub fn to_toml(&self) -> String {
+        let file = File {
+            trail: FileLog { origin: self.trail.origin.clone(), vkey: self.trail.vkey.clone() },
+            authority: FileAuthority {
+                origin: self.authority.origin.clone(),
+                vkey: self.authority.vkey.clone(),
+                freshness: self.freshness.clone(),
+            },
+            witnesses: FileWitnesses {
+                required: self.witnesses.required,
+                vkeys: self.witnesses.vkeys.clone(),
+            },
+            controllers: self
+                .controllers
+                .iter()
+                .map(|(id, digest)| (id.clone(), FileController { key_set_digest: *digest }))
+                .collect(),
+            agents: self
+                .agents
+                .iter()
+                .map(|(id, key)| (id.clone(), FileAgent { report_key: key.canonical() }))
+                .collect(),
+        };
+        // Strings, one small number and tables with string keys: TOML can hold them all.
+        toml::to_string(&file).expect("pins are strings and a small number")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::log_fixtures;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let pins = log_fixtures::pins();
+        assert_eq!(Pins::parse(&pins.to_toml()).unwrap(), pins);
+        assert_eq!(pins.source(), "mandate.ppio.example");
+    }
+
+    #[test]
+    fn a_pin_file_that_says_more_or_something_impossible_is_refused() {
+        let good = log_fixtures::pins().to_toml();
+        let trail = log_fixtures::pins().trail.vkey.to_string();
+        let fresh = log_fixtures::pins().freshness.unwrap().to_string();
+        for bad in [
+            format!("{good}\n[more]\nx = 1\n"),
+            good.replace("[trail]", "[trail]\nurl = \"x\""),
+            good.replace("key_set_digest = \"", "key_set_digest = \"x"),
+            good.replace("required = 0", "required = 1"),
+            good.replace("required = 0", "required = -1"),
+            good.replace(&trail, &fresh),
+            good.replace(&fresh, &trail),
+            good.replace("origin = \"mandate.ppio.example/trail\"", "origin = \"other.example/trail\""),
+            good.replace("origin = \"mandate.ppio.example/trail\"", "origin = \"trail\""),
+            good.replace("vkeys = []", &format!("vkeys = [\"{fresh}\"]")),
+            good.replace("\"kty\":\"OKP\"", "\"kty\":\"oct\""),
+            String::new(),
+        ] {
+            assert!(Pins::parse(&bad).is_err(), "a bad pin file was taken:\n{bad}");
+        }
+    }
+}

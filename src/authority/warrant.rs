@@ -1,0 +1,416 @@
+//! The permit without which nothing of an end user is touched (invariant I1).
+//!
+//! A [`Warrant`] has private fields and one constructor, which starts from the
+//! order's bytes and trusts nothing the gateway concluded: signatures, members
+//! and disclosures are checked again against the key sets that the agent
+//! replicated itself from the pin it was given by hand, and the app is bound to
+//! a tenant by the agent's own configuration.
+//!
+//! It cannot be made any other way:
+//!
+//! ```compile_fail,E0451
+//! use mandate::authority::{CheckedOrder, Warrant};
+//! fn forge(order: CheckedOrder) -> Warrant {
+//!     Warrant { order, tenant: String::from("another tenant") }
+//! }
+//! ```
+//!
+//! The gateway runs [`check_order`], the same check without the tenant (which it
+//! does not know), before it leases an order at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::admission::{check_not_expired, check_started, count_signers};
+use super::agreement::AgreementTerms;
+use super::chain::KeySetChain;
+use crate::domain::{
+    Act, AppId, Category, ControllerId, Identifier, InstructionId, Reason, Refusal, StoreId,
+};
+use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef, SetRole};
+
+/// What the admission leaf says about the moment of admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionFacts {
+    pub key_set_version: u64,
+    /// Size of the authority log under which it was judged.
+    pub authority_size: u64,
+}
+
+/// `exp` bounds the first lease; work that has begun finishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    First,
+    /// By the agent's own ledger, work has begun.
+    Resumed,
+}
+
+/// An order as leased. Nothing in it is believed.
+#[derive(Clone, Copy)]
+pub struct Order<'a> {
+    /// The signed instruction with all its disclosures, as received.
+    pub instruction: &'a [u8],
+    pub store: &'a StoreId,
+    pub admission: AdmissionFacts,
+    pub lease: Lease,
+}
+
+/// What the checker knows by itself.
+#[derive(Clone, Copy)]
+pub struct Standing<'a> {
+    /// The key sets of the controller in whose name the order is said to be.
+    pub chain: &'a KeySetChain,
+    /// The trail's origin.
+    pub origin: &'a str,
+    /// How much of the authority log was replicated and verified.
+    pub authority_size: u64,
+    /// The agreement's scope, from the checker's own configuration.
+    pub agreement: &'a AgreementTerms,
+    /// The stores it stands beside.
+    pub stores: &'a BTreeSet<StoreId>,
+    /// Instructions that the authority log says were revoked or are contested.
+    pub withdrawn: &'a BTreeSet<InstructionId>,
+    /// Seconds.
+    pub now: i64,
+}
+
+/// Which tenant of a store an app is, by the agent's own configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantBinding {
+    pub controller: ControllerId,
+    /// The value of the tenant column or prefix.
+    pub tenant: String,
+}
+
+/// An order that is still good. Not yet a permit: it names no tenant.
+pub struct CheckedOrder {
+    instruction: Instruction,
+    store: StoreId,
+    categories: BTreeSet<Category>,
+    admitted_under: KeySetRef,
+}
+
+impl CheckedOrder {
+    pub fn instruction(&self) -> &Instruction {
+        &self.instruction
+    }
+}
+
+/// Everything but the tenant, from the bytes.
+pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<CheckedOrder, Refusal> {
+    let Order { instruction, store, admission, lease } = *order;
+    let Standing { chain, origin, authority_size, agreement, stores, withdrawn, now } = *standing;
+
+    // Until the checker has seen the log that the admission was judged under, it cannot judge it.
+    if authority_size < admission.authority_size {
+        return Err(Reason::AuthorityStale.into());
+    }
+    let admitted_under = chain
+        .newest_at(admission.authority_size)
+        .filter(|set| set.version() == admission.key_set_version)
+        .ok_or_else(|| Refusal::new(Reason::KeySetNotCurrent).note("it was not the newest at admission"))?;
+    let expected = Expected { iss: chain.controller(), aud: origin };
+    let instruction = Envelope::read(instruction)?.verify(admitted_under)?.parse(&expected)?;
+    let statement = instruction.statement();
+    let key_set = KeySetRef { version: admitted_under.version(), digest: admitted_under.digest() };
+    if statement.key_set != key_set {
+        return Err(Refusal::at(Reason::KeySetNotCurrent, "payload.key_set"));
+    }
+
+    if admitted_under.is_expired(statement.iat) {
+        return Err(
+            Refusal::new(Reason::KeySetExpired).note("it had ended before the instruction was signed")
+        );
+    }
+    let role = SetRole::Act(statement.act);
+    let newest = chain.newest();
+    for signer in count_signers(statement.act, instruction.signers(), admitted_under)? {
+        if !newest.role(role).is_some_and(|now| now.kids.contains(&signer.kid)) {
+            return Err(Reason::SignerRevoked.into());
+        }
+    }
+    if withdrawn.contains(&statement.jti) {
+        return Err(Reason::InstructionRevoked.into());
+    }
+    check_started(statement, now)?;
+    if statement.nbf.is_some_and(|nbf| nbf > now) {
+        return Err(Refusal::at(Reason::InstructionNotYetValid, "payload.nbf"));
+    }
+    let scope = match lease {
+        Lease::First => {
+            check_not_expired(statement, now)?;
+            agreement.cover(statement, now)?
+        }
+        Lease::Resumed => agreement.cover_begun(statement)?,
+    };
+    if !scope.stores.contains(store) {
+        return Err(Refusal::at(Reason::OutsideAgreement, "order.store"));
+    }
+    if !stores.contains(store) {
+        return Err(Refusal::at(Reason::StoreUnknown, "order.store"));
+    }
+    if !statement.act.is_supported() {
+        return Err(Refusal::at(Reason::ActNotSupported, "payload.act"));
+    }
+    Ok(CheckedOrder {
+        store: store.clone(),
+        categories: scope.categories,
+        admitted_under: key_set,
+        instruction,
+    })
+}
+
+/// The permit to carry out one instruction on one store for one tenant.
+pub struct Warrant {
+    order: CheckedOrder,
+    tenant: String,
+}
+
+impl Warrant {
+    /// The only way to a warrant: the order's bytes, checked against what the agent knows by itself.
+    pub fn build(
+        order: &Order<'_>,
+        standing: &Standing<'_>,
+        bindings: &BTreeMap<AppId, TenantBinding>,
+    ) -> Result<Self, Refusal> {
+        let order = check_order(order, standing)?;
+        let statement = order.instruction.statement();
+        match bindings.get(&statement.app) {
+            Some(TenantBinding { controller, tenant })
+                if *controller == statement.iss && !tenant.is_empty() =>
+            {
+                Ok(Self { tenant: tenant.clone(), order })
+            }
+            _ => Err(Reason::TenantUnbound.into()),
+        }
+    }
+
+    pub fn instruction(&self) -> &Instruction {
+        &self.order.instruction
+    }
+    pub fn act(&self) -> Act {
+        self.instruction().statement().act
+    }
+    pub fn app(&self) -> &AppId {
+        &self.instruction().statement().app
+    }
+    pub fn controller(&self) -> &ControllerId {
+        &self.instruction().statement().iss
+    }
+    /// Who it is about. Personal data.
+    pub fn subject(&self) -> &[Identifier] {
+        self.instruction().subject()
+    }
+    /// For the report: the digests acted on.
+    pub fn sub_digests(&self) -> &[Digest] {
+        &self.instruction().statement().sub_digests
+    }
+    pub fn instruction_digest(&self) -> Digest {
+        self.instruction().digest()
+    }
+    /// The value of the tenant predicate; never empty.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+    pub fn store(&self) -> &StoreId {
+        &self.order.store
+    }
+    /// Written out within the agent's own scope.
+    pub fn categories(&self) -> &BTreeSet<Category> {
+        &self.order.categories
+    }
+    pub fn admitted_under(&self) -> KeySetRef {
+        self.order.admitted_under
+    }
+}
+
+impl fmt::Debug for Warrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Warrant({:?} on {:?})", self.instruction(), self.order.store)
+    }
+}
+
+impl fmt::Debug for CheckedOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CheckedOrder({:?} on {:?})", self.instruction, self.store)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::fixtures::agreement;
+    use crate::token::fixtures::{CountedEntropy, NOW, ORIGIN, draft, key, key_set, sealed, set_draft, wire};
+    use crate::token::{InstructionDraft, KeySetDraft, SignedKeySet};
+
+    /// An agent beside the store `sdk`, and one order to it.
+    struct Beside {
+        chain: KeySetChain,
+        authority_size: u64,
+        agreement: AgreementTerms,
+        stores: BTreeSet<StoreId>,
+        withdrawn: BTreeSet<InstructionId>,
+        bindings: BTreeMap<AppId, TenantBinding>,
+        now: i64,
+        instruction: Vec<u8>,
+        store: StoreId,
+        admission: AdmissionFacts,
+        lease: Lease,
+    }
+
+    fn signed(draft: &InstructionDraft) -> Vec<u8> {
+        let [ann, bob] = ["ann", "bob"].map(key);
+        draft.sign(&[&ann, &bob], &CountedEntropy::new()).unwrap().to_wire().into_bytes()
+    }
+
+    fn begun() -> KeySetChain {
+        let pin = key_set().digest();
+        let set = SignedKeySet::read(key_set().bytes()).unwrap();
+        KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &pin, 2, set).unwrap()
+    }
+
+    fn beside() -> Beside {
+        let binding = TenantBinding { controller: "xingyu".parse().unwrap(), tenant: "t-17".into() };
+        Beside {
+            chain: begun(),
+            authority_size: 5,
+            agreement: agreement(),
+            stores: ["sdk".parse().unwrap()].into(),
+            withdrawn: BTreeSet::new(),
+            bindings: [("xingyu-live".parse().unwrap(), binding)].into(),
+            now: NOW + 60,
+            instruction: signed(&draft(Act::Erase)),
+            store: "sdk".parse().unwrap(),
+            admission: AdmissionFacts { key_set_version: 1, authority_size: 5 },
+            lease: Lease::First,
+        }
+    }
+
+    impl Beside {
+        fn build(&self) -> Result<Warrant, Refusal> {
+            let order = Order {
+                instruction: &self.instruction,
+                store: &self.store,
+                admission: self.admission,
+                lease: self.lease,
+            };
+            let standing = Standing {
+                chain: &self.chain,
+                origin: ORIGIN,
+                authority_size: self.authority_size,
+                agreement: &self.agreement,
+                stores: &self.stores,
+                withdrawn: &self.withdrawn,
+                now: self.now,
+            };
+            Warrant::build(&order, &standing, &self.bindings)
+        }
+    }
+
+    fn reason(change: impl FnOnce(&mut Beside)) -> Option<Reason> {
+        let mut beside = beside();
+        change(&mut beside);
+        beside.build().err().map(|refusal| refusal.reason)
+    }
+
+    /// Version 2, at index 7 of the authority log, changed like this.
+    fn rotate(beside: &mut Beside, change: impl FnOnce(&mut KeySetDraft)) {
+        let mut next = KeySetDraft { version: 2, prev: Some(key_set().digest()), ..set_draft() };
+        change(&mut next);
+        let set = SignedKeySet::read(&next.sign(&[&key("root")]).unwrap()).unwrap();
+        beside.chain.append(7, set).unwrap();
+        beside.authority_size = 8;
+    }
+
+    #[test]
+    fn a_warrant_says_whom_where_and_what() {
+        let warrant = beside().build().unwrap();
+        assert_eq!(warrant.tenant(), "t-17");
+        assert_eq!(warrant.act(), Act::Erase);
+        assert_eq!(warrant.app().as_str(), "xingyu-live");
+        assert_eq!(warrant.store().as_str(), "sdk");
+        assert_eq!(warrant.subject().len(), warrant.sub_digests().len());
+        assert_eq!(warrant.categories(), &[Category::Device, Category::Network].into());
+        assert!(!format!("{warrant:?}").contains("u_8839201"));
+    }
+
+    #[test]
+    fn an_order_changed_by_the_gateway_gets_no_warrant() {
+        let (payload, disclosures) = sealed(&draft(Act::Erase));
+        let text = payload.to_string();
+        let withheld = wire(&text, &disclosures[..1], &["ann", "bob"]);
+        assert_eq!(reason(|b| b.instruction = withheld.into()), Some(Reason::DisclosureMissing));
+        let one = wire(&text, &disclosures, &["ann"]);
+        assert_eq!(reason(|b| b.instruction = one.into()), Some(Reason::ThresholdNotMet));
+        let strangers = wire(&text, &disclosures, &["gateway", "bob"]);
+        assert_eq!(reason(|b| b.instruction = strangers.into()), Some(Reason::KeyUnknown));
+        let altered = crate::token::base64url::encode(text.replace("pipl-47", "gdpr-17"));
+        let original = crate::token::base64url::encode(&text);
+        let good = wire(&text, &disclosures, &["ann", "bob"]);
+        let forged = good.replace(&original, &altered);
+        assert_ne!(forged, good);
+        assert_eq!(reason(|b| b.instruction = forged.into()), Some(Reason::SignatureInvalid));
+    }
+
+    #[test]
+    fn the_tenant_comes_from_the_agents_own_configuration_alone() {
+        assert_eq!(reason(|b| b.bindings.clear()), Some(Reason::TenantUnbound));
+        let moved = |b: &mut Beside| {
+            b.bindings.values_mut().for_each(|binding| binding.controller = "other".parse().unwrap());
+        };
+        assert_eq!(reason(moved), Some(Reason::TenantUnbound));
+        let empty = |b: &mut Beside| b.bindings.values_mut().for_each(|binding| binding.tenant.clear());
+        assert_eq!(reason(empty), Some(Reason::TenantUnbound));
+    }
+
+    #[test]
+    fn a_store_out_of_scope_or_elsewhere_is_refused() {
+        assert_eq!(reason(|b| b.store = "hr".parse().unwrap()), Some(Reason::OutsideAgreement));
+        assert_eq!(reason(|b| b.store = "logs".parse().unwrap()), Some(Reason::StoreUnknown));
+        let narrow = InstructionDraft { stores: Some(vec!["logs".parse().unwrap()]), ..draft(Act::Erase) };
+        assert_eq!(reason(|b| b.instruction = signed(&narrow)), Some(Reason::OutsideAgreement));
+    }
+
+    #[test]
+    fn a_counted_key_that_left_its_role_stops_the_order_and_a_routine_rotation_does_not() {
+        assert_eq!(reason(|b| rotate(b, |_| {})), None);
+        let bob_out = |next: &mut KeySetDraft| {
+            next.roles[5].1.retain(|kid| *kid != key("bob").id());
+            next.roles[5].2 = 1;
+        };
+        assert_eq!(reason(|b| rotate(b, bob_out)), Some(Reason::SignerRevoked));
+        let nobody = |next: &mut KeySetDraft| drop(next.roles.pop());
+        assert_eq!(reason(|b| rotate(b, nobody)), Some(Reason::SignerRevoked));
+    }
+
+    #[test]
+    fn admission_under_a_set_that_was_not_the_newest_is_refused() {
+        // The gateway claims admission after the rotation, under the set before it.
+        let stale = |b: &mut Beside| {
+            rotate(b, |_| {});
+            b.admission.authority_size = 8;
+        };
+        assert_eq!(reason(stale), Some(Reason::KeySetNotCurrent));
+        assert_eq!(reason(|b| b.admission.key_set_version = 2), Some(Reason::KeySetNotCurrent));
+        assert_eq!(reason(|b| b.admission.authority_size = 2), Some(Reason::KeySetNotCurrent));
+        assert_eq!(reason(|b| b.authority_size = 4), Some(Reason::AuthorityStale));
+    }
+
+    #[test]
+    fn an_expired_or_withdrawn_order_is_not_begun() {
+        let exp = draft(Act::Erase).exp;
+        assert_eq!(reason(|b| b.now = exp), Some(Reason::InstructionExpired));
+        let resumed = |b: &mut Beside| {
+            b.now = exp + 1000;
+            b.lease = Lease::Resumed;
+            b.agreement.valid_until = Some(exp);
+        };
+        assert_eq!(reason(resumed), None);
+        let revoked = |b: &mut Beside| {
+            resumed(b);
+            b.withdrawn.insert(draft(Act::Erase).jti);
+        };
+        assert_eq!(reason(revoked), Some(Reason::InstructionRevoked));
+        assert_eq!(reason(|b| b.now = NOW - 31), Some(Reason::InstructionNotYetValid));
+    }
+}

@@ -1,0 +1,127 @@
+//! `mandate-verify`: checks a published trail, an evidence bundle or a receipt, offline,
+//! against pins that came over another channel. It needs neither the gateway nor its word.
+//!
+//! Exit 0: good. 1: not good; it says which leaf, tile, proof or signature, and what.
+//! 2: wrong usage, or a file (the pins, above all) that cannot be read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mandate::authority::evidence::MAX_BUNDLE;
+use mandate::authority::{Bundle, Pins, proven, published, verdict};
+use mandate::trail::leaf::MAX_LEAF;
+use mandate::trail::receipt::MAX_RECEIPT;
+
+mod directory;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use directory::{Directory, read_at_most};
+use output::{Outcome, Unanswered};
+
+/// Largest pin file that is read, in bytes.
+const MAX_PINS: u64 = 1 << 20;
+
+/// Verify a Mandate trail, evidence or receipt offline.
+#[derive(Parser)]
+#[command(name = "mandate-verify", version, about, after_help = "Exit: 0 good, 1 not good, 2 usage or I/O.")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// The pin file: origins, log keys, witnesses, key-set digests, agent keys
+    #[arg(long, global = true, value_name = "FILE")]
+    pin: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Both logs, as `mandate trail export` writes them: every signature, tile and entry, and the audit rules
+    Trail {
+        /// The folder with `trail/` and `authority/`
+        path: PathBuf,
+    },
+    /// One instruction: who ordered what, and what became of it
+    Evidence {
+        /// The evidence bundle
+        file: PathBuf,
+    },
+    /// That one leaf was logged
+    Receipt {
+        /// The receipt (C2SP tlog-proof)
+        file: PathBuf,
+        /// The leaf's exact bytes
+        #[arg(long, value_name = "FILE")]
+        leaf: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // clap answers wrong usage with exit 2 itself.
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(outcome) => outcome.show(arguments.json),
+        Err(Unanswered(why)) => {
+            eprintln!("mandate-verify: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Outcome, Unanswered> {
+    let pin =
+        arguments.pin.as_deref().ok_or_else(|| Unanswered("name a pin file with --pin FILE".to_owned()))?;
+    let text = String::from_utf8(read(pin, MAX_PINS)?)
+        .map_err(|_| Unanswered(format!("{}: not UTF-8", pin.display())))?;
+    let pins = Pins::parse(&text).map_err(|error| Unanswered(format!("{}: {error}", pin.display())))?;
+    match &arguments.what {
+        What::Trail { path } => verify_logs(path, &pins),
+        What::Evidence { file } => verify_evidence(file, &pins),
+        What::Receipt { file, leaf } => verify_receipt(file, leaf, &pins),
+    }
+}
+
+fn verify_logs(path: &Path, pins: &Pins) -> Result<Outcome, Unanswered> {
+    let open = |name: &str| {
+        let path = path.join(name);
+        Directory::open(path.clone()).map_err(|error| Unanswered(format!("{}: {error}", path.display())))
+    };
+    let (trail, authority) = (open("trail")?, open("authority")?);
+    Outcome::logs(published::verify(&trail, &authority, pins), pins)
+}
+
+fn verify_evidence(file: &Path, pins: &Pins) -> Result<Outcome, Unanswered> {
+    let bytes = read(file, MAX_BUNDLE as u64)?;
+    let bundle = match Bundle::read(&bytes) {
+        Ok(bundle) => bundle,
+        Err(error) => return Ok(Outcome::not_good("evidence", Some("the bundle"), None, &error.to_string())),
+    };
+    match verdict::verify(&bundle, pins) {
+        Ok(verdict) => Outcome::evidence(&verdict),
+        Err(fault) => Ok(Outcome::not_good("evidence", Some(&fault.which.to_string()), None, &fault.what)),
+    }
+}
+
+fn verify_receipt(file: &Path, leaf: &Path, pins: &Pins) -> Result<Outcome, Unanswered> {
+    let receipt = read(file, MAX_RECEIPT as u64)?;
+    // One byte more than a leaf may have is enough to find it too large.
+    let leaf = read(leaf, MAX_LEAF as u64 + 1)?;
+    let verdict = match std::str::from_utf8(&receipt) {
+        Ok(receipt) => proven::verify(receipt, &leaf, pins),
+        Err(_) => Err("the receipt: it is no UTF-8".to_owned()),
+    };
+    Outcome::receipt(verdict)
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Unanswered> {
+    let unreadable = |error: std::io::Error| Unanswered(format!("{}: {error}", path.display()));
+    if fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Err(Unanswered(format!("{}: is a directory", path.display())));
+    }
+    read_at_most(path, limit).map_err(unreadable)
+}

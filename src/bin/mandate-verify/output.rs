@@ -1,0 +1,109 @@
+//! What the verifier says: for a person, or as one JSON object.
+
+use std::process::ExitCode;
+
+use mandate::authority::proven::Proven;
+use mandate::authority::published::{Fault, Report};
+use mandate::authority::{Verdict, pins::Pins};
+use serde_json::{Value, json};
+
+/// Exit 2: the question could not be answered.
+pub struct Unanswered(pub String);
+
+/// How it ended.
+pub enum Outcome {
+    Good { text: String, json: Value },
+    NotGood { text: String, json: Value },
+}
+
+impl Outcome {
+    fn good(kind: &str, text: String, found: impl serde::Serialize) -> Result<Self, Unanswered> {
+        let mut json = serde_json::to_value(found)
+            .map_err(|_| Unanswered("the result cannot be written as JSON".to_owned()))?;
+        json["good"] = true.into();
+        json["verified"] = kind.into();
+        Ok(Outcome::Good { text, json })
+    }
+
+    pub fn not_good(kind: &str, which: Option<&str>, rule: Option<&str>, what: &str) -> Self {
+        let text = match (which, rule) {
+            (Some(which), Some(rule)) => format!("{which} breaks {rule}: {what}"),
+            (Some(which), None) => format!("{which}: {what}"),
+            _ => what.to_owned(),
+        };
+        let mut json = json!({"good": false, "verified": kind, "what": what});
+        if let Some(which) = which {
+            json["which"] = which.into();
+        }
+        if let Some(rule) = rule {
+            json["rule"] = rule.into();
+        }
+        Outcome::NotGood { text, json }
+    }
+
+    pub fn logs(verdict: Result<Report, Fault>, pins: &Pins) -> Result<Self, Unanswered> {
+        match verdict {
+            Ok(report) => Self::good("trail", logs_text(&report, pins), &report),
+            Err(Fault::NotGood { which, rule, what }) => {
+                Ok(Self::not_good("trail", Some(&which), rule.map(|rule| rule.code()), &what))
+            }
+            Err(fault @ Fault::Unreadable { .. }) => Err(Unanswered(fault.to_string())),
+        }
+    }
+
+    pub fn evidence(verdict: &Verdict) -> Result<Self, Unanswered> {
+        Self::good("evidence", format!("GOOD: {verdict}"), verdict)
+    }
+
+    pub fn receipt(verdict: Result<Proven, String>) -> Result<Self, Unanswered> {
+        match verdict {
+            Ok(proven) => {
+                let text = format!(
+                    "GOOD: {} leaf {} of {}, {} of {}, was logged at {}",
+                    proven.log, proven.index, proven.size, proven.type_, proven.subject, proven.time
+                );
+                Self::good("receipt", text, &proven)
+            }
+            Err(what) => Ok(Self::not_good("receipt", None, None, &what)),
+        }
+    }
+
+    /// Prints it; answers the exit code.
+    pub fn show(&self, as_json: bool) -> ExitCode {
+        let (text, json, code) = match self {
+            Outcome::Good { text, json } => (text.clone(), json, ExitCode::SUCCESS),
+            Outcome::NotGood { text, json } => (format!("NOT GOOD: {text}"), json, ExitCode::from(1)),
+        };
+        if as_json {
+            println!("{json}");
+        } else {
+            println!("{text}");
+        }
+        code
+    }
+}
+
+fn logs_text(report: &Report, pins: &Pins) -> String {
+    let summary = &report.summary;
+    let mut lines = vec![
+        format!("GOOD: {}, {} leaves until {}", pins.trail.origin, summary.trail_size, summary.until),
+        format!("  root          {}", report.trail_root),
+        match &report.authority_fresh_at {
+            Some(fresh) => {
+                format!("  authority     {} leaves, the newest at {fresh}", summary.authority_size)
+            }
+            None => format!("  authority     {} leaves", summary.authority_size),
+        },
+        format!("  witnesses     {} cosigned, {} are asked for", report.witnesses, pins.witnesses.required),
+        format!(
+            "  registered    {} controllers, {} apps, {} agents",
+            summary.controllers, summary.apps, summary.agents
+        ),
+        format!("  cases         {}", summary.requests),
+        format!("  instructions  {}", summary.instructions),
+        format!("  executions    {}, of which {} have ended", summary.executions, summary.ended),
+        "  leaves by type".to_owned(),
+    ];
+    lines.extend(summary.leaves.iter().map(|(name, count)| format!("    {count:>8}  {name}")));
+    lines.join("\n")
+}
