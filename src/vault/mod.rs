@@ -1,0 +1,37 @@
+//! Sealed personal data: what the trail commits to and the database holds, and only a key can read.
+//!
+//! Three layers of keys:
+//!
+//! ```text
+//! epoch key  (a file, 0600)          wraps every data key of its time           epoch
+//! data key   (a row of the keyring)  one per case or instruction and class      keyring, data_key
+//! value      (a column elsewhere)    bound to its table, row, column and class  seal
+//! ```
+//!
+//! What it promises:
+//!
+//! - A sealed value opens only at the place it was sealed for, under its own key, in its own class.
+//! - A data key is on the disk before anyone gets to use it, so a committed row never lacks its key.
+//! - [`Keyring::shred`] returns when the key's bytes are gone from the keyring's files. What was sealed
+//!   under it, wherever copies lie, is noise from then on; signatures, digests and proofs still verify.
+//! - No key, salt or plaintext shows in `Debug`, `Display`, an error or a log.
+//!
+//! The keyring is a database of its own and is never restored from the main database's backups
+//! (otherwise a restore would bring shredded keys back).
+
+mod aead;
+mod commitment;
+mod data_key;
+mod epoch;
+mod error;
+mod key_cache;
+mod keyring;
+mod keyring_rows;
+mod seal;
+
+pub use commitment::{Commitment, CommitmentError, Salt, commit, keyed_digest, verify_commitment};
+pub use data_key::{DataKey, KeyId, RetentionClass};
+pub use epoch::EpochKeys;
+pub use error::VaultError;
+pub use keyring::{Keyring, ShredRecord, ShredState};
+pub use seal::{Place, Vault};
