@@ -1,0 +1,114 @@
+//! The use cases: one file each. A use case loads, asks the pure domain to decide, and
+//! writes state, leaf and jobs in one transaction.
+//!
+//! Surfaces (gRPC, CLI, later the console) call these with domain types and a proven
+//! caller; nothing here knows of protobuf or HTTP.
+
+mod answer_requests;
+mod downloads;
+mod evidence;
+mod idempotency;
+mod intake;
+mod orders;
+mod proofs;
+mod read_instructions;
+mod registry;
+mod reports;
+mod requests;
+mod shredding;
+mod submit_instruction;
+mod uploads;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::{Clock, ControllerId, Entropy};
+use crate::store::{Store, StoreError};
+use crate::token::KeySet;
+use crate::trail::CosigningKey;
+use crate::vault::Vault;
+
+pub use answer_requests::OutcomeGiven;
+pub use downloads::{ExportView, Package};
+pub use idempotency::RequestUuid;
+pub use intake::{Assignment, MessageView, TakenIn};
+pub use orders::{LeasedOrder, Renewed};
+pub use proofs::Proof;
+pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails};
+pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering};
+pub use reports::ReportIn;
+pub use requests::{NewRequest, RequestContent, RequestView, Subject};
+pub use submit_instruction::Submitted;
+pub use uploads::{Upload, Uploaded};
+
+/// What a use case answers where it does not go through.
+pub type AppError = StoreError;
+pub type AppResult<T> = Result<T, AppError>;
+
+/// What an operator may set. Times in seconds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the encrypted export packages.
+    pub exports: PathBuf,
+    /// Largest export package, bytes.
+    pub export_limit: u64,
+    /// How long a package may be fetched.
+    pub export_life: i64,
+    /// How long a lease lasts. The agent's own deadline is shorter.
+    pub lease: i64,
+    /// Attempts before an execution is given up.
+    pub attempts: u32,
+    pub retention: Retention,
+    pub intake: crate::intake::IntakeConfig,
+    /// How people address PPIO: being addressed is no evidence.
+    pub house_brands: Vec<String>,
+}
+
+/// How long personal data stays after its work is done (R21), by retention class. Seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    pub request: i64,
+    pub message: i64,
+    pub instruction: i64,
+    pub refusal: i64,
+}
+
+/// The gateway's use cases over its store and vault.
+pub struct App {
+    pub store: Arc<Store>,
+    pub vault: Vault,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub settings: Settings,
+    /// Signs how fresh the authority head is (C2SP tlog-cosignature).
+    pub freshness: CosigningKey,
+    /// Verified key sets, by controller: checked again under the writer before they count.
+    key_sets: moka::sync::Cache<ControllerId, Arc<KeySet>>,
+    /// How many refusals of each controller become leaves.
+    refusals: governor::DefaultKeyedRateLimiter<ControllerId>,
+}
+
+/// Refused instructions that become leaves: this many at once, and as many again each minute.
+const REFUSALS: std::num::NonZeroU32 = std::num::NonZeroU32::new(300).expect("not zero");
+
+impl App {
+    pub fn new(
+        store: Arc<Store>,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+        freshness: CosigningKey,
+    ) -> App {
+        App {
+            store,
+            vault,
+            clock,
+            entropy,
+            settings,
+            freshness,
+            key_sets: moka::sync::Cache::new(10_000),
+            refusals: governor::RateLimiter::keyed(governor::Quota::per_minute(REFUSALS)),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The two logs, for those who check them.
+
+use crate::domain::{Reason, Refusal};
+use crate::store::{Log, StoreError, logs};
+use crate::trail::{Hash, Note, NoteError};
+
+use super::{App, AppResult};
+
+/// A proof, and the tree size it goes to.
+pub struct Proof {
+    pub hashes: Vec<Hash>,
+    pub size: u64,
+}
+
+impl App {
+    /// The newest signed checkpoint.
+    pub fn checkpoint(&self, log: Log) -> String {
+        let heads = self.store.heads();
+        match log {
+            Log::Trail => heads.trail.checkpoint,
+            Log::Authority => heads.authority.checkpoint,
+        }
+    }
+
+    fn size(&self, log: Log) -> u64 {
+        let heads = self.store.heads();
+        match log {
+            Log::Trail => heads.trail.size,
+            Log::Authority => heads.authority.size,
+        }
+    }
+
+    /// Leaves as hashed, from `start`, at most `count`.
+    pub async fn leaves(&self, log: Log, start: u64, count: u32) -> AppResult<Vec<Vec<u8>>> {
+        Ok(logs::leaves(self.store.log_reader(), log, start, count).await?)
+    }
+
+    /// Proof that a leaf is in the tree of `size`; the newest where 0.
+    pub async fn inclusion(&self, log: Log, index: u64, size: u64) -> AppResult<Proof> {
+        let size = self.size_or_newest(log, size, "size")?;
+        if index >= size {
+            return Err(Refusal::at(Reason::FieldInvalid, "index").note("lies outside the log").into());
+        }
+        let hashes = logs::prove_inclusion(self.store.log_reader(), log, index, size).await?;
+        Ok(Proof { hashes, size })
+    }
+
+    /// Proof that the tree of `new` (the newest where 0) continues the tree of `old`.
+    pub async fn consistency(&self, log: Log, old: u64, new: u64) -> AppResult<Proof> {
+        let size = self.size_or_newest(log, new, "new_size")?;
+        if old > size {
+            return Err(Refusal::at(Reason::FieldInvalid, "old_size")
+                .note("larger than the new size")
+                .into());
+        }
+        let hashes = logs::prove_consistency(self.store.log_reader(), log, old, size).await?;
+        Ok(Proof { hashes, size })
+    }
+
+    fn size_or_newest(&self, log: Log, size: u64, field: &'static str) -> Result<u64, StoreError> {
+        let newest = self.size(log);
+        match size {
+            0 => Ok(newest),
+            size if size <= newest => Ok(size),
+            _ => Err(Refusal::at(Reason::FieldInvalid, field).note("larger than the log").into()),
+        }
+    }
+
+    /// The authority log from `start` on, with a head that says how fresh it is
+    /// (C2SP tlog-cosignature by the gateway's freshness key).
+    pub async fn read_authority(&self, start: u64, count: u32) -> AppResult<(Vec<Vec<u8>>, String, bool)> {
+        let head = self.store.heads().authority;
+        let rest = head.size.saturating_sub(start);
+        let wanted = u32::try_from(rest).unwrap_or(u32::MAX).min(count);
+        let leaves = logs::leaves(self.store.log_reader(), Log::Authority, start, wanted).await?;
+        let more = leaves.len() as u64 != rest;
+        let checkpoint =
+            self.cosign_now(&head.checkpoint).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
+        Ok((leaves, checkpoint, more))
+    }
+
+    fn cosign_now(&self, checkpoint: &str) -> Result<String, NoteError> {
+        let mut note = Note::parse(checkpoint)?;
+        let signature = self.freshness.cosign(note.text(), self.clock.now())?;
+        note.add(signature)?;
+        Ok(note.to_string())
+    }
+}

@@ -1,0 +1,181 @@
+//! Personal data whose time is up: its data keys are destroyed, and that is recorded (R21, I4).
+//!
+//! The key goes first, the row's ciphertext after: a crash in between leaves ciphertext that
+//! nobody can open, and the next sweep finishes. Running it twice changes nothing.
+
+use crate::domain::event::{DataShredded, ExportRemoved};
+use crate::domain::{ControllerId, ExportId, InstructionId, MessageId, RequestId};
+use crate::store::{
+    Command, StoreError, Tx, executions, exports, instructions, messages, refusals, requests,
+};
+use crate::vault::{KeyId, RetentionClass};
+
+use super::{App, AppResult};
+
+/// Keys destroyed in one go: one commit and one checkpoint of the keyring.
+const AT_ONCE: u32 = 200;
+
+/// One thing whose key goes.
+#[derive(Clone)]
+enum Due {
+    Request(RequestId),
+    Message(MessageId),
+    Instruction(ControllerId, InstructionId),
+    Refusal(u64),
+}
+
+impl Due {
+    fn class(&self) -> RetentionClass {
+        match self {
+            Due::Request(_) => RetentionClass::Request,
+            Due::Message(_) => RetentionClass::Intake,
+            Due::Instruction(..) => RetentionClass::Instruction,
+            Due::Refusal(_) => RetentionClass::Refusal,
+        }
+    }
+}
+
+impl App {
+    /// Shreds what is due now; returns how many keys went. Call again while it is not 0.
+    pub async fn shred_due(&self) -> AppResult<usize> {
+        let now = self.clock.now_seconds();
+        let retention = self.settings.retention;
+        let mut conn = self.store.reader().await?;
+        let mut due: Vec<(Due, String)> = Vec::new();
+        for (id, key) in requests::due_for_shredding(&mut conn, now - retention.request, AT_ONCE).await? {
+            due.push((Due::Request(id), key));
+        }
+        for (id, key) in messages::due_for_shredding(&mut conn, now - retention.message, AT_ONCE).await? {
+            due.push((Due::Message(id), key));
+        }
+        let instructions =
+            instructions::due_for_shredding(&mut conn, now - retention.instruction, AT_ONCE).await?;
+        for (controller, id, key) in instructions {
+            due.push((Due::Instruction(controller, id), key));
+        }
+        for (leaf, key) in refusals::due_for_shredding(&mut conn, now - retention.refusal, AT_ONCE).await? {
+            due.push((Due::Refusal(leaf), key));
+        }
+        drop(conn);
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let keys: Vec<KeyId> = due
+            .iter()
+            .map(|(_, key)| key.parse().map_err(|_| StoreError::Corrupt("key_id")))
+            .collect::<Result<_, _>>()?;
+        self.vault.keyring().shred(&keys).await?;
+        let count = due.len();
+        self.store.transact(RecordShredded { due: due.into_iter().map(|(due, _)| due).collect() }).await?;
+        Ok(count)
+    }
+
+    /// Ends orders that nobody leased before their instruction's end.
+    pub async fn end_unleased_orders(&self) -> AppResult<usize> {
+        let now = self.clock.now_seconds();
+        if executions::never_leased(&mut *self.store.reader().await?, now, 1).await?.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.store.transact(super::orders::EndUnleased).await?.value)
+    }
+
+    /// Removes files that no row names: uploads that were replaced, or cut off by a crash. A file younger
+    /// than two leases may still be on its way.
+    pub async fn remove_orphan_exports(&self) -> AppResult<usize> {
+        let mut removed = 0;
+        let mut folder = tokio::fs::read_dir(&self.settings.exports).await?;
+        while let Some(entry) = folder.next_entry().await? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(id) = name.strip_suffix(".age").and_then(|id| id.parse::<ExportId>().ok()) else {
+                continue;
+            };
+            let age = entry.metadata().await?.modified()?.elapsed().unwrap_or_default();
+            if age.as_secs().cast_signed() < 2 * self.settings.lease {
+                continue;
+            }
+            if !exports::is_known(&mut *self.store.reader().await?, &id).await? {
+                tokio::fs::remove_file(entry.path()).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes packages past their end.
+    pub async fn remove_expired_exports(&self) -> AppResult<usize> {
+        let now = self.clock.now_seconds();
+        let expired = exports::expired(&mut *self.store.reader().await?, now, AT_ONCE).await?;
+        for export in &expired {
+            match tokio::fs::remove_file(self.export_path(&export.id)).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.store.transact(RecordRemoved { id: export.id, execution: export.execution }).await?;
+        }
+        Ok(expired.len())
+    }
+
+    /// Once after each start: destroys data keys that no committed row names.
+    pub async fn sweep_orphan_keys(&self) -> AppResult<u64> {
+        let referenced = refusals::referenced_keys(&mut *self.store.reader().await?).await?;
+        let referenced = referenced
+            .iter()
+            .map(|key| key.parse::<KeyId>().map_err(|_| StoreError::Corrupt("key_id")))
+            .collect::<Result<_, _>>()?;
+        Ok(self.vault.keyring().sweep(&referenced).await?)
+    }
+}
+
+struct RecordShredded {
+    due: Vec<Due>,
+}
+
+#[async_trait::async_trait]
+impl Command for RecordShredded {
+    const NAME: &'static str = "record_shredded";
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for due in &self.due {
+            let subject = match due {
+                Due::Request(id) => {
+                    requests::mark_shredded(tx, id).await?;
+                    id.resource_name()
+                }
+                Due::Message(id) => {
+                    messages::mark_shredded(tx, id).await?;
+                    id.resource_name()
+                }
+                Due::Instruction(controller, id) => {
+                    instructions::mark_shredded(tx, controller, id).await?;
+                    id.resource_name()
+                }
+                Due::Refusal(leaf) => {
+                    refusals::mark_shredded(tx, *leaf).await?;
+                    format!("leaves/{leaf}")
+                }
+            };
+            let event = DataShredded { class: due.class().as_str().into(), keys: 1 };
+            tx.append(&subject, event)?;
+        }
+        Ok(())
+    }
+}
+
+struct RecordRemoved {
+    id: ExportId,
+    execution: crate::domain::ExecutionId,
+}
+
+#[async_trait::async_trait]
+impl Command for RecordRemoved {
+    const NAME: &'static str = "record_export_removed";
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        exports::mark_removed(tx, &self.id).await?;
+        tx.append(&self.id.resource_name(), ExportRemoved { execution: self.execution })?;
+        Ok(())
+    }
+}

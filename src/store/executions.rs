@@ -1,0 +1,204 @@
+//! Orders and their leases: the schedule lives here, in the database.
+
+use sqlx::{Row, SqliteConnection};
+
+use crate::domain::{AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, Reason, StoreId};
+
+use super::registry::id;
+use super::tx::{StoreError, Tx};
+
+#[derive(Debug, Clone)]
+pub struct ExecutionRow {
+    pub id: ExecutionId,
+    pub controller: ControllerId,
+    pub instruction: InstructionId,
+    pub store: StoreId,
+    pub state: ExecutionState,
+    pub attempt: u32,
+    pub next_attempt_at: i64,
+    pub agent: Option<AgentId>,
+    /// SHA-256 of the lease token, base64url.
+    pub lease_token: Option<String>,
+    pub lease_expires_at: Option<i64>,
+    pub reason: Option<String>,
+    pub report: Option<String>,
+    pub report_leaf: Option<i64>,
+    pub sealed_details: Option<Vec<u8>>,
+    pub updated_at: i64,
+    pub version: i64,
+}
+
+fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExecutionRow, StoreError> {
+    Ok(ExecutionRow {
+        id: id(row, "id")?,
+        controller: id(row, "controller_id")?,
+        instruction: id(row, "instruction_id")?,
+        store: id(row, "store_id")?,
+        state: id(row, "state")?,
+        attempt: row.try_get("attempt").map_err(|_| StoreError::Corrupt("executions.attempt"))?,
+        next_attempt_at: row.get("next_attempt_at"),
+        agent: match row.get::<Option<String>, _>("agent_id") {
+            Some(text) => Some(text.parse().map_err(|_| StoreError::Corrupt("executions.agent_id"))?),
+            None => None,
+        },
+        lease_token: row.get("lease_token"),
+        lease_expires_at: row.get("lease_expires_at"),
+        reason: row.get("reason"),
+        report: row.get("report"),
+        report_leaf: row.get("report_leaf"),
+        sealed_details: row.get("sealed_details"),
+        updated_at: row.get("updated_at"),
+        version: row.get("version"),
+    })
+}
+
+/// A new order, to be leased at once.
+pub async fn insert(
+    tx: &mut Tx<'_>,
+    execution: &ExecutionId,
+    controller: &ControllerId,
+    instruction: &InstructionId,
+    store: &StoreId,
+) -> Result<(), StoreError> {
+    let (now, name) = (tx.now_seconds(), tx.name());
+    sqlx::query(
+        "INSERT INTO executions (id, controller_id, instruction_id, store_id, state, attempt, next_attempt_at, updated_at, version, written_by) \
+         VALUES (?, ?, ?, ?, 'pending', 0, ?, ?, 1, ?)",
+    )
+    .bind(execution.to_string())
+    .bind(controller.as_str())
+    .bind(instruction.to_string())
+    .bind(store.as_str())
+    .bind(now)
+    .bind(now)
+    .bind(name)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The execution of that id, whosever it is: for agents, who are checked by store.
+pub async fn find(
+    conn: &mut SqliteConnection,
+    execution: &ExecutionId,
+) -> Result<Option<ExecutionRow>, StoreError> {
+    let found = sqlx::query("SELECT * FROM executions WHERE id = ?")
+        .bind(execution.to_string())
+        .fetch_optional(conn)
+        .await?;
+    found.as_ref().map(row).transpose()
+}
+
+/// The controller's own execution of that id, or `None`.
+pub async fn find_of(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+    execution: &ExecutionId,
+) -> Result<Option<ExecutionRow>, StoreError> {
+    let found = sqlx::query("SELECT * FROM executions WHERE id = ? AND controller_id = ?")
+        .bind(execution.to_string())
+        .bind(controller.as_str())
+        .fetch_optional(conn)
+        .await?;
+    found.as_ref().map(row).transpose()
+}
+
+pub async fn of_instruction(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+    instruction: &InstructionId,
+) -> Result<Vec<ExecutionRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM executions WHERE controller_id = ? AND instruction_id = ? ORDER BY store_id",
+    )
+    .bind(controller.as_str())
+    .bind(instruction.to_string())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
+/// A page of the controller's executions, newest first.
+pub async fn page(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+    instruction: Option<&InstructionId>,
+    before: Option<&ExecutionId>,
+    limit: u32,
+) -> Result<Vec<ExecutionRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM executions WHERE controller_id = ? AND (? IS NULL OR instruction_id = ?) AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+    )
+    .bind(controller.as_str())
+    .bind(instruction.map(ToString::to_string))
+    .bind(instruction.map(ToString::to_string))
+    .bind(before.map(ToString::to_string))
+    .bind(before.map(ToString::to_string))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
+/// Orders of these stores that may be leased now: never begun, due again, or with a lease that ran out.
+pub async fn due(
+    conn: &mut SqliteConnection,
+    stores: &[StoreId],
+    now: i64,
+    limit: u32,
+) -> Result<Vec<ExecutionRow>, StoreError> {
+    let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT * FROM executions WHERE store_id IN (");
+    let mut list = query.separated(", ");
+    for store in stores {
+        list.push_bind(store.as_str());
+    }
+    query.push(") AND ((state = 'pending' AND next_attempt_at <= ").push_bind(now);
+    query.push(") OR (state = 'leased' AND lease_expires_at <= ").push_bind(now);
+    query.push(")) ORDER BY next_attempt_at, id LIMIT ").push_bind(limit);
+    let rows = query.build().fetch_all(conn).await?;
+    rows.iter().map(row).collect()
+}
+
+/// Orders never begun whose instruction is past its end.
+pub async fn never_leased(
+    conn: &mut SqliteConnection,
+    now: i64,
+    limit: u32,
+) -> Result<Vec<ExecutionRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT e.* FROM executions e JOIN instructions i ON i.controller_id = e.controller_id AND i.id = e.instruction_id \
+         WHERE e.state = 'pending' AND e.attempt = 0 AND i.expires_at <= ? LIMIT ?",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
+/// Writes a changed execution back; one that changed meanwhile is a lost race.
+pub async fn update(tx: &mut Tx<'_>, execution: &ExecutionRow) -> Result<(), StoreError> {
+    let (now, name) = (tx.now_seconds(), tx.name());
+    let changed = sqlx::query(
+        "UPDATE executions SET state = ?, attempt = ?, next_attempt_at = ?, agent_id = ?, lease_token = ?, lease_expires_at = ?, \
+         reason = ?, report = ?, report_leaf = ?, sealed_details = ?, updated_at = ?, version = version + 1, written_by = ? WHERE id = ? AND version = ?",
+    )
+    .bind(execution.state.as_str())
+    .bind(execution.attempt)
+    .bind(execution.next_attempt_at)
+    .bind(execution.agent.as_ref().map(AgentId::as_str))
+    .bind(&execution.lease_token)
+    .bind(execution.lease_expires_at)
+    .bind(&execution.reason)
+    .bind(&execution.report)
+    .bind(execution.report_leaf)
+    .bind(&execution.sealed_details)
+    .bind(now)
+    .bind(name)
+    .bind(execution.id.to_string())
+    .bind(execution.version)
+    .execute(tx.conn())
+    .await?
+    .rows_affected();
+    if changed == 1 { Ok(()) } else { Err(Reason::LeaseLost.into()) }
+}

@@ -1,0 +1,253 @@
+//! The store: one writer, many readers, and the two logs.
+//!
+//! All writes go through [`Store::transact`]; the sequencer groups them. Reads have a
+//! pool of their own and never wait for the writer. SQL lives here, one file per
+//! aggregate, and nowhere else.
+
+pub mod calls;
+pub mod executions;
+pub mod exports;
+pub mod instructions;
+pub mod logs;
+pub mod messages;
+pub mod refusals;
+pub mod registry;
+pub mod requests;
+mod sequencer;
+mod tx;
+mod wakes;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::domain::{Clock, Entropy, Reason};
+use crate::trail::{Note, Receipt, SigningKey};
+
+/// A connection of the store, to hand to its aggregates' functions.
+pub type Conn = sqlx::SqliteConnection;
+/// A read connection, back to its pool when dropped.
+pub type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
+
+pub use sequencer::{Committed, Issued};
+pub use tx::{Command, Log, StoreError, Tx};
+pub use wakes::{Topic, Wakes};
+
+/// The keys that sign the two logs' checkpoints.
+pub struct LogKeys {
+    pub trail: SigningKey,
+    pub authority: SigningKey,
+}
+
+/// The newest signed head of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub size: u64,
+    /// A signed note (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heads {
+    pub trail: Head,
+    pub authority: Head,
+}
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the database cannot be opened or read")]
+    Database(#[source] sqlx::Error),
+    #[error("the database's schema cannot be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    #[error("the {0} log: {1}")]
+    Log(&'static str, &'static str),
+    #[error("the first leaf was not written")]
+    First(#[source] StoreError),
+}
+
+/// Names of the two logs: `<gateway>/trail` and `<gateway>/authority`.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    /// The gateway's name, the `source` of every leaf.
+    pub gateway: String,
+}
+
+impl Origins {
+    pub fn trail(&self) -> String {
+        format!("{}/trail", self.gateway)
+    }
+
+    pub fn authority(&self) -> String {
+        format!("{}/authority", self.gateway)
+    }
+}
+
+pub struct Store {
+    read: SqlitePool,
+    /// `None` once closed.
+    queue: std::sync::RwLock<Option<mpsc::Sender<Box<dyn sequencer::Queued>>>>,
+    writer: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    heads: watch::Receiver<Heads>,
+    fatal: watch::Receiver<bool>,
+    wakes: Arc<Wakes>,
+    pub origins: Origins,
+    pub keys: Arc<LogKeys>,
+}
+
+impl Store {
+    /// Opens (or makes) the database and starts the sequencer. Checks both logs' heads.
+    pub async fn open(
+        path: &Path,
+        origins: Origins,
+        keys: LogKeys,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Store, OpenError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        let mut conn = options.connect().await.map_err(OpenError::Database)?;
+        sqlx::migrate!("migrations/sqlite").run(&mut conn).await.map_err(OpenError::Migrate)?;
+
+        let keys = Arc::new(keys);
+        let trail =
+            logs::load(&mut conn, Log::Trail, &origins.trail(), &origins.gateway, &keys.trail).await?;
+        let authority =
+            logs::load(&mut conn, Log::Authority, &origins.authority(), &origins.gateway, &keys.authority)
+                .await?;
+        let is_new = trail.tree.size() == 0;
+        if is_new != (authority.tree.size() == 0) {
+            return Err(OpenError::Log("authority", "one log is empty and the other is not"));
+        }
+
+        let read = SqlitePoolOptions::new()
+            .max_connections(8)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(OpenError::Database)?;
+        let (queue, incoming) = mpsc::channel(sequencer::QUEUE);
+        let (heads_out, heads) = watch::channel(Heads { trail: trail.head(), authority: authority.head() });
+        let (fatal_out, fatal) = watch::channel(false);
+        let wakes = Arc::new(Wakes::default());
+        let sequencer = sequencer::Sequencer {
+            conn,
+            queue: incoming,
+            logs: sequencer::Logs { trail, authority },
+            keys: Arc::clone(&keys),
+            clock,
+            entropy,
+            heads: heads_out,
+            wakes: Arc::clone(&wakes),
+            fatal: fatal_out,
+        };
+        let writer = tokio::spawn(sequencer.run());
+        let writer = std::sync::Mutex::new(Some(writer));
+        let store = Store {
+            read,
+            queue: std::sync::RwLock::new(Some(queue)),
+            writer,
+            heads,
+            fatal,
+            wakes,
+            origins,
+            keys,
+        };
+        if is_new {
+            let first = OpenLogs { trail: store.origins.trail(), authority: store.origins.authority() };
+            store.transact(first).await.map_err(OpenError::First)?;
+        }
+        Ok(store)
+    }
+
+    /// Takes no more commands, lets those in the queue commit, and leaves the file whole.
+    pub async fn close(&self) {
+        self.queue.write().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.await.is_err()
+        {
+            tracing::error!("the writer ended with a panic");
+        }
+        self.read.close().await;
+    }
+
+    /// Runs a command in the next batch; returns once it is durable.
+    pub async fn transact<C: Command>(&self, command: C) -> Result<Committed<C::Output>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Box::new(sequencer::Waiting { command, result: None, reply });
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match queue.ok_or(Reason::Unavailable)?.try_send(waiting) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(Reason::Overloaded.into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Reason::Unavailable.into()),
+        }
+        // A sequencer that died without an answer leaves the outcome unknown: never OK.
+        answer.await.unwrap_or_else(|_| Err(Reason::Unavailable.into()))
+    }
+
+    /// A connection that reads what has committed.
+    pub async fn reader(&self) -> Result<Reader, StoreError> {
+        Ok(self.read.acquire().await?)
+    }
+
+    /// Proofs and leaves of the two logs.
+    pub fn log_reader(&self) -> &SqlitePool {
+        &self.read
+    }
+
+    /// The receipt of a trail leaf, to the newest checkpoint.
+    pub async fn receipt(&self, index: u64) -> Result<Issued, StoreError> {
+        let head = self.heads().trail;
+        let leaf = logs::leaves(&self.read, Log::Trail, index, 1).await?.pop().ok_or(Reason::NotFound)?;
+        let proof = logs::prove_inclusion(&self.read, Log::Trail, index, head.size).await?;
+        let note = Note::parse(&head.checkpoint).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
+        Ok(Issued { index, leaf, receipt: Receipt::new(index, proof, note) })
+    }
+
+    /// The newest heads, as last committed.
+    pub fn heads(&self) -> Heads {
+        self.heads.borrow().clone()
+    }
+
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
+    }
+
+    /// Turns true when the writer has stopped for good.
+    pub fn fatal(&self) -> watch::Receiver<bool> {
+        self.fatal.clone()
+    }
+}
+
+/// Leaf 0 of both logs.
+struct OpenLogs {
+    trail: String,
+    authority: String,
+}
+
+#[async_trait::async_trait]
+impl Command for OpenLogs {
+    const NAME: &'static str = "open_logs";
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.append(&self.trail, crate::domain::event::LogOpened { origin: self.trail.clone() })?;
+        tx.append_authority(
+            &self.authority,
+            crate::domain::event::LogOpened { origin: self.authority.clone() },
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,552 @@
+//! Controllers, agreements, apps, agents and keys, as registered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, SqliteConnection};
+
+use crate::domain::{
+    AgentId, AgreementId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId,
+};
+
+use super::logs::{to_i64, to_u64};
+use super::tx::{StoreError, Tx};
+
+/// A controller, as registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    pub id: ControllerId,
+    pub display_name: String,
+    pub house: bool,
+    /// 0 before the first key set.
+    pub key_set_version: u64,
+}
+
+/// What was agreed with a controller (PIPL 21, R4). Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    pub id: AgreementId,
+    pub controller: ControllerId,
+    pub terms: Terms,
+    pub start: i64,
+    pub end: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    pub categories: Vec<Category>,
+    pub purposes: Vec<Purpose>,
+    pub stores: Vec<StoreId>,
+    pub regions: Vec<Region>,
+}
+
+/// The kind of a registered fact. Names and aliases share one space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKind {
+    Name,
+    BundleId,
+    Domain,
+    SdkAppId,
+}
+
+impl FactKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FactKind::Name => "name",
+            FactKind::BundleId => "bundle_id",
+            FactKind::Domain => "domain",
+            FactKind::SdkAppId => "sdk_app_id",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "name" => FactKind::Name,
+            "bundle_id" => FactKind::BundleId,
+            "domain" => FactKind::Domain,
+            "sdk_app_id" => FactKind::SdkAppId,
+            _ => return None,
+        })
+    }
+}
+
+/// An exact fact that routes to one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    pub kind: FactKind,
+    /// As registered.
+    pub shown: String,
+    /// Folded (width, case), unique across all controllers.
+    pub folded: String,
+    pub alias: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    pub id: AppId,
+    pub controller: ControllerId,
+    pub display_name: String,
+    /// The name is a common word: it only suggests.
+    pub common_name: bool,
+    pub facts: Vec<Fact>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub id: AgentId,
+    pub region: Region,
+    pub stores: Vec<StoreId>,
+    /// Public JWK, as JSON text.
+    pub report_key: String,
+    /// The ledger head it last reported (DESIGN §10).
+    pub anchor_sequence: u64,
+    pub anchor_head: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySetRow {
+    pub controller: ControllerId,
+    pub version: u64,
+    pub digest: String,
+    /// JWS General JSON as received.
+    pub jws: String,
+    pub authority_index: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessKeyRow {
+    pub principal: String,
+    pub jwk: String,
+    pub revoked: bool,
+}
+
+pub(super) fn id<T: std::str::FromStr>(
+    row: &sqlx::sqlite::SqliteRow,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    row.get::<String, _>(column).parse().map_err(|_| StoreError::Corrupt(column))
+}
+
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    text: &str,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt(column))
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    // Our own plain structs and lists of words: serialising them cannot fail.
+    serde_json::to_string(value).expect("plain data serialises")
+}
+
+/// A unique constraint that did not hold becomes `reason`.
+fn taken(error: sqlx::Error, reason: Reason, field: &'static str) -> StoreError {
+    match error.as_database_error() {
+        Some(e) if e.is_unique_violation() => Refusal::at(reason, field).into(),
+        _ => error.into(),
+    }
+}
+
+pub async fn insert_controller(tx: &mut Tx<'_>, controller: &Controller) -> Result<(), StoreError> {
+    let (now, name) = (tx.now_seconds(), tx.name());
+    sqlx::query(
+        "INSERT INTO controllers (id, display_name, house, key_set_version, created_at, written_by) VALUES (?, ?, ?, 0, ?, ?)",
+    )
+    .bind(controller.id.as_str())
+    .bind(&controller.display_name)
+    .bind(controller.house)
+    .bind(now)
+    .bind(name)
+    .execute(tx.conn())
+    .await
+    .map_err(|e| taken(e, Reason::NameTaken, "controller_id"))?;
+    Ok(())
+}
+
+fn controller_row(row: &sqlx::sqlite::SqliteRow) -> Result<Controller, StoreError> {
+    Ok(Controller {
+        id: id(row, "id")?,
+        display_name: row.get("display_name"),
+        house: row.get("house"),
+        key_set_version: to_u64(row.get("key_set_version")),
+    })
+}
+
+pub async fn controller(
+    conn: &mut SqliteConnection,
+    id: &ControllerId,
+) -> Result<Option<Controller>, StoreError> {
+    let row = sqlx::query("SELECT id, display_name, house, key_set_version FROM controllers WHERE id = ?")
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(controller_row).transpose()
+}
+
+/// The house controller: PPIO's own privacy officer.
+pub async fn house(conn: &mut SqliteConnection) -> Result<Option<Controller>, StoreError> {
+    let row = sqlx::query("SELECT id, display_name, house, key_set_version FROM controllers WHERE house = 1")
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(controller_row).transpose()
+}
+
+pub async fn controllers(
+    conn: &mut SqliteConnection,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Controller>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, display_name, house, key_set_version FROM controllers WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(controller_row).collect()
+}
+
+pub async fn insert_agreement(tx: &mut Tx<'_>, agreement: &Agreement) -> Result<(), StoreError> {
+    let name = tx.name();
+    sqlx::query(
+        "INSERT INTO agreements (id, controller_id, terms, start_at, end_at, written_by) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(agreement.id.as_str())
+    .bind(agreement.controller.as_str())
+    .bind(to_json(&agreement.terms))
+    .bind(agreement.start)
+    .bind(agreement.end)
+    .bind(name)
+    .execute(tx.conn())
+    .await
+    .map_err(|e| taken(e, Reason::NameTaken, "agreement_id"))?;
+    Ok(())
+}
+
+fn agreement_row(row: &sqlx::sqlite::SqliteRow) -> Result<Agreement, StoreError> {
+    Ok(Agreement {
+        id: id(row, "id")?,
+        controller: id(row, "controller_id")?,
+        terms: json(row.get("terms"), "agreements.terms")?,
+        start: row.get("start_at"),
+        end: row.get("end_at"),
+    })
+}
+
+pub async fn agreements_of(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+) -> Result<Vec<Agreement>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE controller_id = ? ORDER BY id",
+    )
+    .bind(controller.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(agreement_row).collect()
+}
+
+pub async fn agreements(
+    conn: &mut SqliteConnection,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Agreement>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(agreement_row).collect()
+}
+
+/// An app with its facts; a fact that another app has is `NAME_TAKEN`.
+pub async fn insert_app(tx: &mut Tx<'_>, app: &App) -> Result<(), StoreError> {
+    let name = tx.name();
+    sqlx::query(
+        "INSERT INTO apps (id, controller_id, display_name, common_name, written_by) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(app.id.as_str())
+    .bind(app.controller.as_str())
+    .bind(&app.display_name)
+    .bind(app.common_name)
+    .bind(name)
+    .execute(tx.conn())
+    .await
+    .map_err(|e| taken(e, Reason::NameTaken, "app_id"))?;
+    for fact in &app.facts {
+        sqlx::query("INSERT INTO app_facts (kind, value, shown, app_id, alias) VALUES (?, ?, ?, ?, ?)")
+            .bind(fact.kind.as_str())
+            .bind(&fact.folded)
+            .bind(&fact.shown)
+            .bind(app.id.as_str())
+            .bind(fact.alias)
+            .execute(tx.conn())
+            .await
+            .map_err(|e| taken(e, Reason::NameTaken, fact.kind.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Whose app it is. Nobody but the sequencer's commands and the router may ask without a controller.
+pub async fn app_owner(conn: &mut SqliteConnection, app: &AppId) -> Result<Option<ControllerId>, StoreError> {
+    let row = sqlx::query("SELECT controller_id FROM apps WHERE id = ?")
+        .bind(app.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(|row| id(row, "controller_id")).transpose()
+}
+
+/// All apps with their facts, for the router and the registry's list.
+pub async fn apps(conn: &mut SqliteConnection, after: &str, limit: u32) -> Result<Vec<App>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, controller_id, display_name, common_name FROM apps WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut apps: BTreeMap<String, App> = BTreeMap::new();
+    for row in &rows {
+        let app = App {
+            id: id(row, "id")?,
+            controller: id(row, "controller_id")?,
+            display_name: row.get("display_name"),
+            common_name: row.get("common_name"),
+            facts: Vec::new(),
+        };
+        apps.insert(app.id.to_string(), app);
+    }
+    let (Some(first), Some(last)) = (apps.keys().next().cloned(), apps.keys().next_back().cloned()) else {
+        return Ok(Vec::new());
+    };
+    let facts = sqlx::query(
+        "SELECT kind, value, shown, app_id, alias FROM app_facts WHERE app_id BETWEEN ? AND ? ORDER BY kind, value",
+    )
+    .bind(first)
+    .bind(last)
+    .fetch_all(conn)
+    .await?;
+    for row in &facts {
+        if let Some(app) = apps.get_mut(row.get::<&str, _>("app_id")) {
+            app.facts.push(Fact {
+                kind: FactKind::parse(row.get("kind")).ok_or(StoreError::Corrupt("app_facts.kind"))?,
+                shown: row.get("shown"),
+                folded: row.get("value"),
+                alias: row.get("alias"),
+            });
+        }
+    }
+    Ok(apps.into_values().collect())
+}
+
+pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreError> {
+    let name = tx.name();
+    sqlx::query("INSERT INTO agents (id, region, report_key, written_by) VALUES (?, ?, ?, ?)")
+        .bind(agent.id.as_str())
+        .bind(agent.region.as_str())
+        .bind(&agent.report_key)
+        .bind(name)
+        .execute(tx.conn())
+        .await
+        .map_err(|e| taken(e, Reason::NameTaken, "agent_id"))?;
+    for store in &agent.stores {
+        sqlx::query("INSERT INTO agent_stores (store_id, agent_id) VALUES (?, ?)")
+            .bind(store.as_str())
+            .bind(agent.id.as_str())
+            .execute(tx.conn())
+            .await
+            .map_err(|e| taken(e, Reason::NameTaken, "agent.stores"))?;
+    }
+    Ok(())
+}
+
+pub async fn agent(conn: &mut SqliteConnection, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
+    let Some(row) =
+        sqlx::query("SELECT id, region, report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
+            .bind(agent.as_str())
+            .fetch_optional(&mut *conn)
+            .await?
+    else {
+        return Ok(None);
+    };
+    let stores = sqlx::query("SELECT store_id FROM agent_stores WHERE agent_id = ? ORDER BY store_id")
+        .bind(agent.as_str())
+        .fetch_all(conn)
+        .await?;
+    Ok(Some(Agent {
+        id: id(&row, "id")?,
+        region: id(&row, "region")?,
+        stores: stores.iter().map(|row| id(row, "store_id")).collect::<Result<_, _>>()?,
+        report_key: row.get("report_key"),
+        anchor_sequence: to_u64(row.get("anchor_sequence")),
+        anchor_head: row.get("anchor_head"),
+    }))
+}
+
+/// Moves an agent's anchor forward; an older one is left alone.
+pub async fn set_anchor(
+    tx: &mut Tx<'_>,
+    agent: &AgentId,
+    sequence: u64,
+    head: &str,
+) -> Result<(), StoreError> {
+    let name = tx.name();
+    sqlx::query("UPDATE agents SET anchor_sequence = ?, anchor_head = ?, written_by = ? WHERE id = ? AND anchor_sequence < ?")
+        .bind(to_i64(sequence))
+        .bind(head)
+        .bind(name)
+        .bind(agent.as_str())
+        .bind(to_i64(sequence))
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Claims a key for one use and one principal, for ever. `key_use`: `access`, `instruction`, `root`, `report`, `tls`.
+pub async fn claim_thumbprint(
+    tx: &mut Tx<'_>,
+    thumbprint: &str,
+    key_use: &str,
+    principal: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO thumbprints (thumbprint, use, principal) VALUES (?, ?, ?)")
+        .bind(thumbprint)
+        .bind(key_use)
+        .bind(principal)
+        .execute(tx.conn())
+        .await
+        .map_err(|e| taken(e, Reason::KeyAlreadyUsed, "key"))?;
+    Ok(())
+}
+
+pub async fn insert_access_key(
+    tx: &mut Tx<'_>,
+    thumbprint: &str,
+    principal: &str,
+    jwk: &str,
+) -> Result<(), StoreError> {
+    let name = tx.name();
+    sqlx::query("INSERT INTO access_keys (thumbprint, principal, jwk, written_by) VALUES (?, ?, ?, ?)")
+        .bind(thumbprint)
+        .bind(principal)
+        .bind(jwk)
+        .bind(name)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub async fn access_key(
+    conn: &mut SqliteConnection,
+    thumbprint: &str,
+) -> Result<Option<AccessKeyRow>, StoreError> {
+    let row = sqlx::query("SELECT principal, jwk, revoked_at FROM access_keys WHERE thumbprint = ?")
+        .bind(thumbprint)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(|row| AccessKeyRow {
+        principal: row.get("principal"),
+        jwk: row.get("jwk"),
+        revoked: row.get::<Option<i64>, _>("revoked_at").is_some(),
+    }))
+}
+
+/// Ends an access key; returns its principal. `NOT_FOUND` where there is none in force.
+pub async fn revoke_access_key(tx: &mut Tx<'_>, thumbprint: &str) -> Result<String, StoreError> {
+    let (now, name) = (tx.now_seconds(), tx.name());
+    let row = sqlx::query(
+        "UPDATE access_keys SET revoked_at = ?, written_by = ? WHERE thumbprint = ? AND revoked_at IS NULL RETURNING principal",
+    )
+    .bind(now)
+    .bind(name)
+    .bind(thumbprint)
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map(|row| row.get("principal")).ok_or(Reason::NotFound.into())
+}
+
+/// Puts the next key set in force. The caller has checked it against the newest.
+pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Result<(), StoreError> {
+    let name = tx.name();
+    let moved = sqlx::query(
+        "UPDATE controllers SET key_set_version = ?, written_by = ? WHERE id = ? AND key_set_version = ?",
+    )
+    .bind(to_i64(row.version))
+    .bind(name)
+    .bind(row.controller.as_str())
+    .bind(to_i64(row.version.saturating_sub(1)))
+    .execute(tx.conn())
+    .await?
+    .rows_affected();
+    if moved != 1 {
+        return Err(Reason::KeySetVersion.into());
+    }
+    sqlx::query(
+        "INSERT INTO key_sets (controller_id, version, digest, jws, authority_index, leaf, written_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(row.controller.as_str())
+    .bind(to_i64(row.version))
+    .bind(&row.digest)
+    .bind(&row.jws)
+    .bind(to_i64(row.authority_index))
+    .bind(to_i64(leaf))
+    .bind(name)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// A controller's key sets, oldest first.
+pub async fn key_sets(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+) -> Result<Vec<KeySetRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY version",
+    )
+    .bind(controller.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(KeySetRow {
+                controller: id(row, "controller_id")?,
+                version: to_u64(row.get("version")),
+                digest: row.get("digest"),
+                jws: row.get("jws"),
+                authority_index: to_u64(row.get("authority_index")),
+            })
+        })
+        .collect()
+}
+
+/// Version and digest of a controller's newest key set, for the check under the writer.
+pub async fn key_set_head(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+) -> Result<Option<(u64, String)>, StoreError> {
+    let row = sqlx::query(
+        "SELECT version, digest FROM key_sets WHERE controller_id = ? ORDER BY version DESC LIMIT 1",
+    )
+    .bind(controller.as_str())
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (to_u64(row.get("version")), row.get("digest"))))
+}
+
+/// Index of the trail leaf that registered a key set.
+pub async fn key_set_leaf(
+    conn: &mut SqliteConnection,
+    controller: &ControllerId,
+    version: u64,
+) -> Result<u64, StoreError> {
+    let leaf: i64 = sqlx::query_scalar("SELECT leaf FROM key_sets WHERE controller_id = ? AND version = ?")
+        .bind(controller.as_str())
+        .bind(to_i64(version))
+        .fetch_one(conn)
+        .await?;
+    Ok(to_u64(leaf))
+}
