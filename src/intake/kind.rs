@@ -1,0 +1,85 @@
+//! Whether a mail is a request at all: not bulk, not written by a machine, not an advertisement.
+//!
+//! When in doubt it is one: a person then looks. A mail that says nothing of
+//! rights or personal data is none.
+
+use super::mime::{MachineSign, Mail};
+use super::rights::Asked;
+use crate::domain::phrase::{fold, says, says_any};
+
+/// What a mail is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailKind {
+    Request,
+    /// Sent to many, or selling something.
+    Bulk,
+    AutoReply,
+    Bounce,
+    /// From a person, but about something else.
+    Other,
+}
+
+const SELLING: &[&str] = &[
+    "低价|特惠|优惠|促销|折扣|限时|秒杀|包邮|免费试听",
+    "代办|代理记账|代开|代写|代理注册|加急出证|出证",
+    "出售|批发|供应|报价单|名录|数据库…条",
+    "加微信|加qq|扫码|咨询热线|业务合作|商务合作|招商",
+    "发票|开票|税票",
+    "培训班|公开课|讲座|展会|峰会|邀请函|研讨会",
+    "若不想收到|如不想收到|如您不想|不想再收到此类",
+    "退订请|回复“退订|回复退订|回复td",
+    "我们是|本公司是…专业|领先|机构|服务商|团队|平台",
+    "协助贵司|助力贵司|为贵司提供|帮助企业|为企业提供|解决方案|一站式",
+    "报价|从优|洽谈|合作共赢",
+    "we help|helps companies|companies like|businesses like|our clients|our platform",
+    "reaching out|quick call|partnership opportunity|we specialise|we specialize",
+    "尊敬的客户|尊敬的用户|亲爱的客户|亲爱的用户",
+    "we offer|we provide|we handle|our services|our solution|our product|our team of experts",
+    "discount|special offer|limited time|free trial|best price|buy now|order now|promo code",
+    "seo|backlinks|lead generation|email list for sale|guest post|cold outreach",
+    "click here|view in browser|unsubscribe here|to unsubscribe|manage preferences|update your preferences",
+    "webinar|newsletter|this week's|register now|sign up today|book a demo",
+    "dear customer|dear valued|dear sir or madam we",
+];
+
+/// The person speaks of own data.
+const MINE: &str = "我的|本人|我在|我要|我想|我是|我方|我撤|我请|给我|把我|关于我|孩子|女儿|儿子|将我|我将|我希望|我已|my|mine|me|i want|i would|i'd like|i request|i withdraw|i am|i was|our child";
+
+const ABOUT_DATA: &str = "个人信息|个人数据|我的数据|我的信息|隐私|个人资料|个保法|数据主体|personal data|personal information|my data|my information|privacy|gdpr|pipl|ccpa|data protection";
+
+/// Decides.
+pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
+    let signs = &mail.machine_signs;
+    let text = fold(&format!("{}\n{own}", mail.subject));
+    let sender = mail.from.address.to_ascii_lowercase();
+    if signs.contains(&MachineSign::Bounce)
+        || sender.starts_with("mailer-daemon@")
+        || sender.starts_with("postmaster@")
+    {
+        return MailKind::Bounce;
+    }
+    let vacation = says_any(
+        &fold(&mail.subject),
+        &[
+            "自动回复|自动答复|外出|休假",
+            "automatic reply|auto-reply|autoreply|out of office|auto reply|away from",
+        ],
+    );
+    if signs.contains(&MachineSign::AutoReply) || vacation && !says(&text, ABOUT_DATA) {
+        return MailKind::AutoReply;
+    }
+    let selling = SELLING.iter().filter(|p| says(&text, p)).count();
+    let personal = says(&text, MINE) && !asked.rights.is_empty();
+    let bulk = signs.contains(&MachineSign::Bulk);
+    let offers = selling >= 3 || selling >= 2 && !personal || selling >= 1 && !says(&text, MINE);
+    if bulk && !(personal && selling == 0) || offers {
+        return MailKind::Bulk;
+    }
+    // An answer to ours may bring the id that was asked for.
+    let (_, _, reply) = super::letter::bare_subject(&mail.subject);
+    if !asked.rights.is_empty() || says(&text, ABOUT_DATA) || reply {
+        return MailKind::Request;
+    }
+    MailKind::Other
+}
