@@ -1,0 +1,299 @@
+//! The agent's own copy of the authority log, and the key sets it proves.
+//!
+//! All of the log is held, since only all of it shows that nothing newer
+//! exists. A head is believed only if the pinned log key signed it, the pinned
+//! freshness cosigner dated it within *t* of the agent's own clock, and the
+//! root over **all** leaves, those held and those that came, is the head's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::authority::{KeySetChain, Pins, head};
+use crate::domain::event::Event;
+use crate::domain::{ControllerId, InstructionId, Reason, Refusal};
+use crate::token::SignedKeySet;
+use crate::trail::{Appender, Hash, Leaf, leaf_hash};
+
+/// How far the freshness cosigner's clock may run ahead of ours. Seconds.
+const LEEWAY: i64 = 30;
+
+fn forked(note: &'static str) -> Refusal {
+    Refusal::at(Reason::AuthorityForked, "authority").note(note)
+}
+
+/// The log as far as it was replicated.
+#[derive(Clone)]
+pub struct Replica {
+    pins: Arc<Pins>,
+    /// *t*, seconds.
+    freshness: i64,
+    tree: Appender,
+    chains: BTreeMap<ControllerId, KeySetChain>,
+    /// Controllers whose key sets do not follow from their pin: nothing of theirs is carried out.
+    broken: BTreeSet<ControllerId>,
+    /// When the newest believed head was dated; none before the first.
+    fresh_at: Option<i64>,
+}
+
+impl Replica {
+    /// The leaves as they were kept. Believed only after the next head: see [`Replica::extend`].
+    pub fn load(pins: Arc<Pins>, freshness: i64, leaves: &[Vec<u8>]) -> Result<Self, Refusal> {
+        let mut replica = Self {
+            pins,
+            freshness,
+            tree: Appender::new(),
+            chains: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            fresh_at: None,
+        };
+        for leaf in leaves {
+            replica.feed(leaf)?;
+        }
+        Ok(replica)
+    }
+
+    /// The log with these further leaves, if the checkpoint proves all of it. `now` in seconds.
+    pub fn extend(&self, leaves: &[Vec<u8>], checkpoint: &str, now: i64) -> Result<Self, Refusal> {
+        let head = head::open(checkpoint, &self.pins.authority, &self.pins)
+            .map_err(|_| forked("its head is not signed as the pins ask"))?;
+        let fresh_at = head
+            .fresh_at
+            .ok_or_else(|| Refusal::new(Reason::AuthorityStale).note("its head is not dated"))?
+            .as_second();
+        if now.saturating_sub(fresh_at) > self.freshness || fresh_at > now.saturating_add(LEEWAY) {
+            return Err(Refusal::new(Reason::AuthorityStale).note("its head is dated too far from now"));
+        }
+        if head.checkpoint.size() < self.size() {
+            return Err(forked("it is shorter than before"));
+        }
+        if head.checkpoint.size() != self.size() + leaves.len() as u64 {
+            return Err(Refusal::new(Reason::AuthorityStale).note("not all of its leaves came"));
+        }
+        let mut tree = self.tree.clone();
+        for leaf in leaves {
+            tree.append(leaf_hash(leaf));
+        }
+        if tree.root() != *head.checkpoint.root() {
+            return Err(forked("its leaves are not those of its head"));
+        }
+        let mut next = self.clone();
+        for leaf in leaves {
+            next.feed(leaf)?;
+        }
+        next.fresh_at = Some(fresh_at);
+        Ok(next)
+    }
+
+    /// Takes the next leaf. What this release cannot read may be a withdrawal: it stops the agent.
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let index = self.size();
+        let leaf = Leaf::parse(bytes).map_err(|_| forked("a leaf is not of the form"))?;
+        if leaf.source() != self.pins.source() {
+            return Err(forked("a leaf is another gateway's"));
+        }
+        let mut data = leaf.data().clone();
+        data.remove("salt");
+        match Event::parse(leaf.type_(), data).map_err(|_| forked("a leaf cannot be read by this release"))? {
+            Event::LogOpened(opened) if index == 0 && opened.origin == self.pins.authority.origin => {}
+            Event::KeySetPublished(published) if index > 0 => {
+                let controller = ControllerId::from_resource_name(leaf.subject())
+                    .map_err(|_| forked("a key set is nobody's"))?;
+                self.publish(index, controller, published.key_set.as_bytes());
+            }
+            _ => return Err(forked("a leaf does not belong in this log")),
+        }
+        self.tree.append(leaf_hash(bytes));
+        self.tree.settle();
+        Ok(())
+    }
+
+    /// One controller's bad key set stops that controller, and for good, not the others.
+    fn publish(&mut self, index: u64, controller: ControllerId, key_set: &[u8]) {
+        // Not pinned: nothing of it can be carried out here.
+        let Some(pin) = self.pins.controllers.get(&controller) else { return };
+        let taken = SignedKeySet::read(key_set).and_then(|signed| match self.chains.get_mut(&controller) {
+            Some(chain) => chain.append(index, signed),
+            None => KeySetChain::begin(&controller, &self.pins.trail.origin, pin, index, signed)
+                .map(|chain| drop(self.chains.insert(controller.clone(), chain))),
+        });
+        if taken.is_err() {
+            self.broken.insert(controller);
+        }
+    }
+
+    /// Leaves held.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The controller's key sets, while the replica is fresh.
+    pub fn chain(&self, controller: &ControllerId, now: i64) -> Result<&KeySetChain, Refusal> {
+        let fresh = self.fresh_at.is_some_and(|at| now.saturating_sub(at) <= self.freshness);
+        if !fresh {
+            return Err(Reason::AuthorityStale.into());
+        }
+        if self.broken.contains(controller) {
+            return Err(forked("the controller's key sets do not follow from its pin"));
+        }
+        self.chains.get(controller).ok_or_else(|| {
+            Refusal::new(Reason::KeySetNotCurrent).note("the controller has no pinned key set")
+        })
+    }
+
+    /// Instructions taken back. This release's log holds none: a leaf that says so could not be read.
+    pub fn withdrawn(&self) -> BTreeSet<InstructionId> {
+        BTreeSet::new()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::authority::log_fixtures::{AUTHORITY, GATEWAY, authority_key, freshness_key, pins, trail_key};
+    use crate::domain::Timestamp;
+    use crate::domain::event::{KeySetPublished, LogOpened};
+    use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
+    use crate::token::{KeySetDraft, SignedKeySet};
+    use crate::trail::{Checkpoint, LeafDraft, SigningKey};
+
+    pub fn leaf(subject: &str, event: impl Into<Event>, entropy: &CountedEntropy) -> Vec<u8> {
+        let event = event.into();
+        LeafDraft::new(event.type_name(), subject, event.to_data())
+            .seal(GATEWAY, Timestamp::from_second(NOW).unwrap(), entropy)
+            .unwrap()
+            .bytes()
+            .to_vec()
+    }
+
+    fn published(draft: &KeySetDraft, entropy: &CountedEntropy) -> Vec<u8> {
+        let bytes = draft.sign(&[&key("root")]).unwrap();
+        let signed = SignedKeySet::read(&bytes).unwrap();
+        let event = KeySetPublished {
+            version: signed.version(),
+            digest: signed.digest().to_string(),
+            key_set: String::from_utf8(bytes).unwrap(),
+        };
+        leaf(&draft.iss.resource_name(), event, entropy)
+    }
+
+    /// The opening leaf and `controllers/xingyu`'s first key set.
+    pub fn leaves() -> Vec<Vec<u8>> {
+        let entropy = CountedEntropy::new();
+        vec![
+            leaf(AUTHORITY, LogOpened { origin: AUTHORITY.into() }, &entropy),
+            published(&set_draft(), &entropy),
+        ]
+    }
+
+    fn second() -> Vec<u8> {
+        let draft = KeySetDraft { version: 2, prev: Some(key_set().digest()), ..set_draft() };
+        published(&draft, &CountedEntropy::new())
+    }
+
+    fn signed_by(key: &SigningKey, leaves: &[Vec<u8>], at: i64) -> String {
+        let mut tree = Appender::new();
+        for leaf in leaves {
+            tree.append(leaf_hash(leaf));
+        }
+        let mut note = Checkpoint::new(AUTHORITY, tree.size(), tree.root()).unwrap().sign(key);
+        note.add(freshness_key().cosign(note.text(), Timestamp::from_second(at).unwrap()).unwrap()).unwrap();
+        note.to_string()
+    }
+
+    pub fn checkpoint(leaves: &[Vec<u8>], at: i64) -> String {
+        signed_by(&authority_key(), leaves, at)
+    }
+
+    fn empty() -> Replica {
+        Replica::load(Arc::new(pins()), 300, &[]).unwrap()
+    }
+
+    pub fn replica() -> Replica {
+        empty().extend(&leaves(), &checkpoint(&leaves(), NOW), NOW).unwrap()
+    }
+
+    fn reason(of: Result<Replica, Refusal>) -> Option<Reason> {
+        of.err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_replica_grows_and_knows_the_newest_key_set() {
+        let xingyu = "xingyu".parse().unwrap();
+        let replica = replica();
+        assert_eq!(replica.chain(&xingyu, NOW).unwrap().newest().version(), 1);
+        let all = [leaves(), vec![second()]].concat();
+        let grown = replica.extend(&all[2..], &checkpoint(&all, NOW + 5), NOW + 5).unwrap();
+        assert_eq!((grown.size(), grown.chain(&xingyu, NOW).unwrap().newest().version()), (3, 2));
+        let kept = Replica::load(Arc::new(pins()), 300, &all).unwrap();
+        assert!(kept.chain(&xingyu, NOW).is_err(), "what was kept is not believed without a head");
+        let again = kept.extend(&[], &checkpoint(&all, NOW), NOW).unwrap();
+        assert_eq!(again.root(), grown.root());
+    }
+
+    #[test]
+    fn an_old_or_future_or_undated_head_is_stale() {
+        let at = |head: i64, now: i64| reason(empty().extend(&leaves(), &checkpoint(&leaves(), head), now));
+        assert_eq!(at(NOW, NOW + 300), None);
+        assert_eq!(at(NOW, NOW + 301), Some(Reason::AuthorityStale));
+        assert_eq!(at(NOW + 31, NOW), Some(Reason::AuthorityStale));
+        let undated: String = checkpoint(&leaves(), NOW)
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("/freshness"))
+            .collect();
+        assert_eq!(reason(empty().extend(&leaves(), &undated, NOW)), Some(Reason::AuthorityStale));
+        let replica = replica();
+        let refusal = replica.chain(&"xingyu".parse().unwrap(), NOW + 301).err().unwrap();
+        assert_eq!(refusal.reason, Reason::AuthorityStale);
+    }
+
+    #[test]
+    fn a_log_that_shrinks_or_changes_its_past_is_forked() {
+        let replica = replica();
+        let shrunk = &leaves()[..1];
+        assert_eq!(reason(replica.extend(&[], &checkpoint(shrunk, NOW), NOW)), Some(Reason::AuthorityForked));
+        let mut other = leaves();
+        other[1] = leaf(
+            "controllers/xiaolu",
+            KeySetPublished { version: 1, digest: "x".into(), key_set: "{}".into() },
+            &CountedEntropy::new(),
+        );
+        other.push(second());
+        assert_eq!(
+            reason(replica.extend(&other[2..], &checkpoint(&other, NOW), NOW)),
+            Some(Reason::AuthorityForked)
+        );
+        let all = [leaves(), vec![second()]].concat();
+        assert_eq!(reason(replica.extend(&[], &checkpoint(&all, NOW), NOW)), Some(Reason::AuthorityStale));
+    }
+
+    #[test]
+    fn a_head_of_another_key_is_refused() {
+        for wrong in [trail_key(), SigningKey::from_seed(AUTHORITY, &[9; 32]).unwrap()] {
+            let note = signed_by(&wrong, &leaves(), NOW);
+            assert_eq!(reason(empty().extend(&leaves(), &note, NOW)), Some(Reason::AuthorityForked));
+        }
+    }
+
+    #[test]
+    fn a_bad_key_set_stops_its_controller_and_an_unknown_leaf_stops_all() {
+        let entropy = CountedEntropy::new();
+        let fork = published(&KeySetDraft { exp: NOW + 9, ..set_draft() }, &entropy);
+        let all = [leaves(), vec![fork]].concat();
+        let replica = empty().extend(&all, &checkpoint(&all, NOW), NOW).unwrap();
+        let refusal = replica.chain(&"xingyu".parse().unwrap(), NOW).err().unwrap();
+        assert_eq!(refusal.reason, Reason::AuthorityForked);
+        let unknown = LeafDraft::new("mandate.instruction.revoked", "instructions/x", serde_json::Map::new())
+            .seal(GATEWAY, Timestamp::from_second(NOW).unwrap(), &entropy)
+            .unwrap();
+        let all = [leaves(), vec![unknown.bytes().to_vec()]].concat();
+        assert_eq!(reason(empty().extend(&all, &checkpoint(&all, NOW), NOW)), Some(Reason::AuthorityForked));
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a test may make the agent fail. Outside tests nothing is plugged in.
+
+use crate::domain::Refusal;
+
+/// The lines between which a crash must do no harm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Point {
+    /// The execution is in the ledger, nothing is planned.
+    Begun,
+    /// The plan stands in memory alone.
+    Planned,
+    /// The plan's rows are sealed in the ledger.
+    Recorded,
+    /// One batch is marked as begun.
+    Intended,
+    /// Its rows are gone from the store, the ledger does not know.
+    Deleted,
+    /// The ledger knows.
+    Done,
+    /// All batches are done, nothing is read back.
+    Settled,
+    /// Nothing of the subject is left, the outcome is not stored.
+    ReadBack,
+    /// The outcome is stored, the caller has not got it.
+    Ended,
+}
+
+/// Asked at each [`Point`]; an error stops the act there, as a crash would.
+pub trait Faults: Send + Sync {
+    fn at(&self, point: Point) -> Result<(), Refusal>;
+}
+
+/// Nothing fails but by itself.
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn at(&self, _: Point) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

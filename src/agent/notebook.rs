@@ -1,0 +1,226 @@
+//! What the agent must not forget beside its ledger: the authority log's
+//! leaves, how far it has seen the trail, and which keys seal which execution.
+//!
+//! A SQLite file of its own (WAL, `synchronous=FULL`) under an exclusive lock.
+//! Losing it loses no safety but one: that a shrunk log is noticed. Everything
+//! read from it is proven again against the gateway's next signed head.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+
+use super::ledger::{damaged, to_count};
+use crate::domain::{ExecutionId, Reason, Refusal};
+use crate::token::Digest;
+use crate::trail::{Checkpoint, Hash};
+use crate::vault::KeyId;
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS authority_leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS trail_seen (
+        one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
+    // The empty execution names the key of look-ups, which stays for the life of the ledger.
+    "CREATE TABLE IF NOT EXISTS sealing_keys (
+        execution TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (execution, key_id)) STRICT, WITHOUT ROWID",
+];
+
+const LOOK_UP: &str = "";
+
+fn failed(_: sqlx::Error) -> Refusal {
+    Refusal::at(Reason::StoreFailed, "notebook").note("the agent's notebook did not answer")
+}
+
+/// The open file.
+#[derive(Clone)]
+pub struct Notebook {
+    pool: SqlitePool,
+}
+
+impl Notebook {
+    /// Opens or creates the file.
+    pub async fn open(path: &Path) -> Result<Self, Refusal> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .locking_mode(SqliteLockingMode::Exclusive)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(2));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        for statement in SCHEMA {
+            sqlx::query(*statement).execute(&pool).await.map_err(failed)?;
+        }
+        Ok(Self { pool })
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Every leaf of the authority log, from 0.
+    pub async fn authority_leaves(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        let rows = sqlx::query("SELECT idx, leaf FROM authority_leaves ORDER BY idx")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let mut leaves = Vec::with_capacity(rows.len());
+        for (expected, row) in (0_u64..).zip(&rows) {
+            if to_count(row.try_get(0).map_err(damaged)?) != expected {
+                return Err(Refusal::at(Reason::AuthorityForked, "notebook").note("a leaf is missing"));
+            }
+            leaves.push(row.try_get(1).map_err(damaged)?);
+        }
+        Ok(leaves)
+    }
+
+    /// Adds leaves after the first `from`.
+    pub async fn add_authority_leaves(&self, from: u64, leaves: &[Vec<u8>]) -> Result<(), Refusal> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        for (index, leaf) in (from..).zip(leaves) {
+            sqlx::query("INSERT INTO authority_leaves (idx, leaf) VALUES (?, ?)")
+                .bind(i64::try_from(index).unwrap_or(i64::MAX))
+                .bind(leaf.as_slice())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Holds a head of the trail against the largest one seen. A smaller one, or another root at the
+    /// same size, is `TRAIL_FORKED`. Does not prove that the larger extends the smaller.
+    pub async fn see_trail(&self, head: &Checkpoint) -> Result<(), Refusal> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let seen = sqlx::query("SELECT size, root FROM trail_seen")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if let Some(row) = seen {
+            let size = to_count(row.try_get(0).map_err(damaged)?);
+            let root: Vec<u8> = row.try_get(1).map_err(damaged)?;
+            let same = Hash::from_slice(&root).is_some_and(|root| root == *head.root());
+            if head.size() < size || (head.size() == size && !same) {
+                return Err(Refusal::new(Reason::TrailForked).note("its head is behind one seen before"));
+            }
+        }
+        sqlx::query(
+            "INSERT INTO trail_seen (one, size, root) VALUES (1, ?, ?) \
+             ON CONFLICT DO UPDATE SET size = excluded.size, root = excluded.root",
+        )
+        .bind(i64::try_from(head.size()).unwrap_or(i64::MAX))
+        .bind(head.root().as_bytes().as_slice())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Notes, durably, that a key seals values of the execution.
+    pub(super) async fn note_key(&self, execution: ExecutionId, key: KeyId) -> Result<(), Refusal> {
+        self.insert_key(&execution.to_string(), key).await
+    }
+
+    /// Notes the key of look-ups.
+    pub(super) async fn note_look_up_key(&self, key: KeyId) -> Result<(), Refusal> {
+        self.insert_key(LOOK_UP, key).await
+    }
+
+    async fn insert_key(&self, execution: &str, key: KeyId) -> Result<(), Refusal> {
+        sqlx::query("INSERT INTO sealing_keys (execution, key_id) VALUES (?, ?)")
+            .bind(execution)
+            .bind(key.to_string())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    pub(super) async fn look_up_key(&self) -> Result<Option<KeyId>, Refusal> {
+        Ok(self.keys(LOOK_UP).await?.first().copied())
+    }
+
+    /// The keys that seal values of the execution.
+    pub(super) async fn keys_of(&self, execution: ExecutionId) -> Result<Vec<KeyId>, Refusal> {
+        self.keys(&execution.to_string()).await
+    }
+
+    async fn keys(&self, execution: &str) -> Result<Vec<KeyId>, Refusal> {
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT key_id FROM sealing_keys WHERE execution = ? ORDER BY key_id")
+                .bind(execution)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
+        names.iter().map(|name| name.parse().map_err(damaged)).collect()
+    }
+
+    /// All keys that any row names.
+    pub(super) async fn all_keys(&self) -> Result<Vec<KeyId>, Refusal> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT key_id FROM sealing_keys")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        names.iter().map(|name| name.parse().map_err(damaged)).collect()
+    }
+
+    /// Forgets the names of keys that are destroyed.
+    pub(super) async fn forget_keys_of(&self, execution: ExecutionId) -> Result<(), Refusal> {
+        sqlx::query("DELETE FROM sealing_keys WHERE execution = ?")
+            .bind(execution.to_string())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+/// A Merkle hash in the form that reports use.
+pub(super) fn to_digest(hash: &Hash) -> Digest {
+    Digest::from_bytes(*hash.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(size: u64, root: &[u8]) -> Checkpoint {
+        Checkpoint::new("mandate.ppio.example/trail", size, Hash::sha256(root)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_trail_that_shrinks_or_changes_is_forked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notebook.sqlite");
+        let notebook = Notebook::open(&path).await.unwrap();
+        for good in [head(5, b"5"), head(5, b"5"), head(7, b"7")] {
+            notebook.see_trail(&good).await.unwrap();
+        }
+        notebook.close().await;
+        let notebook = Notebook::open(&path).await.unwrap();
+        for bad in [head(6, b"6"), head(7, b"other")] {
+            assert_eq!(notebook.see_trail(&bad).await.unwrap_err().reason, Reason::TrailForked);
+        }
+        notebook.see_trail(&head(8, b"8")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn leaves_come_back_in_order_and_are_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let notebook = Notebook::open(&folder.path().join("notebook.sqlite")).await.unwrap();
+        notebook.add_authority_leaves(0, &[b"a".to_vec(), b"b".to_vec()]).await.unwrap();
+        notebook.add_authority_leaves(2, &[b"c".to_vec()]).await.unwrap();
+        assert!(notebook.add_authority_leaves(1, &[b"x".to_vec()]).await.is_err());
+        assert_eq!(notebook.authority_leaves().await.unwrap(), [b"a", b"b", b"c"]);
+    }
+}

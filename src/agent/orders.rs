@@ -1,0 +1,308 @@
+//! An order as leased, checked from its bytes until it is a warrant or refused.
+//!
+//! Nothing the gateway says beside the proof is believed: version and size of
+//! the log at admission come from the admission leaf, which the pinned trail key
+//! proves; the scope and the tenant come from the agent's own configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::authority::Replica;
+use crate::authority::{AdmissionFacts, AgreementTerms, Lease, Order, Standing, TenantBinding, Warrant};
+use crate::domain::event::{Event, InstructionAdmitted, Order as Ordered};
+use crate::domain::{Act, AppId, ExecutionId, InstructionId, Reason, Refusal, StoreId};
+use crate::grpc::v1;
+use crate::token::{Digest, Envelope, base64url};
+use crate::trail::{Checkpoint, Leaf, Receipt};
+
+/// What the agent knows by its own configuration.
+pub struct Own {
+    pub stores: BTreeSet<StoreId>,
+    pub agreements: Vec<AgreementTerms>,
+    pub bindings: BTreeMap<AppId, TenantBinding>,
+}
+
+/// A leased order, its names read. Nothing in it is proven.
+pub struct Leased {
+    pub execution: ExecutionId,
+    pub store: StoreId,
+    /// Personal data.
+    pub instruction: Vec<u8>,
+    /// SHA-256 over the payload segment of what came.
+    pub digest: Digest,
+    pub attempt: u32,
+    pub lease_token: String,
+    /// Seconds.
+    pub lease_end: i64,
+    leaf: Vec<u8>,
+    proof: String,
+}
+
+/// The admission, as the trail proves it.
+#[derive(Debug)]
+pub struct Admitted {
+    pub instruction: InstructionId,
+    pub facts: InstructionAdmitted,
+    /// The head that proves it.
+    pub head: Checkpoint,
+}
+
+fn forked(note: &'static str) -> Refusal {
+    Refusal::at(Reason::TrailForked, "admission").note(note)
+}
+
+/// A leaf that the trail proves, and the head that proves it.
+pub fn prove(leaf: &[u8], proof: &str, replica: &Replica) -> Result<(Leaf, Event, Checkpoint), Refusal> {
+    let trail = &replica.pins().trail;
+    let head = Receipt::parse(proof)
+        .and_then(|receipt| receipt.verify(leaf, &trail.origin, &trail.vkey))
+        .map_err(|_| forked("the trail's pinned key does not prove the leaf"))?;
+    let leaf = Leaf::parse(leaf).map_err(|_| forked("the leaf is not of the form"))?;
+    if leaf.source() != replica.pins().source() {
+        return Err(forked("the leaf is another gateway's"));
+    }
+    let event = event_of(&leaf)?;
+    Ok((leaf, event, head))
+}
+
+fn event_of(leaf: &Leaf) -> Result<Event, Refusal> {
+    let mut data = leaf.data().clone();
+    data.remove("salt");
+    Event::parse(leaf.type_(), data).map_err(|_| forked("the leaf cannot be read"))
+}
+
+impl Leased {
+    /// Reads the message's names.
+    pub fn read(message: v1::Order) -> Result<Self, Refusal> {
+        let bad = |field: &'static str| Refusal::at(Reason::FieldInvalid, field);
+        let admission = message.admission.ok_or_else(|| bad("order.admission"))?;
+        Ok(Self {
+            execution: ExecutionId::from_resource_name(&message.execution)
+                .map_err(|_| bad("order.execution"))?,
+            store: StoreId::from_resource_name(&message.store).map_err(|_| bad("order.store"))?,
+            digest: Envelope::read(&message.instruction)?.instruction_digest(),
+            instruction: message.instruction.into(),
+            attempt: u32::try_from(message.attempt).map_err(|_| bad("order.attempt"))?,
+            lease_token: message.lease_token,
+            lease_end: message.lease_expire_time.map_or(0, |end| end.seconds),
+            leaf: admission.leaf.into(),
+            proof: admission.proof,
+        })
+    }
+
+    /// The instruction that the leaf, proven or not, says it admits: whom a refusal is about.
+    pub fn claimed_instruction(&self) -> Option<InstructionId> {
+        let leaf = Leaf::parse(&self.leaf).ok()?;
+        InstructionId::from_resource_name(leaf.subject()).ok()
+    }
+
+    /// The act that the leaf, proven or not, says was ordered.
+    pub fn claimed_act(&self) -> Option<Act> {
+        match event_of(&Leaf::parse(&self.leaf).ok()?).ok()? {
+            Event::InstructionAdmitted(facts) => Some(facts.act),
+            _ => None,
+        }
+    }
+
+    /// The subject's digests that the payload, proven or not, names. No personal data.
+    pub fn claimed_subject(&self) -> Vec<Digest> {
+        let read = || -> Option<Vec<Digest>> {
+            let envelope = Envelope::read(&self.instruction).ok()?;
+            let payload = base64url::decode(envelope.payload_segment()).ok()?;
+            let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+            let identifiers = payload.pointer("/sub_id/identifiers")?.as_array()?;
+            identifiers.iter().map(|item| item.get("...")?.as_str()?.parse().ok()).collect()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// That the trail holds the admission of these very bytes, with this very order.
+    pub fn admission(&self, replica: &Replica) -> Result<Admitted, Refusal> {
+        let (leaf, event, head) = prove(&self.leaf, &self.proof, replica)?;
+        let Event::InstructionAdmitted(facts) = event else {
+            return Err(forked("the leaf admits no instruction"));
+        };
+        let instruction = InstructionId::from_resource_name(leaf.subject())
+            .map_err(|_| forked("the leaf names no instruction"))?;
+        if facts.digest != self.digest.to_string() {
+            return Err(forked("another instruction was admitted"));
+        }
+        if !facts.executions.contains(&Ordered { execution: self.execution, store: self.store.clone() }) {
+            return Err(forked("the admission holds no such order"));
+        }
+        Ok(Admitted { instruction, facts, head })
+    }
+
+    /// The permit, from the bytes and from what the agent knows by itself.
+    pub fn warrant(
+        &self,
+        admitted: &Admitted,
+        replica: &Replica,
+        own: &Own,
+        lease: Lease,
+        now: i64,
+    ) -> Result<Warrant, Refusal> {
+        let facts = &admitted.facts;
+        let chain = replica.chain(&facts.controller, now)?;
+        let agreement = own
+            .agreements
+            .iter()
+            .find(|terms| terms.controller == facts.controller && terms.apps.contains(&facts.app))
+            .ok_or(Reason::AgreementMissing)?;
+        let order = Order {
+            instruction: &self.instruction,
+            store: &self.store,
+            admission: AdmissionFacts {
+                key_set_version: facts.key_set_version,
+                authority_size: facts.authority_size,
+            },
+            lease,
+        };
+        let standing = Standing {
+            chain,
+            origin: &replica.pins().trail.origin,
+            authority_size: replica.size(),
+            agreement,
+            stores: &own.stores,
+            withdrawn: &replica.withdrawn(),
+            now,
+        };
+        let warrant = Warrant::build(&order, &standing, &own.bindings)?;
+        let statement = warrant.instruction().statement();
+        let same = statement.jti == admitted.instruction
+            && statement.act == facts.act
+            && statement.app == facts.app
+            && statement.key_set.digest.to_string() == facts.key_set_digest;
+        if !same {
+            return Err(forked("the admission says another thing than the instruction"));
+        }
+        Ok(warrant)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::agent::authority::tests::{leaf, replica};
+    use crate::authority::fixtures::agreement;
+    use crate::authority::log_fixtures::{TRAIL, trail_key};
+    use crate::token::fixtures::{CountedEntropy, NOW, draft, key, key_set};
+    use crate::trail::{Hash, SigningKey, leaf_hash};
+
+    const EXECUTION: &str = "01938a5e-0000-7000-8000-000000000001";
+
+    fn own() -> Own {
+        let binding = TenantBinding { controller: "xingyu".parse().unwrap(), tenant: "app-a".into() };
+        Own {
+            stores: ["sdk".parse().unwrap()].into(),
+            agreements: vec![agreement()],
+            bindings: [("xingyu-live".parse().unwrap(), binding)].into(),
+        }
+    }
+
+    fn signed() -> String {
+        let (ann, bob) = (key("ann"), key("bob"));
+        draft(Act::Erase).sign(&[&ann, &bob], &CountedEntropy::new()).unwrap().to_wire()
+    }
+
+    fn facts() -> InstructionAdmitted {
+        let envelope = Envelope::read(signed().as_bytes()).unwrap();
+        InstructionAdmitted {
+            controller: "xingyu".parse().unwrap(),
+            app: "xingyu-live".parse().unwrap(),
+            act: Act::Erase,
+            digest: envelope.instruction_digest().to_string(),
+            signed_part: envelope.signed_part(),
+            key_set_version: 1,
+            key_set_digest: key_set().digest().to_string(),
+            authority_size: 2,
+            request: None,
+            executions: vec![Ordered {
+                execution: EXECUTION.parse().unwrap(),
+                store: "sdk".parse().unwrap(),
+            }],
+        }
+    }
+
+    /// An order whose admission is leaf 0 of a trail of one.
+    fn order(facts: InstructionAdmitted, signer: &SigningKey) -> v1::Order {
+        let leaf = leaf(&draft(Act::Erase).jti.resource_name(), facts, &CountedEntropy::new());
+        let root: Hash = leaf_hash(&leaf);
+        let note = Checkpoint::new(TRAIL, 1, root).unwrap().sign(signer);
+        let proof = Receipt::new(0, Vec::new(), note).encode();
+        v1::Order {
+            execution: format!("executions/{EXECUTION}"),
+            store: "stores/sdk".into(),
+            instruction: signed().into_bytes().into(),
+            admission: Some(v1::Receipt { leaf: leaf.into(), index: 0, proof, grade: 1 }),
+            attempt: 1,
+            lease_token: "t".into(),
+            lease_expire_time: None,
+        }
+    }
+
+    fn judge(order: v1::Order, own: &Own, lease: Lease, now: i64) -> Result<Warrant, Refusal> {
+        let order = Leased::read(order)?;
+        let admitted = order.admission(&replica())?;
+        order.warrant(&admitted, &replica(), own, lease, now)
+    }
+
+    fn reason(order: v1::Order, own: &Own, now: i64) -> Option<Reason> {
+        judge(order, own, Lease::First, now).err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_proven_order_becomes_a_warrant_for_the_agents_own_tenant() {
+        let warrant = judge(order(facts(), &trail_key()), &own(), Lease::First, NOW).unwrap();
+        assert_eq!((warrant.tenant(), warrant.act()), ("app-a", Act::Erase));
+        let leased = Leased::read(order(facts(), &trail_key())).unwrap();
+        assert_eq!(leased.claimed_subject(), warrant.sub_digests());
+        assert_eq!(leased.claimed_act(), Some(Act::Erase));
+        assert_eq!(leased.claimed_instruction(), Some(draft(Act::Erase).jti));
+        let task = crate::agent::Task::from_warrant(&warrant, EXECUTION.parse().unwrap());
+        assert_eq!(task.tenant(), "app-a");
+        assert_eq!(task.subject(), draft(Act::Erase).subject);
+        assert_eq!(*task.instruction_digest(), *warrant.instruction_digest().as_bytes());
+    }
+
+    #[test]
+    fn an_admission_that_is_not_proven_or_is_anothers_is_refused() {
+        let stranger = SigningKey::from_seed(TRAIL, &[9; 32]).unwrap();
+        let forked = Some(Reason::TrailForked);
+        assert_eq!(reason(order(facts(), &stranger), &own(), NOW), forked);
+        let other = InstructionAdmitted { digest: Digest::of("other").to_string(), ..facts() };
+        assert_eq!(reason(order(other, &trail_key()), &own(), NOW), forked);
+        let none = InstructionAdmitted { executions: Vec::new(), ..facts() };
+        assert_eq!(reason(order(none, &trail_key()), &own(), NOW), forked);
+        let mut elsewhere = order(facts(), &trail_key());
+        elsewhere.store = "stores/logs".into();
+        assert_eq!(reason(elsewhere, &own(), NOW), forked);
+        let mut altered = order(facts(), &trail_key());
+        let receipt = altered.admission.as_mut().unwrap();
+        receipt.leaf = [&receipt.leaf[..], b" "].concat().into();
+        assert_eq!(reason(altered, &own(), NOW), forked);
+    }
+
+    #[test]
+    fn what_the_leaf_says_of_the_log_is_held_against_the_replica() {
+        let ahead = InstructionAdmitted { authority_size: 3, ..facts() };
+        assert_eq!(reason(order(ahead, &trail_key()), &own(), NOW), Some(Reason::AuthorityStale));
+        let version = InstructionAdmitted { key_set_version: 2, ..facts() };
+        assert_eq!(reason(order(version, &trail_key()), &own(), NOW), Some(Reason::KeySetNotCurrent));
+        let digest = InstructionAdmitted { key_set_digest: Digest::of("x").to_string(), ..facts() };
+        assert_eq!(reason(order(digest, &trail_key()), &own(), NOW), Some(Reason::TrailForked));
+        assert_eq!(reason(order(facts(), &trail_key()), &own(), NOW + 301), Some(Reason::AuthorityStale));
+    }
+
+    #[test]
+    fn the_agents_own_scope_and_tenants_decide() {
+        let mut unbound = own();
+        unbound.bindings.clear();
+        assert_eq!(reason(order(facts(), &trail_key()), &unbound, NOW), Some(Reason::TenantUnbound));
+        let mut without = own();
+        without.agreements.clear();
+        assert_eq!(reason(order(facts(), &trail_key()), &without, NOW), Some(Reason::AgreementMissing));
+        let mut away = own();
+        away.stores = ["logs".parse().unwrap()].into();
+        assert_eq!(reason(order(facts(), &trail_key()), &away, NOW), Some(Reason::StoreUnknown));
+    }
+}

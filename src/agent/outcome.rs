@@ -1,0 +1,107 @@
+//! What an act came to, collection by collection. No personal data: names of
+//! the map, counts, grounds. It is what the signed report says.
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger_chain::Anchor;
+use crate::domain::{Act, Category, ExecutionId, Ground, StoreId};
+
+/// Why a collection was not, or not wholly, acted on, without a lawful ground.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exclusion {
+    /// The store has it, the data map does not.
+    Unmapped,
+    /// The map leads from none of the given identifiers to it.
+    Unreachable,
+    /// The instruction has a window and the collection no time.
+    NoTime,
+    /// The instruction has a window and some rows have no readable time.
+    Undated,
+}
+
+/// Rows that lawfully stay.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// Absent where the identifiers lead to none of the collection's rows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    pub ground: Ground,
+    /// Until when, in seconds since the epoch; absent where no date ends it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<i64>,
+    /// The collection whose kept rows could not be found again, or would lose their tenant, without these.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub needed_by: Option<String>,
+}
+
+/// One collection's part.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CollectionOutcome {
+    pub collection: String,
+    pub categories: Vec<Category>,
+    /// Rows erased, exported or, in a preview, counted.
+    pub rows: u64,
+    #[serde(default)]
+    pub kept: Vec<Kept>,
+    /// Rows of the subject outside the instruction's window: not touched, as instructed.
+    #[serde(default)]
+    pub outside_window: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub excluded: Option<Exclusion>,
+}
+
+/// An encrypted export package, as it lies at the agent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Package {
+    /// File name inside the agent's export folder.
+    pub file: String,
+    /// Hex SHA-256 of the ciphertext.
+    pub sha256: String,
+    /// Bytes of the ciphertext.
+    pub size: u64,
+}
+
+/// What a preview adds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PreviewSeal {
+    /// Hex of 32 random bytes, to be sealed for the controller.
+    pub salt: String,
+    /// Hex SHA-256, to be signed (see [`preview`](super::preview)).
+    pub digest: String,
+    /// Cut-off: the counts are upper bounds for rows before it. Seconds since the epoch.
+    pub as_of: i64,
+}
+
+/// The whole outcome of one act on one store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The execution that did it: on a repeat, the first one.
+    pub execution: ExecutionId,
+    pub store: StoreId,
+    pub act: Act,
+    /// Hex.
+    pub map_version: String,
+    pub collections: Vec<CollectionOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<Package>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub preview: Option<PreviewSeal>,
+    /// Where the agent's ledger stood when the act had ended.
+    pub ledger: Anchor,
+}
+
+impl Outcome {
+    /// Whether nothing is left open: all is done, or stays on a ground. An excluded collection leaves it open.
+    pub fn is_complete(&self) -> bool {
+        self.collections.iter().all(|collection| collection.excluded.is_none())
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.collections.iter().map(|collection| collection.rows).sum()
+    }
+
+    pub fn collection(&self, name: &str) -> Option<&CollectionOutcome> {
+        self.collections.iter().find(|collection| collection.collection == name)
+    }
+}

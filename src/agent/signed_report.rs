@@ -1,0 +1,224 @@
+//! The report that the agent signs: what an act came to, or why it was refused.
+//!
+//! One line for each collection. Rows that lawfully stay show as ground and
+//! last date beside the rows that went. A preview's counts are left out here;
+//! they go to the controller, sealed, as details.
+
+use serde_json::json;
+
+use super::ledger_chain::Anchor;
+use super::notebook::to_digest;
+use super::orders::Leased;
+use super::outcome::{CollectionOutcome as Came, Outcome};
+use crate::authority::Warrant;
+use crate::domain::{Act, AgentId, Ground, InstructionId, Reason, Refusal};
+use crate::token::report::{AuthorityHead, ExportReport, LedgerHead, PreviewReport};
+use crate::token::{CollectionOutcome, CollectionReport, Digest, Report, ReportOutcome};
+use crate::trail::Hash;
+
+/// What stands in every report of this agent at this moment.
+pub struct Frame<'a> {
+    pub agent: &'a AgentId,
+    /// The trail's origin.
+    pub origin: &'a str,
+    /// UUIDv7.
+    pub id: uuid::Uuid,
+    /// Seconds.
+    pub now: i64,
+    /// The authority log as replicated.
+    pub authority_size: u64,
+    pub authority_root: &'a Hash,
+}
+
+fn digest_of_hex(text: &str) -> Result<Digest, Refusal> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| Refusal::at(Reason::Internal, "outcome"))?;
+    Ok(Digest::from_bytes(bytes))
+}
+
+fn ledger_head(anchor: Anchor) -> LedgerHead {
+    LedgerHead { sequence: anchor.sequence, head: Digest::from_bytes(anchor.head) }
+}
+
+/// One collection: what went, or what stays and why. Of rows that stay, how many; an act on some and a
+/// stay of others shows as acted on, with the ground of the rest.
+fn collection(act: Act, came: &Came) -> CollectionReport {
+    let ground = came.kept.first().map(|kept| kept.ground);
+    let until = came.kept.iter().filter_map(|kept| kept.until).max();
+    let acted = match act {
+        Act::Preview => CollectionOutcome::Counted,
+        Act::Export => CollectionOutcome::Exported,
+        _ => CollectionOutcome::Erased,
+    };
+    let outcome = match came.excluded {
+        Some(_) if came.rows == 0 => CollectionOutcome::Excluded,
+        _ if came.rows == 0 && may_stand_as_retained(ground, until) => CollectionOutcome::Retained,
+        _ => acted,
+    };
+    let rows = match outcome {
+        CollectionOutcome::Excluded => None,
+        CollectionOutcome::Retained => came.kept.iter().filter_map(|kept| kept.rows).reduce(|a, b| a + b),
+        _ => Some(came.rows),
+    };
+    CollectionReport { collection: came.collection.clone(), outcome, rows, ground, until }
+}
+
+/// A stay with a ground and a date, or on a ground that has none.
+fn may_stand_as_retained(ground: Option<Ground>, until: Option<i64>) -> bool {
+    match ground {
+        None => false,
+        Some(Ground::SharedWithOthers | Ground::CategoryNotInstructed) => true,
+        Some(_) => until.is_some(),
+    }
+}
+
+/// Every collection, counts and all.
+fn collections(outcome: &Outcome) -> Vec<CollectionReport> {
+    outcome.collections.iter().map(|came| collection(outcome.act, came)).collect()
+}
+
+/// What the public report shows of a preview: which collections were looked into, nothing of what was found.
+fn without_findings(report: CollectionReport) -> CollectionReport {
+    let outcome = match report.outcome {
+        CollectionOutcome::Excluded => CollectionOutcome::Excluded,
+        _ => CollectionOutcome::Counted,
+    };
+    CollectionReport { outcome, rows: None, ground: None, until: None, ..report }
+}
+
+/// A preview's details (JSON: `salt`, `counts`), for the controller alone; empty for other acts.
+pub fn preview_details(outcome: &Outcome) -> Result<Vec<u8>, Refusal> {
+    let Some(seal) = &outcome.preview else { return Ok(Vec::new()) };
+    let details = json!({"salt": seal.salt, "counts": collections(outcome)});
+    serde_json::to_vec(&details).map_err(|_| Refusal::at(Reason::Internal, "preview_details"))
+}
+
+/// The report of an act that ended.
+pub fn ended(
+    frame: &Frame<'_>,
+    leased: &Leased,
+    warrant: &Warrant,
+    outcome: &Outcome,
+) -> Result<Report, Refusal> {
+    let statement = warrant.instruction().statement();
+    let complete = outcome.is_complete();
+    let mut collections = collections(outcome);
+    if outcome.act == Act::Preview {
+        collections = collections.into_iter().map(without_findings).collect();
+    }
+    let preview = match &outcome.preview {
+        None => None,
+        Some(seal) => Some(PreviewReport { digest: digest_of_hex(&seal.digest)?, as_of: seal.as_of }),
+    };
+    let export = match (&outcome.package, &statement.export) {
+        (Some(package), Some(order)) => Some(ExportReport {
+            digest: digest_of_hex(&package.sha256)?,
+            size: package.size,
+            recipient_digest: Digest::of(order.recipient.as_str()),
+        }),
+        _ => None,
+    };
+    Ok(Report {
+        sub_digests: warrant.sub_digests().to_vec(),
+        act: outcome.act,
+        outcome: if complete { ReportOutcome::Completed } else { ReportOutcome::Partial },
+        // A collection was left out: the map does not reach it, or not within the window.
+        reason: (!complete).then_some(Reason::MapInvalid),
+        collections,
+        preview,
+        export,
+        ledger: ledger_head(outcome.ledger),
+        ..bare(frame, leased, statement.jti, outcome.map_version.clone())
+    })
+}
+
+/// The report of an order that was not carried out: refused, or given up.
+pub fn not_done(
+    frame: &Frame<'_>,
+    leased: &Leased,
+    instruction: InstructionId,
+    act: Act,
+    outcome: ReportOutcome,
+    reason: Reason,
+    map_version: String,
+    ledger: Anchor,
+) -> Report {
+    Report {
+        // What may have been touched is named; what was refused bound nobody.
+        sub_digests: match outcome {
+            ReportOutcome::Refused => Vec::new(),
+            _ => leased.claimed_subject(),
+        },
+        act,
+        outcome,
+        reason: Some(reason),
+        ledger: ledger_head(ledger),
+        ..bare(frame, leased, instruction, map_version)
+    }
+}
+
+fn bare(frame: &Frame<'_>, leased: &Leased, instruction: InstructionId, map_version: String) -> Report {
+    Report {
+        agent: frame.agent.clone(),
+        aud: frame.origin.to_owned(),
+        jti: frame.id,
+        iat: frame.now,
+        execution: leased.execution,
+        instruction,
+        instruction_digest: leased.digest,
+        sub_digests: Vec::new(),
+        act: Act::Erase,
+        store: leased.store.clone(),
+        attempt: leased.attempt,
+        outcome: ReportOutcome::Failed,
+        reason: None,
+        map_version,
+        authority: AuthorityHead { size: frame.authority_size, root: to_digest(frame.authority_root) },
+        collections: Vec::new(),
+        preview: None,
+        export: None,
+        ledger: ledger_head(Anchor::GENESIS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::outcome::{Exclusion, Kept};
+
+    fn came(rows: u64, kept: &[Option<i64>], excluded: Option<Exclusion>) -> Came {
+        let kept = kept
+            .iter()
+            .map(|until| Kept {
+                rows: Some(1),
+                ground: Ground::LegalObligation,
+                until: *until,
+                needed_by: None,
+            })
+            .collect();
+        Came { collection: "t".into(), categories: Vec::new(), rows, kept, outside_window: 0, excluded }
+    }
+
+    #[test]
+    fn what_went_what_stays_and_what_was_left_out_are_told_apart() {
+        let erased = collection(Act::Erase, &came(3, &[Some(9)], None));
+        assert_eq!(
+            (erased.outcome, erased.rows, erased.until),
+            (CollectionOutcome::Erased, Some(3), Some(9))
+        );
+        let stays = collection(Act::Erase, &came(0, &[Some(5), Some(9)], None));
+        assert_eq!((stays.outcome, stays.rows, stays.until), (CollectionOutcome::Retained, Some(2), Some(9)));
+        let endless = collection(Act::Erase, &came(0, &[None], None));
+        assert_eq!((endless.outcome, endless.rows), (CollectionOutcome::Erased, Some(0)));
+        assert!(endless.ground.is_some());
+        let out = collection(Act::Export, &came(0, &[], Some(Exclusion::Unmapped)));
+        assert_eq!((out.outcome, out.rows), (CollectionOutcome::Excluded, None));
+    }
+
+    #[test]
+    fn a_previews_public_part_tells_nothing_of_what_was_found() {
+        let shown = |came: &Came| without_findings(collection(Act::Preview, came));
+        assert_eq!(shown(&came(3, &[Some(9)], None)), shown(&came(0, &[], None)));
+        assert_eq!(shown(&came(0, &[Some(9)], None)), shown(&came(0, &[], None)));
+    }
+}

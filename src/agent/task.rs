@@ -1,0 +1,123 @@
+//! What a warrant lets the agent do, in the terms of the data side.
+
+use crate::authority::Warrant;
+use crate::domain::{Act, Category, ExecutionId, Identifier, Region, StoreId};
+
+/// Where an export goes, as the controller signed it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExportTo {
+    /// An age X25519 public key (`age1…`).
+    pub recipient: String,
+    pub region: Region,
+}
+
+/// One order, already proven. Made only from a [`Warrant`], and every field is read-only.
+///
+/// `Debug` shows no identifier.
+#[derive(Clone)]
+pub struct Task {
+    execution: ExecutionId,
+    instruction_digest: [u8; 32],
+    act: Act,
+    subject: Vec<Identifier>,
+    tenant: String,
+    store: StoreId,
+    categories: Vec<Category>,
+    window: Option<(i64, i64)>,
+    export: Option<ExportTo>,
+}
+
+/// The fields of a [`Task`], named, so that no two of a kind can be swapped.
+#[cfg(test)]
+pub(crate) struct TaskParts {
+    pub execution: ExecutionId,
+    /// SHA-256 over the ASCII payload segment (DESIGN §6).
+    pub instruction_digest: [u8; 32],
+    pub act: Act,
+    pub subject: Vec<Identifier>,
+    /// The tenant value of the agent's *own* configuration for the instruction's app.
+    pub tenant: String,
+    pub store: StoreId,
+    /// `["*"]` is spelled out by the caller.
+    pub categories: Vec<Category>,
+    /// `[from, until)` in seconds since the epoch.
+    pub window: Option<(i64, i64)>,
+    pub export: Option<ExportTo>,
+}
+
+impl Task {
+    /// What the warrant allows, for this execution. The tenant is of the agent's *own* configuration;
+    /// `["*"]` is spelled out.
+    pub fn from_warrant(warrant: &Warrant, execution: ExecutionId) -> Self {
+        let statement = warrant.instruction().statement();
+        Self {
+            execution,
+            instruction_digest: *warrant.instruction_digest().as_bytes(),
+            act: warrant.act(),
+            subject: warrant.subject().to_vec(),
+            tenant: warrant.tenant().to_owned(),
+            store: warrant.store().clone(),
+            categories: warrant.categories().iter().copied().collect(),
+            window: statement.window.map(|window| (window.from, window.until)),
+            export: statement.export.as_ref().map(|export| ExportTo {
+                recipient: export.recipient.as_str().to_owned(),
+                region: export.region,
+            }),
+        }
+    }
+
+    /// A task without a warrant, for the data side's own tests.
+    #[cfg(test)]
+    pub(crate) fn from_parts(parts: TaskParts) -> Self {
+        let TaskParts {
+            execution,
+            instruction_digest,
+            act,
+            subject,
+            tenant,
+            store,
+            categories,
+            window,
+            export,
+        } = parts;
+        Self { execution, instruction_digest, act, subject, tenant, store, categories, window, export }
+    }
+
+    pub fn execution(&self) -> ExecutionId {
+        self.execution
+    }
+    pub fn instruction_digest(&self) -> &[u8; 32] {
+        &self.instruction_digest
+    }
+    pub fn act(&self) -> Act {
+        self.act
+    }
+    pub fn subject(&self) -> &[Identifier] {
+        &self.subject
+    }
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+    pub fn store(&self) -> &StoreId {
+        &self.store
+    }
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+    pub fn window(&self) -> Option<(i64, i64)> {
+        self.window
+    }
+    pub fn export(&self) -> Option<&ExportTo> {
+        self.export.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task")
+            .field("execution", &self.execution)
+            .field("act", &self.act)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
