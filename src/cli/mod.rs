@@ -1,0 +1,110 @@
+//! The `mandate` command: one file per subcommand.
+//!
+//! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap).
+
+pub mod agent;
+pub mod client;
+pub mod demo;
+pub mod dev_ca;
+pub mod error;
+pub mod evidence;
+pub mod execution;
+pub mod export;
+pub mod files;
+pub mod init;
+pub mod init_config;
+pub mod init_keys;
+pub mod instruct;
+pub mod intake;
+pub mod print;
+pub mod registry;
+pub mod request;
+pub mod sample_registry;
+pub mod sample_rows;
+pub mod sample_store;
+pub mod serve;
+pub mod sign;
+pub mod trail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::CliError;
+
+/// The entrusted-processor gateway.
+#[derive(Debug, Parser)]
+#[command(name = "mandate", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Who calls, and how results are shown.
+#[derive(Debug, Clone, Args)]
+pub struct As {
+    /// Profile of the caller (profiles/<name>.toml)
+    // Before or after the subcommand's word; clap allows no required option to be global.
+    #[arg(long, global = true)]
+    pub profile: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the main job, on real input, with real processes
+    Demo(demo::Demo),
+    /// Make a development set-up: keys, certificates, configuration, sample stores
+    Init(init::Init),
+    /// Run the gateway
+    Serve(serve::Serve),
+    /// Run an agent beside the stores
+    Agent(agent::Agent),
+    /// Register controllers, agreements, apps, agents, keys
+    Registry(registry::Registry),
+    /// Take mail in and route it
+    Intake(intake::Intake),
+    /// Read and answer the requests of one's own users
+    Request(request::Request),
+    /// Sign an instruction, offline
+    Sign(Box<sign::Sign>),
+    /// Submit a signed instruction
+    Instruct(instruct::Instruct),
+    /// Look at executions
+    Execution(execution::Execution),
+    /// List and fetch export packages
+    Export(export::Export),
+    /// Fetch the evidence of an instruction
+    Evidence(evidence::Evidence),
+    /// Read the trail
+    Trail(trail::Trail),
+}
+
+/// Runs the command; tells on stderr what went wrong.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Demo(demo) => demo.run().await,
+        Command::Init(init) => init.run().await,
+        Command::Serve(serve) => serve.run().await,
+        Command::Agent(agent) => agent.run().await,
+        Command::Registry(registry) => registry.run().await,
+        Command::Intake(intake) => intake.run().await,
+        Command::Request(request) => request.run().await,
+        Command::Sign(sign) => sign.run(),
+        Command::Instruct(instruct) => instruct.run().await,
+        Command::Execution(execution) => execution.run().await,
+        Command::Export(export) => export.run().await,
+        Command::Evidence(evidence) => evidence.run().await,
+        Command::Trail(trail) => trail.run().await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

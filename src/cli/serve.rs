@@ -1,0 +1,227 @@
+//! `mandate serve`: runs the gateway until SIGTERM or SIGINT.
+//!
+//! Exits with 1 when the writer stops for good: what the store says can no longer be
+//! trusted to grow, and a supervisor must start the process anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
+
+use super::{CliError, files};
+use crate::app::{App, AppResult, Registering, Retention, Settings};
+use crate::config::{BootstrapKey, GatewayConfig};
+use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::domain::{Clock, Entropy};
+use crate::identity::{Acceptor, Anchors, LogRefusals};
+use crate::store::{LogKeys, Origins, Store, registry};
+use crate::token::{PublicJwk, base64url};
+use crate::trail::{CosigningKey, SigningKey};
+use crate::vault::{EpochKeys, Keyring, Vault};
+
+/// Who registered the access keys of the configuration, in their leaves.
+const BOOTSTRAP: &str = "operators/bootstrap";
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// gateway.toml
+    #[arg(long)]
+    config: PathBuf,
+}
+
+impl Serve {
+    pub async fn run(self) -> Result<(), CliError> {
+        crate::telemetry::start();
+        let config = GatewayConfig::load(&self.config)?;
+        let stop = stop_signal()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let app = open(&config, clock.clone(), Arc::new(SystemEntropy)).await?;
+        register_first_keys(&app, &config).await?;
+        let swept = app.sweep_orphan_keys().await.map_err(CliError::plain)?;
+        tracing::info!(swept, "orphan keys destroyed");
+
+        let anchors = Anchors::load(&config.trust_domain, &config.anchors)?;
+        let acceptor = Acceptor::new(
+            &config.tls.certificate,
+            &config.tls.key,
+            Arc::new(anchors),
+            clock,
+            Arc::new(LogRefusals),
+        )?;
+        let listener = TcpListener::bind(&config.listen)
+            .await
+            .map_err(|error| CliError::Plain(format!("cannot listen on {}: {error}", config.listen)))?;
+        let address = listener.local_addr().map_err(CliError::plain)?;
+
+        let (ended, how) = tokio::sync::oneshot::channel();
+        let keeper = tokio::spawn(keep_house(app.clone(), config.housekeeping_seconds));
+        println!("listening on {address}");
+        let mut broken = app.store.fatal();
+        let until = async move {
+            tokio::select! {
+                () = stop => tracing::info!("stopping"),
+                // Also where the writer is gone without a word: a panic.
+                _ = broken.wait_for(|fatal| *fatal) => {
+                    tracing::error!("the writer has stopped for good");
+                    let _ = ended.send(());
+                }
+            }
+        };
+        let served = accept(app.clone(), listener, acceptor, config.gateway, until).await;
+        keeper.abort();
+        app.store.close().await;
+        app.vault.keyring().close().await.map_err(CliError::plain)?;
+        if { how }.try_recv().is_ok() {
+            return Err(CliError::plain("the writer has stopped for good; see the log"));
+        }
+        served
+    }
+}
+
+/// The seam to the gRPC surface.
+async fn accept(
+    app: Arc<App>,
+    listener: TcpListener,
+    acceptor: Acceptor,
+    audience: String,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), CliError> {
+    crate::grpc::server::serve(app, listener, acceptor, audience, stop).await.map_err(CliError::plain)
+}
+
+/// Opens store, vault and keys as the configuration says.
+pub async fn open(
+    config: &GatewayConfig,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Arc<App>, CliError> {
+    let origins = Origins { gateway: config.gateway.clone() };
+    let keys = LogKeys {
+        trail: SigningKey::from_seed(&origins.trail(), &*seed(&config.log_keys.trail)?)
+            .map_err(CliError::plain)?,
+        authority: SigningKey::from_seed(&origins.authority(), &*seed(&config.log_keys.authority)?)
+            .map_err(CliError::plain)?,
+    };
+    let freshness =
+        CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
+            .map_err(CliError::plain)?;
+    for file in [&config.database, &config.keyring] {
+        files::make_folder(&crate::config::folder_of(file))?;
+    }
+    files::make_folder(&config.exports)?;
+    let store = Store::open(&config.database, origins, keys, clock.clone(), entropy.clone())
+        .await
+        .map_err(CliError::plain)?;
+    let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
+    let keyring = Keyring::open(&config.keyring, epochs, clock.clone(), entropy.clone())
+        .await
+        .map_err(CliError::plain)?;
+    let vault = Vault::new(keyring, entropy.clone());
+    Ok(Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings(config), freshness)))
+}
+
+/// Name of the cosigner that dates the authority head.
+pub fn freshness_name(gateway: &str) -> String {
+    format!("{gateway}/freshness")
+}
+
+fn settings(config: &GatewayConfig) -> Settings {
+    Settings {
+        exports: config.exports.clone(),
+        export_limit: config.limits.export_bytes,
+        export_life: config.limits.export_seconds,
+        lease: config.limits.lease_seconds,
+        attempts: config.limits.attempts,
+        retention: Retention {
+            request: config.retention.request,
+            message: config.retention.message,
+            instruction: config.retention.instruction,
+            refusal: config.retention.refusal,
+        },
+        intake: crate::intake::IntakeConfig {
+            authserv_id: config.intake.authserv_id.clone(),
+            mail_hosts: config.intake.mail_hosts.clone(),
+            house_domains: config.intake.house_domains.clone(),
+        },
+        house_brands: config.intake.house_brands.clone(),
+    }
+}
+
+/// 32 bytes, base64url, one line.
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, CliError> {
+    let text = Zeroizing::new(files::read_text(path)?);
+    let bytes = base64url::decode(text.trim_end().as_bytes()).map(Zeroizing::new).ok();
+    let seed = bytes.and_then(|bytes| bytes.as_slice().try_into().ok()).map(Zeroizing::new);
+    seed.ok_or_else(|| CliError::Plain(format!("{}: not 32 bytes in base64url", path.display())))
+}
+
+/// Registers the access keys of the configuration that no row has: the first operator's way in.
+pub async fn register_first_keys(app: &App, config: &GatewayConfig) -> Result<(), CliError> {
+    for key in &config.bootstrap {
+        register_first_key(app, key).await?;
+    }
+    Ok(())
+}
+
+/// Registers the key if no row has its thumbprint, revoked or not.
+async fn register_first_key(app: &App, first: &BootstrapKey) -> Result<(), CliError> {
+    let jwk = files::read(&first.jwk_file)?;
+    let key = PublicJwk::from_json(&jwk)?;
+    let thumbprint = key.thumbprint().to_string();
+    let mut conn = app.store.reader().await.map_err(CliError::plain)?;
+    let known = registry::access_key(&mut conn, &thumbprint).await.map_err(CliError::plain)?;
+    drop(conn);
+    if known.is_none() {
+        let who = Registering { by: BOOTSTRAP.to_owned(), request_id: None };
+        app.register_access_key(who, &first.principal, &key.canonical()).await.map_err(CliError::plain)?;
+        tracing::info!(principal = first.principal, "access key of the configuration registered");
+    }
+    Ok(())
+}
+
+/// Shreds what is due and removes what has ended, every `seconds`. A failure is logged and tried again.
+async fn keep_house(app: Arc<App>, seconds: u64) {
+    let mut tick = tokio::time::interval(Duration::from_secs(seconds.max(1)));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        note("shred", shred_all(&app).await);
+        note("remove exports", app.remove_expired_exports().await);
+        note("remove orphan exports", app.remove_orphan_exports().await);
+        note("end unleased orders", app.end_unleased_orders().await);
+    }
+}
+
+async fn shred_all(app: &App) -> AppResult<usize> {
+    let mut shredded = 0;
+    loop {
+        match app.shred_due().await? {
+            0 => return Ok(shredded),
+            more => shredded += more,
+        }
+    }
+}
+
+fn note(task: &'static str, done: AppResult<usize>) {
+    match done {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(task, count, "housekeeping"),
+        Err(error) => tracing::error!(task, %error, "housekeeping failed"),
+    }
+}
+
+/// Ends at the first SIGTERM or SIGINT. From here on the process handles them.
+pub fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::plain)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::plain)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

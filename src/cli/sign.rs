@@ -1,0 +1,303 @@
+//! `mandate sign`: makes a signed instruction, without any connection.
+//!
+//! Personal values are salted and disclosed beside the signature (RFC 9901), so that what
+//! is kept for ever holds their digests alone.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::client::Profile;
+use super::{CliError, files};
+use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
+use crate::domain::{
+    Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
+};
+use crate::token::{
+    Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, PreviewRef, Private,
+    PrivateKey, SignedInstruction, SignedKeySet, base64url,
+};
+
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// Take key, key set and export recipient from a controller's profile
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// Private JWK of a signer; repeat for several signers
+    #[arg(long = "key")]
+    keys: Vec<PathBuf>,
+    /// The signed key set in force
+    #[arg(long)]
+    key_set: Option<PathBuf>,
+    /// Read the order from a JSON file with the members of these flags instead
+    #[arg(long, conflicts_with = "act")]
+    json_file: Option<PathBuf>,
+    #[command(flatten)]
+    order: Order,
+    /// Where to write it; stdout if absent
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What is ordered.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Order {
+    /// preview, erase, export, …
+    #[arg(long)]
+    act: Option<String>,
+    /// apps/<id>
+    #[arg(long)]
+    app: Option<String>,
+    /// User id inside the app
+    #[arg(long)]
+    user: Vec<String>,
+    #[arg(long)]
+    email: Vec<String>,
+    #[arg(long)]
+    phone: Vec<String>,
+    /// Device id
+    #[arg(long)]
+    device: Vec<String>,
+    /// Which categories; all of the agreement if absent
+    #[arg(long)]
+    category: Vec<String>,
+    /// Which stores; all of the agreement if absent
+    #[arg(long)]
+    store: Vec<String>,
+    /// On what ground, as pipl-47
+    #[arg(long)]
+    basis: Option<String>,
+    /// requests/<id>
+    #[arg(long)]
+    req: Option<String>,
+    /// age recipient of an export
+    #[arg(long)]
+    recipient: Option<String>,
+    /// Where the export goes
+    #[arg(long)]
+    region: Option<String>,
+    /// Digest of the preview that was seen
+    #[arg(long, requires = "preview_as_of")]
+    preview_digest: Option<String>,
+    /// The instant of that preview, seconds
+    #[arg(long, requires = "preview_digest")]
+    preview_as_of: Option<i64>,
+    /// How long it may be carried out
+    #[arg(long)]
+    exp_hours: Option<u32>,
+    /// The instruction's id (UUIDv7); made if absent
+    #[arg(long)]
+    jti: Option<String>,
+}
+
+/// Hours an instruction is valid unless said otherwise.
+const EXP_HOURS: u32 = 24;
+
+impl Sign {
+    pub fn run(self) -> Result<(), CliError> {
+        let profile = self.profile.as_deref().map(Profile::load).transpose()?;
+        let controller = profile.and_then(|profile| profile.controller);
+        let mut order = match &self.json_file {
+            None => self.order,
+            Some(path) => serde_json::from_slice(&files::read(path)?).map_err(|error| {
+                CliError::Plain(format!("{}: no order, see line {}", path.display(), error.line()))
+            })?,
+        };
+        let mut key_files = self.keys;
+        let mut key_set = self.key_set;
+        if let Some(controller) = &controller {
+            if key_files.is_empty() {
+                key_files.push(controller.instruction_key.clone());
+            }
+            key_set.get_or_insert_with(|| controller.key_set.clone());
+            if order.act.as_deref() == Some("export") && order.recipient.is_none() {
+                let identity = super::export::identity(&controller.export_identity)?;
+                order.recipient = Some(identity.to_public().to_string());
+            }
+        }
+        let key_set = key_set.ok_or_else(|| CliError::plain("give --key-set or --profile"))?;
+        let keys = key_files.iter().map(|path| load_key(path)).collect::<Result<Vec<_>, _>>()?;
+        let signed = order.sign(&files::read(&key_set)?, &keys, &SystemClock, &SystemEntropy)?;
+        match &self.out {
+            Some(path) => {
+                files::write_secret(path, signed.to_wire())?;
+                println!("digest  {}", signed.digest());
+            }
+            None => {
+                std::io::stdout().lock().write_all(signed.to_wire().as_bytes()).map_err(CliError::plain)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load_key(path: &Path) -> Result<PrivateKey, CliError> {
+    Ok(PrivateKey::from_jwk(&zeroize::Zeroizing::new(files::read(path)?))?)
+}
+
+/// Parses a flag, naming it where it is wrong; its value stays out of the message.
+fn parse<T: std::str::FromStr>(text: &str, flag: &str) -> Result<T, CliError> {
+    text.parse().map_err(|_| CliError::Plain(format!("{flag}: not a known or well-formed value")))
+}
+
+fn required<'a>(text: &'a Option<String>, flag: &str) -> Result<&'a str, CliError> {
+    text.as_deref().ok_or_else(|| CliError::Plain(format!("{flag} is needed")))
+}
+
+/// The `aud` of a key set: which trail it is published in, and so where its instructions go.
+fn audience(key_set: &[u8]) -> Result<String, CliError> {
+    let wrong = || CliError::plain("the key set names no audience");
+    let outer: serde_json::Value = serde_json::from_slice(key_set).map_err(|_| wrong())?;
+    let payload = outer["payload"].as_str().ok_or_else(wrong)?;
+    let payload = base64url::decode(payload.as_bytes()).map_err(|_| wrong())?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| wrong())?;
+    claims["aud"].as_str().map(str::to_owned).ok_or_else(wrong)
+}
+
+impl Order {
+    /// Signs under the key set with each key. The gateway decides whether the set allows it.
+    pub fn sign(
+        &self,
+        key_set: &[u8],
+        keys: &[PrivateKey],
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<SignedInstruction, CliError> {
+        let set = SignedKeySet::read(key_set)?;
+        let app = AppId::from_resource_name(required(&self.app, "--app")?).map_err(CliError::plain)?;
+        let act: Act = parse(required(&self.act, "--act")?, "--act")?;
+        let now = clock.now_seconds();
+        let jti = match &self.jti {
+            Some(jti) => parse(jti, "--jti")?,
+            None => InstructionId::from_uuid(uuid_v7(clock, entropy)),
+        };
+        let categories = if self.category.is_empty() {
+            Categories::All
+        } else {
+            let parsed = self.category.iter().map(|word| parse::<Category>(word, "--category"));
+            Categories::Some(parsed.collect::<Result<_, _>>()?)
+        };
+        let stores = if self.store.is_empty() {
+            None
+        } else {
+            let parsed = self.store.iter().map(|id| parse::<StoreId>(id, "--store"));
+            Some(parsed.collect::<Result<Vec<_>, _>>()?)
+        };
+        let preview = match (&self.preview_digest, self.preview_as_of) {
+            (Some(digest), Some(as_of)) => {
+                Some(PreviewRef { digest: parse::<Digest>(digest, "--preview-digest")?, as_of })
+            }
+            (None, None) => None,
+            _ => return Err(CliError::plain("--preview-digest and --preview-as-of go together")),
+        };
+        let draft = InstructionDraft {
+            iss: set.iss().clone(),
+            aud: audience(key_set)?,
+            jti,
+            iat: now,
+            nbf: None,
+            exp: now + i64::from(self.exp_hours.unwrap_or(EXP_HOURS)) * 3600,
+            act,
+            req: self
+                .req
+                .as_deref()
+                .map(RequestId::from_resource_name)
+                .transpose()
+                .map_err(CliError::plain)?,
+            target: None,
+            subject: self.subject(&app),
+            app,
+            private: Private::None,
+            categories,
+            stores,
+            window: None,
+            basis: parse::<Basis>(required(&self.basis, "--basis")?, "--basis")?,
+            key_set: KeySetRef { version: set.version(), digest: set.digest() },
+            preview,
+            export: self.export(act)?,
+            refuse: None,
+            authorize_reply: None,
+        };
+        Ok(draft.sign(&keys.iter().collect::<Vec<_>>(), entropy)?)
+    }
+
+    fn subject(&self, app: &AppId) -> Vec<Identifier> {
+        let users = self.user.iter().map(|sub| Identifier::user(app, sub));
+        let emails = self.email.iter().map(|email| Identifier::Email { email: email.clone() });
+        let phones = self.phone.iter().map(|n| Identifier::PhoneNumber { phone_number: n.clone() });
+        let devices = self.device.iter().map(|id| Identifier::Opaque { id: id.clone() });
+        users.chain(emails).chain(phones).chain(devices).collect()
+    }
+
+    fn export(&self, act: Act) -> Result<Option<ExportOrder>, CliError> {
+        if act != Act::Export {
+            return Ok(None);
+        }
+        Ok(Some(ExportOrder {
+            recipient: parse(required(&self.recipient, "--recipient")?, "--recipient")?,
+            format: ExportFormat::JsonlCsv,
+            region: parse::<Region>(self.region.as_deref().unwrap_or("cn"), "--region")?,
+            evidence: None,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::FixedClock;
+    use crate::token::{Envelope, Expected};
+    use serde_json::json;
+
+    /// A controller's folder as `init` makes it.
+    fn xingyu() -> (tempfile::TempDir, Vec<u8>, PrivateKey) {
+        let dir = tempfile::tempdir().unwrap();
+        let now = crate::domain::Timestamp::from_second(NOW).unwrap();
+        super::super::init_keys::make(dir.path(), now, &SystemEntropy).unwrap();
+        let keys = dir.path().join("keys/xingyu");
+        let set = files::read(&keys.join("keyset.json")).unwrap();
+        let key = load_key(&keys.join("instruction-2.jwk")).unwrap();
+        (dir, set, key)
+    }
+
+    const NOW: i64 = 1_795_000_000;
+
+    fn order() -> Order {
+        serde_json::from_value(json!({
+            "act": "erase", "app": "apps/xingyu-live", "user": ["u_8839201"], "basis": "pipl-47",
+            "category": ["network", "device"], "store": ["rtc"], "exp_hours": 2,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_signed_is_admissible_under_the_key_set_and_hides_the_subject() {
+        let (_dir, set, key) = xingyu();
+        let signed = order().sign(&set, &[key], &FixedClock::at(NOW), &SystemEntropy).unwrap();
+        let iss = "xingyu".parse().unwrap();
+        let expected = Expected { iss: &iss, aud: "mandate.ppio.example/trail" };
+        let pin = SignedKeySet::read(&set).unwrap().digest();
+        let set = SignedKeySet::read(&set).unwrap().genesis(&iss, expected.aud, &pin).unwrap();
+        let envelope = Envelope::read(signed.to_wire().as_bytes()).unwrap();
+        let statement = envelope.verify(&set).unwrap().parse_public(&expected).unwrap();
+        assert_eq!((statement.act, statement.exp), (Act::Erase, NOW + 7200));
+        assert_eq!(statement.sub_digests.len(), 1);
+        let payload = signed.to_wire();
+        assert!(!payload.split('~').next().unwrap().contains("u_8839201"));
+    }
+
+    #[test]
+    fn an_export_needs_a_recipient_and_a_wrong_word_is_named_by_its_flag() {
+        let (_dir, set, key) = xingyu();
+        let keys = [key];
+        let sign = |order: Order| order.sign(&set, &keys, &FixedClock::at(NOW), &SystemEntropy);
+        let export = Order { act: Some("export".into()), ..order() };
+        assert!(sign(export).unwrap_err().to_string().contains("--recipient"));
+        let wrong = Order { basis: Some("because-secret".into()), ..order() };
+        let shown = sign(wrong).unwrap_err().to_string();
+        assert!(shown.contains("--basis") && !shown.contains("because-secret"), "{shown}");
+    }
+}

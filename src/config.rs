@@ -1,0 +1,245 @@
+//! The gateway's configuration file.
+//!
+//! TOML; unknown members are refused. Relative paths are of the file's own folder.
+//! A value read here is not yet checked against the files it names: opening them does that.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::AnchorConfig;
+
+/// Why a configuration cannot be used. For the operator; may name files, never their content.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: {message}", path.display())]
+    Form { path: PathBuf, message: String },
+}
+
+/// `gateway.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// The gateway's name: `source` of each leaf, `aud` of access tokens, stem of the logs' origins.
+    pub gateway: String,
+    /// SPIFFE trust domain of all callers.
+    pub trust_domain: String,
+    /// Address and port to listen on.
+    pub listen: String,
+    pub database: PathBuf,
+    pub keyring: PathBuf,
+    /// Folder of `epoch-<n>.key`.
+    pub epochs: PathBuf,
+    /// Folder of encrypted export packages.
+    pub exports: PathBuf,
+    /// Seconds between two rounds of shredding and removing.
+    #[serde(default = "default_housekeeping")]
+    pub housekeeping_seconds: u64,
+    pub tls: TlsFiles,
+    pub log_keys: LogKeyFiles,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub retention: RetentionSeconds,
+    /// How mail is read.
+    pub intake: IntakeSection,
+    /// The certificate authorities that may vouch for callers.
+    #[serde(rename = "anchor")]
+    pub anchors: Vec<AnchorConfig>,
+    /// Access keys registered at start where they are not yet: the first operator's way in.
+    #[serde(default, rename = "bootstrap_access_key")]
+    pub bootstrap: Vec<BootstrapKey>,
+}
+
+/// PEM files of the server's own certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Files with one 32-byte Ed25519 seed each, base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogKeyFiles {
+    pub trail: PathBuf,
+    pub authority: PathBuf,
+    pub freshness: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest export package, bytes.
+    pub export_bytes: u64,
+    /// How long a package may be fetched, seconds.
+    pub export_seconds: i64,
+    pub lease_seconds: i64,
+    /// Attempts before an execution is given up.
+    pub attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { export_bytes: 1 << 30, export_seconds: 7 * DAY, lease_seconds: 60, attempts: 8 }
+    }
+}
+
+const DAY: i64 = 86_400;
+
+/// Seconds that personal data stays after its work is done (R21).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSeconds {
+    pub request: i64,
+    pub message: i64,
+    pub instruction: i64,
+    pub refusal: i64,
+}
+
+impl Default for RetentionSeconds {
+    fn default() -> Self {
+        Self { request: 30 * DAY, message: 30 * DAY, instruction: 30 * DAY, refusal: 30 * DAY }
+    }
+}
+
+/// Whose mail servers, domains and names are PPIO's own (R26).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeSection {
+    /// The id our server writes into `Authentication-Results` (RFC 8601 §2.5).
+    pub authserv_id: String,
+    /// Names of our servers in `Received: … by`.
+    pub mail_hosts: Vec<String>,
+    /// Mail and web domains of PPIO's own.
+    pub house_domains: Vec<String>,
+    /// How people address PPIO: being addressed is no evidence.
+    pub house_brands: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapKey {
+    /// Resource name, as `operators/o-1`.
+    pub principal: String,
+    /// A public JWK.
+    pub jwk_file: PathBuf,
+}
+
+fn default_housekeeping() -> u64 {
+    60
+}
+
+impl GatewayConfig {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut config: GatewayConfig = read_toml(path)?;
+        let folder = folder_of(path);
+        for file in config.paths() {
+            *file = folder.join(&*file);
+        }
+        Ok(config)
+    }
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![
+            &mut self.database,
+            &mut self.keyring,
+            &mut self.epochs,
+            &mut self.exports,
+            &mut self.tls.certificate,
+            &mut self.tls.key,
+            &mut self.log_keys.trail,
+            &mut self.log_keys.authority,
+            &mut self.log_keys.freshness,
+        ];
+        for anchor in &mut self.anchors {
+            paths.extend([&mut anchor.certificate, &mut anchor.crl]);
+        }
+        paths.extend(self.bootstrap.iter_mut().map(|key| &mut key.jwk_file));
+        paths
+    }
+}
+
+/// The folder that the paths in `file` are relative to.
+pub fn folder_of(file: &Path) -> PathBuf {
+    file.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Reads a TOML file. The message of a fault names line and member; such files hold no personal data.
+pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Form { path: path.to_owned(), message: error.message().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+gateway = "mandate.ppio.example"
+trust_domain = "ppio.example"
+listen = "127.0.0.1:7443"
+database = "data/gateway.sqlite"
+keyring = "/elsewhere/keyring.sqlite"
+epochs = "keys/gateway/epoch"
+exports = "data/exports"
+[tls]
+certificate = "keys/gateway/tls.pem"
+key = "keys/gateway/tls.key"
+[log_keys]
+trail = "t"
+authority = "a"
+freshness = "f"
+[intake]
+authserv_id = "mx.ppio.example"
+mail_hosts = ["mx.ppio.example"]
+house_domains = ["ppio.example"]
+house_brands = ["PPIO"]
+[retention]
+message = 5
+[[anchor]]
+certificate = "ca/ppio.pem"
+crl = "ca/ppio.crl"
+kinds = ["operator"]
+"#;
+
+    fn load(text: &str) -> Result<GatewayConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut config = GatewayConfig::load(&file)?;
+        for path in config.paths() {
+            if let Ok(rest) = path.strip_prefix(folder.path()) {
+                *path = Path::new("DIR").join(rest);
+            }
+        }
+        Ok(config)
+    }
+
+    #[test]
+    fn relative_paths_are_of_the_files_folder_and_absolute_ones_stay() {
+        let config = load(TEXT).unwrap();
+        assert_eq!(config.database, Path::new("DIR/data/gateway.sqlite"));
+        assert_eq!(config.keyring, Path::new("/elsewhere/keyring.sqlite"));
+        assert_eq!(config.anchors[0].crl, Path::new("DIR/ca/ppio.crl"));
+        assert_eq!(config.retention.message, 5);
+        assert_eq!(config.retention.request, RetentionSeconds::default().request);
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused_by_name() {
+        let error = load(&format!("colour = \"red\"\n{TEXT}")).unwrap_err();
+        assert!(error.to_string().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let config = load(TEXT).unwrap();
+        assert_eq!(toml::from_str::<GatewayConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+}

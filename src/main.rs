@@ -1,0 +1,10 @@
+//! The `mandate` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    mandate::cli::run(mandate::cli::Cli::parse()).await
+}
