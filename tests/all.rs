@@ -1,0 +1,13 @@
+//! One integration binary: real processes, real TLS, a real client, on loopback.
+
+mod harness;
+
+mod blindness;
+mod crash;
+mod erasure;
+mod layers;
+mod offline;
+mod refused_callers;
+mod refused_instructions;
+mod shredding;
+mod taken_over_gateway;

@@ -1,0 +1,206 @@
+//! A gateway and an agent of their own for a test, made by `mandate init`.
+//!
+//! The processes are started by a thread that lives as long as the test binary and die with
+//! it (`PR_SET_PDEATHSIG`), so that a test that panics leaves nothing behind.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use mandate::cli::client::{Client, Profile};
+use mandate::cli::demo::Enterprise;
+use tempfile::TempDir;
+
+type Start = (Vec<String>, PathBuf, Sender<std::io::Result<Child>>);
+
+/// Starts a process from the thread that never ends.
+fn start(arguments: Vec<String>, log: &Path) -> Child {
+    static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, incoming) = channel::<Start>();
+        std::thread::spawn(move || {
+            for (arguments, log, reply) in incoming {
+                let _ = reply.send(spawn(&arguments, &log));
+            }
+        });
+        orders
+    });
+    let (reply, answer) = channel();
+    starter.send((arguments, log.to_owned(), reply)).expect("the starter lives");
+    answer.recv().expect("the starter answers").expect("the program starts")
+}
+
+fn spawn(arguments: &[String], log: &Path) -> std::io::Result<Child> {
+    let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    // SAFETY: prctl is async-signal-safe and touches nothing of ours.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+    command.spawn()
+}
+
+/// A running `mandate serve` or `mandate agent`.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn serve(dir: &Path) -> Self {
+        Self::ready("serve", dir, "gateway")
+    }
+
+    pub fn agent(dir: &Path) -> Self {
+        Self::ready("agent", dir, "agent")
+    }
+
+    fn ready(subcommand: &str, dir: &Path, name: &str) -> Self {
+        let config = dir.join(format!("{name}.toml"));
+        let log = dir.join(format!("{name}.log"));
+        let arguments = vec![subcommand.into(), "--config".into(), config.display().to_string()];
+        let mut child = start(arguments, &log);
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let read = stdout.read_line(&mut line).unwrap_or(0);
+        assert!(read > 0, "{name} did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        std::thread::spawn(move || {
+            let mut rest = String::new();
+            while stdout.read_line(&mut rest).is_ok_and(|n| n > 0) {
+                rest.clear();
+            }
+        });
+        Self { child }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was running");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM, and a clean exit.
+    pub fn stop(mut self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: kill(2) on our own child, not yet waited for.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "it ended with {status}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct World {
+    pub dir: TempDir,
+    pub gateway: Option<Process>,
+    pub agent: Option<Process>,
+}
+
+impl World {
+    /// Gateway, registry and agent, ready.
+    pub async fn new() -> Self {
+        let mut world = Self::without_agent(|_| {}).await;
+        world.agent = Some(Process::agent(world.path()));
+        world
+    }
+
+    /// Gateway and registry; `adjust` may change the set-up's files before the start.
+    pub async fn without_agent(adjust: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        mandate::cli::init::set_up(
+            dir.path(),
+            free_port(),
+            1,
+            &mandate::domain::clock::SystemClock,
+            &mandate::domain::clock::SystemEntropy,
+        )
+        .await
+        .expect("the set-up is made");
+        adjust(dir.path());
+        let gateway = Process::serve(dir.path());
+        let world = Self { dir, gateway: Some(gateway), agent: None };
+        let operator = world.client("operator").await;
+        mandate::cli::registry::apply(&operator, &world.path().join("registry.toml"))
+            .await
+            .expect("the sample registry is registered");
+        world
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn profile(&self, name: &str) -> Profile {
+        Profile::load(&self.path().join(format!("profiles/{name}.toml"))).expect("the profile loads")
+    }
+
+    pub async fn client(&self, name: &str) -> Client {
+        Client::open(self.profile(name)).await.expect("the client connects")
+    }
+
+    pub async fn enterprise(&self, name: &str) -> Enterprise {
+        Enterprise::open(&self.path().join(format!("profiles/{name}.toml")))
+            .await
+            .expect("the enterprise connects")
+    }
+
+    /// Runs `mandate-verify`; its exit code and everything it printed.
+    pub fn verify(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_mandate-verify"))
+            .args(arguments)
+            .arg("--pin")
+            .arg(self.path().join("pins.toml"))
+            .output()
+            .expect("mandate-verify runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Exports both logs and asserts that they verify.
+    pub async fn export_and_verify(&self) -> PathBuf {
+        let out = self.path().join(format!("exported-{}", rand_suffix()));
+        std::fs::create_dir_all(&out).expect("a folder");
+        let auditor = self.client("auditor").await;
+        mandate::cli::trail::export_to(&auditor, &out).await.expect("the logs are exported");
+        let (code, text) = self.verify(&["trail", out.to_str().expect("UTF-8")]);
+        assert_eq!(code, 0, "the trail does not verify: {text}");
+        out
+    }
+}
+
+fn rand_suffix() -> String {
+    use mandate::domain::Entropy;
+    let mut bytes = [0u8; 6];
+    mandate::domain::clock::SystemEntropy.fill(&mut bytes);
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// The stable reason a call was refused with.
+pub fn reason(status: &tonic::Status) -> String {
+    mandate::cli::demo::reason_of(status)
+        .unwrap_or_else(|_| format!("no reason: {:?} {}", status.code(), status.message()))
+}
+
+/// Waits for something with a bound.
+pub async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(seconds), future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} took over {seconds} s"))
+}
