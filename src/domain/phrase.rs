@@ -3,13 +3,16 @@
 //! Folding keeps one character for one character, so a place in folded text is
 //! the same place in the text it came from (counted in characters).
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Full-width ASCII and the ideographic space become their ordinary forms
 /// (the part of NFKC that people type by accident). Case stays.
 pub fn fold_width(text: &str) -> String {
     text.chars().map(width_of).collect()
 }
 
-/// [`fold_width`], then lower case and straight apostrophes: for comparing, not for showing.
+/// [`fold_width`], then lower case, straight apostrophes and simplified characters: for comparing, not for showing.
 pub fn fold(text: &str) -> String {
     text.chars().map(fold_char).collect()
 }
@@ -27,6 +30,7 @@ pub fn fold_char(c: char) -> char {
     let c = match width_of(c) {
         '\u{2018}' | '\u{2019}' | '\u{02BC}' => '\'',
         '\u{2010}' | '\u{2011}' | '\u{2013}' => '-',
+        other if is_han(other) => return SIMPLER.get(&other).copied().unwrap_or(other),
         other => other,
     };
     let mut lower = c.to_lowercase();
@@ -35,6 +39,34 @@ pub fn fold_char(c: char) -> char {
         _ => c,
     }
 }
+
+/// Common traditional characters and, at the same places, their simplified forms. Only where one
+/// stands for one, so that folded text keeps its places.
+const TRADITIONAL: &str = "\
+    並來係個們備傳僅僑價億償優兒內兩冊別刪剛創劃劇劉動務勝勞匯區協卻厲參叢員問啟喚喬單嗎嘗嘰嚴\
+    國園圓圖團執場壓壞夠夢夾奪婦媽嬰孫學實寧審寫寵寶將專尋對導屆屬島師帳帶幣幫庫廠廢廣張強彈彙\
+    後徑從復徵慶憑憲應懷戰戶掃掛採換損擁擇擊擔據擬擴擾攝敗敘數斷於時暫曆曬會東條棄楊業極榮構樂\
+    標樣橋機檔檢櫃權歡歲歷歸殘殺毀氣氾決沒沖測準溝滅滿潔瀏災為無爭爺狀獨獲現環產畫異當發盡監盤\
+    眾瞭碼礎礙禦禮種稱積穩穫窩竊競筆節範簡簽糾約純紙級細終組結絕絡給統綁經維網緊緒線編練縮縱總\
+    繫繼續罰羅羣義習聖聞聯聲職聽肅脅腦膽臉臺與舉舊葉蓋藍藝藥蘇蘭處虛號術衛裏補裝裡製複見規視親\
+    覽觀訂計訊訓託記訪設許訴診註詐評詢試話該詳誌認語誠誤說誰課調談請論諾講謝證識譯議護讀變讓讚\
+    負財貨販責貴買費貼資賞賠賣質賬賴購賽贈贏趙蹤車軌軟較載輔輕輸轉辦辯農這週進遊運過達違遞遠適\
+    遲選遺還邊郵鄭鄰醫釋鈕銀銷鋪錄錢錯鍵鎖鏈鐘鑰長門閉開間閱關陳隊階際隨險隱雙離難雲電靜響頁項\
+    順須預領頭頻題額願類顯風飛餘館馬驗體鬧魚魯鮮鳥麗黃點黨齊齡龍";
+const SIMPLIFIED: &str = "\
+    并来系个们备传仅侨价亿偿优儿内两册别删刚创划剧刘动务胜劳汇区协却厉参丛员问启唤乔单吗尝叽严\
+    国园圆图团执场压坏够梦夹夺妇妈婴孙学实宁审写宠宝将专寻对导届属岛师账带币帮库厂废广张强弹汇\
+    后径从复征庆凭宪应怀战户扫挂采换损拥择击担据拟扩扰摄败叙数断于时暂历晒会东条弃杨业极荣构乐\
+    标样桥机档检柜权欢岁历归残杀毁气泛决没冲测准沟灭满洁浏灾为无争爷状独获现环产画异当发尽监盘\
+    众了码础碍御礼种称积稳获窝窃竞笔节范简签纠约纯纸级细终组结绝络给统绑经维网紧绪线编练缩纵总\
+    系继续罚罗群义习圣闻联声职听肃胁脑胆脸台与举旧叶盖蓝艺药苏兰处虚号术卫里补装里制复见规视亲\
+    览观订计讯训托记访设许诉诊注诈评询试话该详志认语诚误说谁课调谈请论诺讲谢证识译议护读变让赞\
+    负财货贩责贵买费贴资赏赔卖质账赖购赛赠赢赵踪车轨软较载辅轻输转办辩农这周进游运过达违递远适\
+    迟选遗还边邮郑邻医释钮银销铺录钱错键锁链钟钥长门闭开间阅关陈队阶际随险隐双离难云电静响页项\
+    顺须预领头频题额愿类显风飞余馆马验体闹鱼鲁鲜鸟丽黄点党齐龄龙";
+
+static SIMPLER: LazyLock<HashMap<char, char>> =
+    LazyLock::new(|| TRADITIONAL.chars().zip(SIMPLIFIED.chars()).collect());
 
 /// Whether the character belongs to Chinese script (all CJK planes).
 pub fn is_han(c: char) -> bool {
@@ -168,6 +200,8 @@ mod tests {
     #[test]
     fn full_width_letters_and_digits_are_the_same_words() {
         assert_eq!(fold("用户ＩＤ：Ｕ＿１２３"), "用户id:u_123");
+        assert_eq!(fold("請刪除小鹿課堂帳號"), "请删除小鹿课堂账号");
+        assert_eq!(TRADITIONAL.chars().count(), SIMPLIFIED.chars().count());
         assert_eq!(fold("I Don’t").chars().count(), "I Don’t".chars().count());
     }
 

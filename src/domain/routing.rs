@@ -6,6 +6,7 @@
 //! routes. None, several, or an app beside PPIO's own account: a person
 //! decides, and sees the evidence. A common word only suggests.
 
+mod disowned;
 mod house;
 mod matching;
 
@@ -149,7 +150,7 @@ pub enum TriageReason {
     SeveralApps,
     /// An app, and PPIO's own account or site.
     AppAndHouse,
-    /// The app stands only in what is quoted or forwarded.
+    /// The app stands only in what is quoted or forwarded, or as one that is not meant.
     OnlyInContext,
     /// A company that is not the app's controller is named.
     OtherCompany,
@@ -168,7 +169,7 @@ impl TriageReason {
             TriageReason::NoApp => "no app",
             TriageReason::SeveralApps => "more than one app",
             TriageReason::AppAndHouse => "an app and PPIO's own account",
-            TriageReason::OnlyInContext => "the app is named only in quoted or forwarded text",
+            TriageReason::OnlyInContext => "the app is named only in quoted, forwarded or disowning words",
             TriageReason::OtherCompany => "a company that is not the app's is named",
             TriageReason::NotARequest => "not a rights request",
             TriageReason::NoRight => "no right recognised",
@@ -216,8 +217,15 @@ impl Route {
 /// Decides. Pure: the same words and facts give the same route.
 pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let mut evidence = Vec::new();
+    let mut disowned_apps: Vec<AppId> = Vec::new();
+    let own = |p: &&Passage| p.voice == Voice::Own;
+    let another = passages.iter().filter(own).any(|p| disowned::names_another(&p.text, facts));
     for passage in passages {
+        let chars: Vec<char> = passage.text.chars().collect();
         for sighting in sightings(&passage.text, facts) {
+            if own(&passage) && disowned::is_disowned(&chars, sighting.start, sighting.end) {
+                disowned_apps.push(facts.apps[sighting.app].app.clone());
+            }
             evidence.push(Evidence {
                 app: facts.apps[sighting.app].app.clone(),
                 kind: sighting.kind,
@@ -229,8 +237,17 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             });
         }
     }
+    // What is disowned in one place is not meant in another (a subject, a signature).
+    for found in &mut evidence {
+        if disowned_apps.contains(&found.app) {
+            found.voice = Voice::Context;
+        }
+    }
     let house = house::look(passages, facts);
-    decide(evidence, house, facts)
+    match decide(evidence, house, facts) {
+        app @ Route::App { .. } if another => app.into_triage(TriageReason::SeveralApps),
+        route => route,
+    }
 }
 
 fn decide(evidence: Vec<Evidence>, house: house::Look, facts: &Facts) -> Route {

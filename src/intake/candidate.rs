@@ -155,8 +155,8 @@ pub fn of(mail: &Mail, facts: &Facts, config: &IntakeConfig) -> Candidate {
         route = route.into_triage(TriageReason::NoRight);
     }
     let house = matches!(route, Route::House { .. });
-    let year = received_at.or(request.date).map_or(2026, year_in_beijing);
-    let guardianship = if is_request { guardian::read(&words, year) } else { Guardianship::default() };
+    let today = received_at.or(request.date).map_or((2026, 1, 1), day_in_beijing);
+    let guardianship = if is_request { guardian::read(&words, today) } else { Guardianship::default() };
     let context = Context {
         requester: &request.from,
         house,
@@ -444,6 +444,7 @@ fn date_in_beijing(at: Timestamp) -> jiff::civil::Date {
     jiff::tz::Offset::constant(8).to_datetime(at).date()
 }
 
-fn year_in_beijing(at: Timestamp) -> i16 {
-    date_in_beijing(at).year()
+fn day_in_beijing(at: Timestamp) -> (i16, i8, i8) {
+    let date = date_in_beijing(at);
+    (date.year(), date.month(), date.day())
 }

@@ -22,7 +22,9 @@ fn base64(body: &[u8]) -> Vec<u8> {
 /// Decodes with the declared charset; without one (or with one that does not
 /// fit), UTF-8 where it is UTF-8, else GB18030, which holds GBK and GB2312.
 pub fn decode(bytes: &[u8], charset: Option<&str>) -> String {
-    let declared = charset.map(|c| c.trim().to_ascii_lowercase()).filter(|c| !c.is_empty());
+    let declared = charset
+        .map(|c| c.trim_matches([' ', '"', '\'', '\t']).to_ascii_lowercase())
+        .filter(|c| !c.is_empty());
     let ascii = matches!(
         declared.as_deref(),
         None | Some("us-ascii" | "ascii" | "utf-8" | "utf8" | "unknown-8bit" | "x-unknown" | "binary")
@@ -35,7 +37,11 @@ pub fn decode(bytes: &[u8], charset: Option<&str>) -> String {
     }
     // GB2312 in a label nearly always means its superset.
     let name = match declared.as_deref() {
-        Some("gb2312" | "gbk" | "gb_2312-80" | "x-gbk" | "cp936" | "euc-cn") => "gb18030",
+        Some("cp936" | "ms936" | "windows-936" | "euc-cn") => "gb18030",
+        Some(gb) if gb.trim_start_matches("x-").starts_with("gb") => "gb18030",
+        // Taiwan's and Hong Kong's labels of the same family: big5_tw, x-big5, big5-eten.
+        Some("cp950" | "ms950" | "windows-950") => "big5",
+        Some(big5) if big5.contains("big5") && charset_decoder(big5.as_bytes()).is_none() => "big5",
         Some(other) => other,
         None => "utf-8",
     };
@@ -212,6 +218,9 @@ mod tests {
 
     #[test]
     fn gbk_labelled_as_gb2312_is_read() {
+        for label in ["big5_tw", "x-big5", "Big5", "cp950"] {
+            assert_eq!(decode(&[0xA7, 0x52, 0xB0, 0xA3], Some(label)), "刪除", "{label}");
+        }
         let gbk = [0xEF, 0x46]; // 颋 is outside GB2312
         assert!(!decode(&gbk, Some("gb2312")).contains('\u{FFFD}'));
     }

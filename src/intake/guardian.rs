@@ -33,15 +33,15 @@ const PARENT_OF: &[&str] = &[
     "guardian of|parent of|mother of|father of",
 ];
 
-/// Reads a text. `year` is the year in which the mail came, to count from a year of birth.
-pub fn read(text: &str, year: i16) -> Guardianship {
+/// Reads a text. `today` is the day on which the mail came (year, month, day), to count from a birth.
+pub fn read(text: &str, today: (i16, i8, i8)) -> Guardianship {
     let folded = fold(text);
     let related = clauses(&folded).iter().any(|c| says_any(c, RELATION));
     let child = says(&folded, CHILD) || says(&folded, "未成年|监护");
     let parent_of = sentences(&folded).iter().any(|s| says_any(s, PARENT_OF));
     let claim = related && child || parent_of;
     let below = bounds(&folded);
-    let ages: Vec<u8> = ages(&folded, year, claim);
+    let ages: Vec<u8> = ages(&folded, today, claim);
     let minor_age = ages.iter().copied().filter(|a| *a < 18).min();
     // "My son is 25" is no minor.
     let grown = minor_age.is_none() && below.is_none() && child_is_grown(&folded);
@@ -69,7 +69,20 @@ fn bounds(folded: &str) -> Option<u8> {
         .map(|(age, _)| age)
         .chain(after_words(
             folded,
-            &["under ", "below ", "younger than ", "under the age of ", "less than ", "not yet "],
+            &[
+                "under ",
+                "below ",
+                "younger than ",
+                "under the age of ",
+                "less than ",
+                "not yet ",
+                "will turn ",
+                "will be ",
+                "turning ",
+                "about to turn ",
+                "almost ",
+                "nearly ",
+            ],
         ))
         .min()
 }
@@ -90,6 +103,21 @@ fn is_bound(before: &str) -> bool {
         "还未满",
         "还没到",
         "还不到",
+        "下个月满",
+        "下月满",
+        "明年满",
+        "明年",
+        "下周满",
+        "年底满",
+        "即将满",
+        "即将年满",
+        "将满",
+        "快满",
+        "快要满",
+        "就要满",
+        "马上满",
+        "快到",
+        "快",
     ]
     .iter()
     .any(|w| before.ends_with(w))
@@ -98,10 +126,16 @@ fn is_bound(before: &str) -> bool {
             .any(|w| before.ends_with(w))
 }
 
-fn ages(folded: &str, year: i16, claim: bool) -> Vec<u8> {
+/// "注册时12岁": how old the child was, not is.
+fn is_past(before: &str) -> bool {
+    let before = before.trim_end();
+    ["时", "那时候", "那年", "时才", "时只有", "时是"].iter().any(|w| before.ends_with(w))
+}
+
+fn ages(folded: &str, today: (i16, i8, i8), claim: bool) -> Vec<u8> {
     let mut out: Vec<u8> = numbers_before_age_word(folded)
         .into_iter()
-        .filter(|(_, at)| !is_bound(&folded[..*at]))
+        .filter(|(_, at)| !is_bound(&folded[..*at]) && !is_past(&folded[..*at]))
         .map(|(age, _)| age)
         .collect();
     out.extend(
@@ -123,26 +157,34 @@ fn ages(folded: &str, year: i16, claim: bool) -> Vec<u8> {
         .filter(|age| *age > 2),
     );
     if out.is_empty() && claim {
-        // Whole years only: a birthday later in the year makes the child one younger, never older.
-        out.extend(birth_years(folded).filter_map(|born| u8::try_from(year - born).ok()));
+        let (year, month, day) = today;
+        out.extend(births(folded).filter_map(|(born, birthday)| {
+            let to_come = birthday.is_some_and(|b| b > (month, day));
+            u8::try_from(year - born - i16::from(to_come)).ok()
+        }));
     }
     out
 }
 
 /// "2015年8月出生", "born in 2015", "born 12 May 2015".
-fn birth_years(folded: &str) -> impl Iterator<Item = i16> {
+///
+/// With the month and day where they follow the year in numbers. Of a month alone, its last day counts:
+/// in doubt the child is the younger.
+fn births(folded: &str) -> impl Iterator<Item = (i16, Option<(i8, i8)>)> {
     let mut out = Vec::new();
     for clause in clauses(folded) {
-        if !says(clause, "出生|生日|年生|born|date of birth|dob|birthday") {
+        if !says(clause, "出生|生于|生日|年生|born|date of birth|dob|birthday") {
             continue;
         }
-        out.extend(
-            clause
-                .split(|c: char| !c.is_ascii_digit())
-                .filter(|n| n.len() == 4)
-                .filter_map(|n| n.parse().ok())
-                .filter(|y: &i16| (1990..2100).contains(y)),
-        );
+        let numbers: Vec<&str> =
+            clause.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
+        for (at, number) in numbers.iter().enumerate().filter(|(_, n)| n.len() == 4) {
+            let Some(year) = number.parse().ok().filter(|y: &i16| (1990..2100).contains(y)) else { continue };
+            let part = |at: usize, most: i8| {
+                numbers.get(at).and_then(|n| n.parse().ok()).filter(|n| (1..=most).contains(n))
+            };
+            out.push((year, part(at + 1, 12).map(|month| (month, part(at + 2, 31).unwrap_or(31)))));
+        }
     }
     out.into_iter()
 }
@@ -250,7 +292,7 @@ mod tests {
     use super::*;
 
     fn got(text: &str) -> (bool, Option<u8>, bool) {
-        let g = read(text, 2026);
+        let g = read(text, (2026, 11, 23));
         (g.guardian, g.minor_age, g.under_14)
     }
 
@@ -275,6 +317,12 @@ mod tests {
         assert_eq!(got("孩子未满14周岁，我是家长"), (true, None, true));
         assert_eq!(got("我的孩子不满十四周岁"), (true, None, true));
         assert_eq!(got("my child is under 14"), (true, None, true));
+        assert_eq!(got("我是孩子妈妈，孩子下个月满14周岁"), (true, None, true));
+        assert_eq!(
+            got("I am the father of Leo. He will turn 14 next month. My son uses it."),
+            (true, None, true)
+        );
+        assert_eq!(got("我是家长。孩子注册时12岁，现在15岁了"), (true, Some(15), false));
         assert_eq!(got("我的孩子未满18岁"), (true, None, false));
         assert_eq!(got("我的孩子未满14周岁，今年11岁"), (true, Some(11), true));
     }
@@ -282,6 +330,8 @@ mod tests {
     #[test]
     fn a_year_of_birth_tells_the_age() {
         assert_eq!(got("我是陈果果（2015年8月出生）的母亲"), (true, Some(11), true));
+        assert_eq!(got("我是孩子的监护人。孩子2012年12月20日出生"), (true, Some(13), true));
+        assert_eq!(got("我女儿生于2012年11月22日出生"), (true, Some(14), false));
         assert_eq!(got("My son was born in 2010"), (true, Some(16), false));
     }
 

@@ -43,6 +43,24 @@ const SELLING: &[&str] = &[
     "dear customer|dear valued|dear sir or madam we",
 ];
 
+/// How the subject of an answer begins that no person wrote.
+const AUTOMATIC: &[&str] = &[
+    "自动回复",
+    "自动答复",
+    "[自动回复]",
+    "【自动回复】",
+    "automatic reply",
+    "auto-reply",
+    "autoreply",
+    "auto reply",
+    "out of office",
+    "out-of-office",
+];
+const MACHINE_BODY: &[&str] = &[
+    "本邮件|此邮件|这是…系统自动|自动发送|自动回复",
+    "this is an automated|this is an automatic|i am out of office|i am out of the office|currently out of the office",
+];
+
 /// The person speaks of own data.
 const MINE: &str = "我的|本人|我在|我要|我想|我是|我方|我撤|我请|给我|把我|关于我|孩子|女儿|儿子|将我|我将|我希望|我已|my|mine|me|i want|i would|i'd like|i request|i withdraw|i am|i was|our child";
 
@@ -66,7 +84,15 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
             "automatic reply|auto-reply|autoreply|out of office|auto reply|away from",
         ],
     );
-    if signs.contains(&MachineSign::AutoReply) || vacation && !says(&text, ABOUT_DATA) {
+    // A program's subject stands first; a person's answer to it begins with "Re:".
+    let subject = fold(mail.subject.trim());
+    let machine_subject = AUTOMATIC.iter().any(|w| subject.starts_with(w));
+    let machine_body = asked.rights.is_empty() && says_any(&text, MACHINE_BODY);
+    if signs.contains(&MachineSign::AutoReply)
+        || machine_subject
+        || machine_body
+        || vacation && !says(&text, ABOUT_DATA)
+    {
         return MailKind::AutoReply;
     }
     let selling = SELLING.iter().filter(|p| says(&text, p)).count();

@@ -34,6 +34,8 @@ struct Look {
     hidden: bool,
     machine: bool,
     quoted: bool,
+    /// Directly inside a closed `<details>`: whether what is around that is hidden.
+    summary: Option<bool>,
     colour: [u8; 3],
     background: [u8; 3],
 }
@@ -46,8 +48,14 @@ pub fn read(html: &str) -> Result<Seen, Refusal> {
     measure(html)?;
     let page = Html::parse_document(html);
     let rules = hiding_rules(&page);
-    let start =
-        Look { hidden: false, machine: false, quoted: false, colour: [0, 0, 0], background: [255, 255, 255] };
+    let start = Look {
+        hidden: false,
+        machine: false,
+        quoted: false,
+        summary: None,
+        colour: [0, 0, 0],
+        background: [255, 255, 255],
+    };
     let mut out = Writer::default();
     let mut looks = vec![start];
     // Depth first by hand: hostile pages must not choose our stack's depth.
@@ -129,7 +137,16 @@ const NEVER: &[&str] = &[
 fn look(element: &Element, parent: &Look, ruled: bool) -> Look {
     let mut look = parent.clone();
     let name = element.name();
-    look.hidden |= ruled || element.attr("hidden").is_some();
+    // A closed <details> shows its summary alone.
+    look.summary = None;
+    if let (Some(outer), "summary") = (parent.summary, name) {
+        look.hidden = outer;
+    }
+    if name == "details" && element.attr("open").is_none() {
+        look.summary = Some(look.hidden);
+        look.hidden = true;
+    }
+    look.hidden |= ruled || element.attr("hidden").is_some() || name == "select";
     look.machine |= NEVER.contains(&name);
     let class = element.attr("class").unwrap_or_default();
     let cited = element.attr("type").is_some_and(|t| t.eq_ignore_ascii_case("cite"));
@@ -154,7 +171,7 @@ fn look(element: &Element, parent: &Look, ruled: bool) -> Look {
                 _ => {}
             }
         }
-        if style.iter().any(|(p, v)| p == "color" && matches!(v.as_str(), "transparent")) {
+        if style.iter().any(|(p, v)| p == "color" && see_through(v)) {
             look.hidden = true;
         }
     }
@@ -162,14 +179,57 @@ fn look(element: &Element, parent: &Look, ruled: bool) -> Look {
 }
 
 fn declarations(style: &str) -> Vec<(String, String)> {
-    style
+    let plain = unescaped(&without_comments(style));
+    let mut out: Vec<(bool, String, String)> = plain
         .split(';')
         .filter_map(|d| d.split_once(':'))
         .map(|(p, v)| {
-            let value = v.trim().to_ascii_lowercase().replace("!important", "");
-            (p.trim().to_ascii_lowercase(), value.trim().to_owned())
+            let value = v.trim().to_ascii_lowercase().replace("! important", "!important");
+            let plain = value.replace("!important", "");
+            (value != plain, p.trim().to_ascii_lowercase(), plain.trim().to_owned())
         })
-        .collect()
+        .collect();
+    // What is important wins over what comes later.
+    out.sort_by_key(|(important, ..)| *important);
+    out.into_iter().map(|(_, property, value)| (property, value)).collect()
+}
+
+/// Undoes the escapes of CSS (`\\70` is a letter).
+fn unescaped(css: &str) -> String {
+    let mut out = String::new();
+    let mut chars = css.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        let mut code = String::new();
+        while let Some(digit) = chars.next_if(|d| code.len() < 6 && d.is_ascii_hexdigit()) {
+            code.push(digit);
+        }
+        if code.is_empty() {
+            out.extend(chars.next());
+        } else {
+            chars.next_if(|space| space.is_whitespace());
+            out.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
+        }
+    }
+    out
+}
+
+/// Whether a colour lets everything through.
+fn see_through(value: &str) -> bool {
+    if value == "transparent" {
+        return true;
+    }
+    if let Some(hex) = value.strip_prefix('#') {
+        return hex.len() == 4 && hex.ends_with('0') || hex.len() == 8 && hex.ends_with("00");
+    }
+    let Some((kind, args)) = value.split_once('(') else { return false };
+    let parts: Vec<&str> =
+        args.trim_end_matches(')').split([',', ' ', '/']).filter(|p| !p.is_empty()).collect();
+    matches!(kind, "rgb" | "rgba" | "hsl" | "hsla")
+        && parts.get(3).and_then(|a| leading_number(a)).is_some_and(|alpha| alpha < 0.05)
 }
 
 /// Whether these declarations make an element's text unseen by themselves.
@@ -178,7 +238,17 @@ fn hides(style: &[(String, String)]) -> bool {
     let number = |name: &str| get(name).and_then(leading_number);
     let nothing = |name: &str| number(name).is_some_and(|n| n <= 0.0);
     let clipped = get("overflow").is_some_and(|v| v.starts_with("hidden") || v.starts_with("clip"));
-    let off = |name: &str| number(name).is_some_and(|n| n <= -100.0);
+    let off = |name: &str| {
+        number(name).is_some_and(|n| n <= -100.0 || n >= 2000.0)
+            || get(name).is_some_and(|v| v.ends_with('%')) && number(name).is_some_and(|n| n >= 100.0)
+    };
+    // A box of a pixel or two shows no letter.
+    let tiny = |name: &str| {
+        number(name).is_some_and(|n| n <= 2.0)
+            && get(name).is_some_and(|v| {
+                v.ends_with(|c: char| c.is_ascii_digit()) || v.ends_with("px") || v.ends_with("pt")
+            })
+    };
     let placed = get("position").is_some_and(|v| matches!(v, "absolute" | "fixed" | "relative"));
     get("display") == Some("none")
         || matches!(get("visibility"), Some("hidden" | "collapse"))
@@ -191,13 +261,38 @@ fn hides(style: &[(String, String)]) -> bool {
         || nothing("max-height")
         || nothing("max-width")
         || (nothing("height") || nothing("width")) && (clipped || get("line-height").is_some())
+        || ["height", "width", "max-height", "max-width"].iter().any(|p| tiny(p)) && clipped
+        || get("font").is_some_and(no_font)
+        || get("filter").is_some_and(|v| argument(v, "opacity(").is_some_and(|n| n < 0.05))
+        || get("transform").is_some_and(moved_off)
         || nothing("height") && nothing("width")
         || placed && ["left", "top", "right", "bottom"].iter().any(|p| off(p))
         || off("text-indent")
         || ["margin-left", "margin-top"].iter().any(|p| number(p).is_some_and(|n| n <= -500.0))
         || get("clip").is_some_and(|v| v.replace(' ', "").starts_with("rect(0"))
         || get("clip-path").is_some_and(|v| v.contains("inset(100%") || v.contains("inset(50%"))
-        || get("transform").is_some_and(|v| v.replace(' ', "").contains("scale(0"))
+        || get("transform").is_some_and(|v| {
+            ["scale(", "scalex(", "scaley("].iter().any(|f| argument(v, f).is_some_and(|n| n.abs() < 0.05))
+        })
+}
+
+/// The first number in the brackets of a CSS function.
+fn argument(value: &str, function: &str) -> Option<f32> {
+    leading_number(value.split_once(function)?.1.trim_start())
+}
+
+/// `font: 0/0 a`: a size of nothing in the short form.
+fn no_font(value: &str) -> bool {
+    value.split_whitespace().filter_map(|word| word.split('/').next()).any(|size| {
+        leading_number(size)
+            .is_some_and(|n| n <= 0.0 || n < 1.5 && (size.ends_with("px") || size.ends_with("pt")))
+    })
+}
+
+/// Moved further than a screen is wide.
+fn moved_off(value: &str) -> bool {
+    value.contains("translate")
+        && value.split(['(', ',', ' ', ')']).filter_map(leading_number).any(|n| n <= -200.0 || n >= 2000.0)
 }
 
 fn leading_number(value: &str) -> Option<f32> {
@@ -214,6 +309,13 @@ fn parse_colour(value: &str) -> Option<[u8; 3]> {
         "snow" | "ghostwhite" | "ivory" | "whitesmoke" | "floralwhite" | "mintcream" | "azure" => {
             [250, 250, 250]
         }
+        "navy" => [0, 0, 128],
+        "maroon" => [128, 0, 0],
+        "purple" => [128, 0, 128],
+        "teal" => [0, 128, 128],
+        "silver" | "lightgray" | "lightgrey" => [200, 200, 200],
+        "darkgray" | "darkgrey" => [169, 169, 169],
+        "orange" => [255, 165, 0],
         "red" => [255, 0, 0],
         "blue" => [0, 0, 255],
         "green" => [0, 128, 0],
@@ -224,6 +326,17 @@ fn parse_colour(value: &str) -> Option<[u8; 3]> {
                 let mut parts = args.trim_end_matches(')').split([',', ' ', '/']).filter(|p| !p.is_empty());
                 let mut channel = || parts.next().and_then(|p| p.trim().parse::<f32>().ok()).map(|n| n as u8);
                 return Some([channel()?, channel()?, channel()?]);
+            }
+            if let Some(args) = value.strip_prefix("hsl(").or_else(|| value.strip_prefix("hsla(")) {
+                let mut parts = args.trim_end_matches(')').split([',', ' ', '/']).filter(|p| !p.is_empty());
+                // Only the greys matter: text that is white on white.
+                let (_, grey, light) =
+                    (parts.next()?, leading_number(parts.next()?)?, leading_number(parts.next()?)?);
+                let level = (light * 2.55) as u8;
+                return (grey <= 5.0 || light >= 97.0 || light <= 3.0).then_some([level; 3]);
+            }
+            if let Some(fallback) = value.strip_prefix("var(").and_then(|v| v.split_once(',')) {
+                return parse_colour(fallback.1.trim_end_matches(')'));
             }
             let hex = value.strip_prefix('#').unwrap_or(&value);
             if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -274,11 +387,29 @@ fn without_comments(css: &str) -> String {
     out.replace("<!--", "").replace("-->", "")
 }
 
+/// `@media screen` and its like, without a condition on size or scheme.
+fn for_screens(selector: &str) -> bool {
+    let Some(media) = selector.trim().to_ascii_lowercase().strip_prefix("@media").map(str::to_owned) else {
+        return false;
+    };
+    media.split(',').any(|m| matches!(m.trim(), "screen" | "only screen" | "all" | "only all" | ""))
+}
+
 fn top_level_rules(css: &str) -> Vec<(String, String)> {
     let (mut out, mut depth) = (Vec::new(), 0usize);
     let (mut selector, mut body) = (String::new(), String::new());
+    let mut inside_screen = false;
     for c in css.chars() {
         match c {
+            // The rules of a block for every screen stand as if outside it.
+            '{' if depth == 0 && !inside_screen && for_screens(&selector) => {
+                inside_screen = true;
+                selector.clear();
+            }
+            '}' if depth == 0 => {
+                inside_screen = false;
+                selector.clear();
+            }
             '{' => depth += 1,
             '}' => {
                 depth = depth.saturating_sub(1);
@@ -438,6 +569,22 @@ mod tests {
             "<div style='background:#333;color:#343434'>X</div>",
             "<div style='color:transparent'>X</div>",
             "<p hidden>X</p>",
+            "<style>@media screen{.h{display:none}}</style><p class=h>X</p>",
+            "<div style='color:rgba(0,0,0,0)'>X</div>",
+            "<div style='color:#0000'>X</div>",
+            "<div style='color:hsl(0,0%,100%)'>X</div>",
+            "<div style='color:var(--x,#fff)'>X</div>",
+            "<table bgcolor=navy><tr><td style='color:navy'>X</td></tr></table>",
+            "<div style='height:1px;overflow:hidden'>X</div>",
+            "<div style='font:0/0 a'>X</div>",
+            "<div style='filter:opacity(0)'>X</div>",
+            "<div style='transform:translateX(-9999px)'>X</div>",
+            "<div style='right:110%;position:fixed'>X</div>",
+            "<div style='dis\\70lay:none'>X</div>",
+            "<div style='display:/**/none'>X</div>",
+            "<div style='display:none!important;display:block'>X</div>",
+            "<details><summary>s</summary>X</details>",
+            "<select><option>X</option></select>",
             "<style>.q{display:none}</style><p class=q>X</p>",
             "<style>/* x */ #z , .y { visibility : hidden; }</style><p class='a y'>X</p>",
         ] {
@@ -467,6 +614,11 @@ mod tests {
         for visible in [
             "<p aria-hidden=true>X</p>",
             "<p style='color:#000'>X</p>",
+            "<p style='font:400 14px/1.5 arial'>X</p>",
+            "<p style='transform:scale(0.9)'>X</p>",
+            "<p style='color:rgba(0,0,0,0.9)'>X</p>",
+            "<details open><summary>s</summary>X</details>",
+            "<details><summary>X</summary>s</details>",
             "<p style='font-size:0.8em'>X</p>",
             "<p style='height:0'>X</p>",
             "<div style='background:#000;color:#fff'>X</div>",

@@ -58,9 +58,13 @@ const READ_ONLY: &[&str] = &[
 /// A product of PPIO's that stands inside other companies' apps is no account with PPIO.
 const ENTRUSTED: &[&str] = &["sdk", "音视频|rtc|连麦|录音|录像"];
 
+/// Leaving another app's membership, or objecting to a sale, is no answer to PPIO's mail.
+const ELSEWHERE: &[&str] = &["app|应用|小程序|会员", "sale of|selling of|sharing of"];
+
 pub(super) fn look(passages: &[Passage], facts: &Facts) -> Look {
     let brands: Vec<String> = facts.house.brands.iter().map(|b| fold(b)).collect();
     let us = brands.iter().fold(US.to_owned(), |us, brand| format!("{us}|{brand}"));
+    let domains: Vec<String> = facts.house.domains.iter().map(|d| fold(d)).collect();
     let fill = |phrase: &&str| -> Vec<String> {
         let phrase = phrase.replace("{us}", &us);
         if !phrase.contains("{brand}") {
@@ -77,14 +81,15 @@ pub(super) fn look(passages: &[Passage], facts: &Facts) -> Look {
         for sentence in sentences(&passage.text) {
             for clause in clauses(sentence) {
                 let folded = without_addresses(&fold(clause));
-                if says_any(&folded, READ_ONLY) {
+                let is_domain = names_domain(&folded, &facts.house.domains);
+                let as_site = domains.iter().fold(folded.clone(), |t, d| t.replace(d.as_str(), " website "));
+                if says_any(&as_site, READ_ONLY) {
                     continue;
                 }
-                let is_domain = names_domain(&folded, &facts.house.domains);
                 let is_strong = among(&folded, &strong) && !says_any(&folded, ENTRUSTED)
                     || is_domain
                         && says_any(&folded, &["注册|提交|登录|填写|账号|账户|account|registered|submitted"]);
-                let is_weak = is_domain || among(&folded, &weak);
+                let is_weak = is_domain || among(&folded, &weak) && !says_any(&folded, ELSEWHERE);
                 if is_strong || is_weak {
                     out.strong |= is_strong;
                     out.weak |= is_weak;

@@ -273,14 +273,14 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     if is_han(last) && LONGER_HAN.iter().any(|tail| other(tail)) {
         return Some(Weight::Suggests);
     }
-    if is_han(first) && longer_before(text, start) {
+    if is_han(first) && (longer_before(text, start) || end - start > 2 && han_head(text, start)) {
         return Some(Weight::Suggests);
     }
     let han_only = text[start..end].iter().all(|c| is_han(*c));
     if han_only && end - start <= 2 && !stands_alone(text, start, end) {
         return None;
     }
-    if last.is_ascii_alphanumeric() && latin_tail(text, end) {
+    if latin_tail(text, end) || latin_head(written, start) {
         return Some(Weight::Suggests);
     }
     // A short Latin name in another case than registered is more likely the word.
@@ -315,13 +315,30 @@ fn longer_before(text: &[char], start: usize) -> bool {
 
 fn latin_tail(text: &[char], end: usize) -> bool {
     let at = if matches!(text.get(end), Some(' ' | '-')) { end + 1 } else { end };
+    let joins = at > end || is_han(text[end - 1]);
     // "StarTalk live in the room" is grammar after all: the tail must close the name.
     LONGER_LATIN.iter().any(|tail| {
         let stop = at + tail.chars().count();
-        at > end
+        joins
             && starts(text, at, tail)
             && !(matches!(*tail, "live" | "go" | "chat" | "meet" | "music") && text.get(stop) == Some(&' '))
     })
+}
+
+/// "Super StarTalk": a word with a capital that makes another name.
+fn latin_head(written: &[char], start: usize) -> bool {
+    let lead: String = written[start.saturating_sub(8)..start].iter().collect();
+    let word = lead.trim_end().rsplit([' ', '\n', '"', '“']).next().unwrap_or_default();
+    ["Super", "Mega", "Ultra", "Mini", "Neo", "Hyper", "Happy", "Magic"].contains(&word)
+}
+
+/// "在天马星语直播": one to three characters between a preposition and the name that are no words of grammar.
+fn han_head(text: &[char], start: usize) -> bool {
+    const GRAMMAR: &str = "你们您贵司我他的了过是这那个款手机叫做名为官方家公平台里上下中面和与及跟户删除注销登录使听看玩开打进入加下载安装参观收到卸退出通过关于于到对给从向把";
+    let run: Vec<char> =
+        text[start.saturating_sub(4)..start].iter().rev().copied().take_while(|c| is_han(*c)).collect();
+    let Some(at) = run.iter().position(|c| matches!(c, '在' | '用' | '是' | '叫')) else { return false };
+    (1..=3).contains(&at) && !run[..at].iter().any(|c| GRAMMAR.contains(*c))
 }
 
 /// Inside quotation marks the whole quoted name counts.

@@ -101,6 +101,10 @@ fn a_longer_unregistered_name_only_suggests() {
         "我用小鹿课堂助手",
         "我用小鹿课堂极速版",
         "“新小鹿课堂”",
+        "我在小鹿课堂Pro里",
+        "我在小鹿课堂 Kids 的用户",
+        "我在天马小鹿课堂注册",
+        "I use Super StarTalk.",
         "StarTalk Pro",
         "I used \"StarTalk Kids\" once",
     ] {
@@ -109,6 +113,39 @@ fn a_longer_unregistered_name_only_suggests() {
             panic!("a longer name was routed: {text}")
         };
         assert_eq!(suggestions.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_meant_goes_to_a_person() {
+    for text in [
+        "我不是小鹿课堂的用户",
+        "我不是“小鹿课堂”的用户",
+        "我用的App跟小鹿课堂类似",
+        "I am not a user of StarTalk",
+        "it is similar to StarTalk",
+        "Please do not forward this to StarTalk",
+        "请不要把这封信转给小鹿课堂",
+        "StarTalk. It was not StarTalk",
+    ] {
+        assert_eq!(goes(text), "OnlyInContext", "{text}");
+    }
+    for text in ["之前写过小鹿课堂的事，这次是另一个App", "我在“小鹿课堂”和“咕噜星球”都有账号"]
+    {
+        assert_eq!(goes(text), "SeveralApps", "{text}");
+    }
+    for text in [
+        "我不是要注销小鹿课堂账号，而是删除信息",
+        "我不再使用小鹿课堂",
+        "请告诉我小鹿课堂的信息分享给了哪些其他App",
+        "《隐私政策》和《小鹿课堂》",
+    ] {
+        assert_eq!(goes(text), "xiaolu", "{text}");
+    }
+    for text in
+        ["I no longer use StarTalk", "I did not consent to StarTalk", "I do not use StarTalk any more"]
+    {
+        assert_eq!(goes(text), "startalk", "{text}");
     }
 }
 
@@ -196,6 +233,8 @@ fn addressing_ppio_is_no_evidence() {
         "PPIO 团队：请删除我的信息",
         "贵司的SDK收集了我的信息",
         "我在贵司官网看到这个邮箱",
+        "I read the privacy policy on www.ppio.example",
+        "我要退订我在咕噜App里的会员",
         "I found this address on your website",
         "write to feedback@ppio.example",
         "delete everything you have about me",

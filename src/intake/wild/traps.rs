@@ -32,6 +32,19 @@ fn what_machines_and_sellers_send_is_no_request() {
             "auto_reply",
         ),
         (
+            "auto-reply without its header",
+            plain(
+                "自动回复：收到您的来信",
+                "您的邮件已收到，我们会在15日内处理您的个人信息请求。星语直播客服",
+            ),
+            "auto_reply",
+        ),
+        (
+            "auto-reply that quotes",
+            plain("Out of Office: delete request", "I am out. > Please delete my data in StarTalk."),
+            "auto_reply",
+        ),
+        (
             "bounce",
             plain("Undelivered Mail", "could not be delivered").from("MAILER-DAEMON@x.example"),
             "auto_reply",
