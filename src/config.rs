@@ -78,7 +78,7 @@ pub struct Limits {
     /// How long a package may be fetched, seconds.
     pub export_seconds: i64,
     pub lease_seconds: i64,
-    /// Attempts before an execution is given up.
+    /// Attempts before an execution is given up that has touched nothing. What has begun is seen through.
     pub attempts: u32,
 }
 

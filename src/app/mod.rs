@@ -56,7 +56,7 @@ pub struct Settings {
     pub export_life: i64,
     /// How long a lease lasts. The agent's own deadline is shorter.
     pub lease: i64,
-    /// Attempts before an execution is given up.
+    /// Attempts before an execution is given up that has touched nothing. What has begun is seen through.
     pub attempts: u32,
     pub retention: Retention,
     pub intake: crate::intake::IntakeConfig,
