@@ -11,3 +11,4 @@ mod refused_callers;
 mod refused_instructions;
 mod shredding;
 mod taken_over_gateway;
+mod unleased;
