@@ -19,7 +19,7 @@ pub struct Package {
 
 impl App {
     pub async fn get_export(&self, controller: &ControllerId, id: ExportId) -> AppResult<ExportView> {
-        let found = exports::find(&mut *self.store.reader().await?, controller, &id).await?;
+        let found = exports::find(&mut self.store.reader().await?, controller, &id).await?;
         Ok(found.ok_or(Reason::NotFound)?)
     }
 
@@ -29,7 +29,7 @@ impl App {
         before: Option<ExportId>,
         limit: u32,
     ) -> AppResult<Vec<ExportView>> {
-        exports::page(&mut *self.store.reader().await?, controller, before.as_ref(), limit).await
+        exports::page(&mut self.store.reader().await?, controller, before.as_ref(), limit).await
     }
 
     /// Opens a package for reading from `offset` on; the leaf is durable before the first byte leaves.

@@ -41,7 +41,7 @@ impl App {
         id: InstructionId,
         include_disclosures: bool,
     ) -> AppResult<Vec<u8>> {
-        let row = instructions::find(&mut *self.store.reader().await?, controller, &id)
+        let row = instructions::find(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
         let disclosures = match include_disclosures {
@@ -54,7 +54,7 @@ impl App {
 
     /// An auditor's evidence: no personal data, the whole authority log.
     pub async fn audit_evidence(&self, by: &str, id: InstructionId) -> AppResult<Vec<u8>> {
-        let mut rows = instructions::find_any(&mut *self.store.reader().await?, &id).await?;
+        let mut rows = instructions::find_any(&mut self.store.reader().await?, &id).await?;
         let row = match (rows.pop(), rows.is_empty()) {
             (Some(row), true) => row,
             (None, _) => return Err(Reason::NotFound.into()),
@@ -147,7 +147,7 @@ impl App {
         // Another controller may have used the same id: its leaves are not ours to show.
         leaves.retain(|(_, leaf)| names_controller(leaf, &row.controller));
         let mut subjects = vec![row.controller.resource_name(), row.app.resource_name()];
-        for agreement in registry::agreements_of(conn, &row.controller).await? {
+        for agreement in registry::agreements_of(conn, &[&row.controller].into()).await? {
             subjects.push(agreement.id.resource_name());
         }
         for execution in executions::of_instruction(conn, &row.controller, &row.id).await? {

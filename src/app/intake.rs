@@ -62,7 +62,7 @@ impl App {
         request_id: RequestUuid,
     ) -> AppResult<TakenIn> {
         let call = request_id.call(by, "SubmitMail");
-        let earlier = calls::find(&mut *self.store.reader().await?, &call).await?;
+        let earlier = calls::find(&mut self.store.reader().await?, &call).await?;
         if let Some(row) = earlier {
             return self.same_mail(by, row, mail).await;
         }
@@ -132,7 +132,7 @@ impl App {
             }),
             // Two calls with one id raced: the other one won.
             Err(StoreError::Refused(refusal)) if refusal.reason == Reason::RequestIdReused => {
-                let row = calls::find(&mut *self.store.reader().await?, &call)
+                let row = calls::find(&mut self.store.reader().await?, &call)
                     .await?
                     .ok_or(StoreError::Corrupt("calls"))?;
                 self.same_mail(by, row, mail).await
@@ -159,7 +159,7 @@ impl App {
         before: Option<MessageId>,
         limit: u32,
     ) -> AppResult<Vec<MessageRow>> {
-        messages::page(&mut *self.store.reader().await?, state, before.as_ref(), limit).await
+        messages::page(&mut self.store.reader().await?, state, before.as_ref(), limit).await
     }
 
     /// Shows one message. The look is a leaf, durable before anything is shown.
@@ -170,7 +170,7 @@ impl App {
     }
 
     async fn open_message(&self, id: MessageId) -> AppResult<MessageView> {
-        let row = messages::find(&mut *self.store.reader().await?, &id).await?.ok_or(Reason::NotFound)?;
+        let row = messages::find(&mut self.store.reader().await?, &id).await?.ok_or(Reason::NotFound)?;
         let candidate = match (&row.key_id, &row.sealed_candidate) {
             (Some(key), Some(sealed)) => {
                 let key: KeyId = key.parse().map_err(|_| StoreError::Corrupt("messages.key_id"))?;
@@ -207,12 +207,12 @@ impl App {
             view.candidate.ok_or_else(|| Refusal::new(Reason::NotFound).note("it was shredded"))?;
         let call = request_id.map(|r| r.call(by, "AssignMessage"));
         let payload = self.assignment_payload(&view.row, &assignment).await?;
-        let earlier = once(&mut *self.store.reader().await?, call.as_ref(), &payload).await?;
+        let earlier = once(&mut self.store.reader().await?, call.as_ref(), &payload).await?;
         if let Once::Again(row) = earlier {
             let message = self.open_message(id).await?;
             return Ok(TakenIn { message, receipt: self.store.receipt(row.leaf).await? });
         }
-        let owner = registry::app_owner(&mut *self.store.reader().await?, &assignment.app).await?;
+        let owner = registry::app_owner(&mut self.store.reader().await?, &assignment.app).await?;
         let controller = owner.ok_or_else(|| Refusal::at(Reason::NotFound, "app"))?;
         if assignment.rights.is_empty() && candidate.rights.is_empty() {
             return Err(Refusal::at(Reason::FieldRequired, "rights").note("none was read: say which").into());

@@ -4,6 +4,7 @@
 //! Surfaces (gRPC, CLI, later the console) call these with domain types and a proven
 //! caller; nothing here knows of protobuf or HTTP.
 
+mod admit;
 mod answer_requests;
 mod downloads;
 mod evidence;

@@ -42,7 +42,7 @@ struct Leased {
 impl App {
     /// The agent's stores, as registered: what it may lease for.
     pub async fn agent_stores(&self, agent: &AgentId) -> AppResult<Vec<StoreId>> {
-        let found = registry::agent(&mut *self.store.reader().await?, agent).await?;
+        let found = registry::agent(&mut self.store.reader().await?, agent).await?;
         Ok(found.ok_or_else(|| Refusal::at(Reason::NotFound, "agent"))?.stores)
     }
 
@@ -51,7 +51,7 @@ impl App {
         let stores = self.agent_stores(agent).await?;
         // A look without the writer first: an idle agent costs a read.
         let now = self.clock.now_seconds();
-        if executions::due(&mut *self.store.reader().await?, &stores, now, 1).await?.is_empty() {
+        if executions::due(&mut self.store.reader().await?, &stores, now, 1).await?.is_empty() {
             return Ok(Vec::new());
         }
         let leased = self
@@ -121,7 +121,7 @@ impl App {
 
     /// The last ledger head the agent reported.
     pub async fn agent_anchor(&self, agent: &AgentId) -> AppResult<(u64, String)> {
-        let found = registry::agent(&mut *self.store.reader().await?, agent).await?;
+        let found = registry::agent(&mut self.store.reader().await?, agent).await?;
         let found = found.ok_or_else(|| Refusal::at(Reason::NotFound, "agent"))?;
         Ok((found.anchor_sequence, found.anchor_head))
     }

@@ -83,7 +83,7 @@ impl App {
         controller: &ControllerId,
         id: InstructionId,
     ) -> AppResult<Issued> {
-        let row = instructions::find(&mut *self.store.reader().await?, controller, &id)
+        let row = instructions::find(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
         self.store.receipt(row.leaf).await
@@ -99,7 +99,7 @@ impl App {
         controller: &ControllerId,
         id: ExecutionId,
     ) -> AppResult<ExecutionView> {
-        let row = executions::find_of(&mut *self.store.reader().await?, controller, &id)
+        let row = executions::find_of(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
         self.view_execution(row).await
@@ -113,7 +113,7 @@ impl App {
         limit: u32,
     ) -> AppResult<Vec<ExecutionView>> {
         let rows = executions::page(
-            &mut *self.store.reader().await?,
+            &mut self.store.reader().await?,
             controller,
             instruction.as_ref(),
             before.as_ref(),

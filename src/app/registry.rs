@@ -279,21 +279,23 @@ impl App {
     pub async fn list_controllers(&self, after: &str, limit: u32) -> AppResult<Vec<(Controller, String)>> {
         let mut conn = self.store.reader().await?;
         let controllers = rows::controllers(&mut conn, after, limit).await?;
-        let mut out = Vec::with_capacity(controllers.len());
-        for controller in controllers {
-            let digest =
-                rows::key_set_head(&mut conn, &controller.id).await?.map(|(_, d)| d).unwrap_or_default();
-            out.push((controller, digest));
-        }
-        Ok(out)
+        let ids = controllers.iter().map(|controller| &controller.id).collect();
+        let mut heads = rows::key_set_heads(&mut conn, &ids).await?;
+        Ok(controllers
+            .into_iter()
+            .map(|controller| {
+                let digest = heads.remove(&controller.id).map(|(_, digest)| digest);
+                (controller, digest.unwrap_or_default())
+            })
+            .collect())
     }
 
     pub async fn list_apps(&self, after: &str, limit: u32) -> AppResult<Vec<rows::App>> {
-        rows::apps(&mut *self.store.reader().await?, after, limit).await
+        rows::apps(&mut self.store.reader().await?, after, limit).await
     }
 
     pub async fn list_agreements(&self, after: &str, limit: u32) -> AppResult<Vec<Agreement>> {
-        rows::agreements(&mut *self.store.reader().await?, after, limit).await
+        rows::agreements(&mut self.store.reader().await?, after, limit).await
     }
 }
 

@@ -128,7 +128,7 @@ impl App {
 
     /// One of the controller's own cases. The look is a leaf.
     pub async fn get_request(&self, controller: &ControllerId, id: RequestId) -> AppResult<RequestView> {
-        let row = requests::find(&mut *self.store.reader().await?, controller, &id)
+        let row = requests::find(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
         let view = self.open_request(row).await?;
@@ -145,7 +145,7 @@ impl App {
         limit: u32,
     ) -> AppResult<Vec<RequestView>> {
         let rows =
-            requests::page(&mut *self.store.reader().await?, controller, stage, before.as_ref(), limit)
+            requests::page(&mut self.store.reader().await?, controller, stage, before.as_ref(), limit)
                 .await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
@@ -174,7 +174,7 @@ impl App {
         after: u64,
         limit: u32,
     ) -> AppResult<Vec<(u64, RequestView)>> {
-        let waiting = requests::waiting(&mut *self.store.reader().await?, controller, after, limit).await?;
+        let waiting = requests::waiting(&mut self.store.reader().await?, controller, after, limit).await?;
         let mut out = Vec::with_capacity(waiting.len());
         for (sequence, id) in waiting {
             let forwarded =
@@ -215,7 +215,7 @@ impl App {
             &new.language,
         ))
         .map_err(|_| StoreError::Corrupt("payload"))?;
-        let earlier = calls::find(&mut *self.store.reader().await?, &call).await?;
+        let earlier = calls::find(&mut self.store.reader().await?, &call).await?;
         if let Some(row) = earlier {
             return self.same_request(controller, row, &payload).await;
         }
@@ -257,7 +257,7 @@ impl App {
             }
             // Two calls with one id raced: the other one won.
             Err(StoreError::Refused(refusal)) if refusal.reason == Reason::RequestIdReused => {
-                let row = calls::find(&mut *self.store.reader().await?, &call)
+                let row = calls::find(&mut self.store.reader().await?, &call)
                     .await?
                     .ok_or(StoreError::Corrupt("calls"))?;
                 self.same_request(controller, row, &payload).await
@@ -277,7 +277,7 @@ impl App {
         }
         let id = RequestId::from_resource_name(&row.resource)
             .map_err(|_| StoreError::Corrupt("calls.resource"))?;
-        let found = requests::find(&mut *self.store.reader().await?, controller, &id)
+        let found = requests::find(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
         // The answer shows the content again: a look like any other.

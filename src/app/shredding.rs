@@ -73,7 +73,7 @@ impl App {
     /// Ends orders that nobody leased before their instruction's end.
     pub async fn end_unleased_orders(&self) -> AppResult<usize> {
         let now = self.clock.now_seconds();
-        if executions::never_leased(&mut *self.store.reader().await?, now, 1).await?.is_empty() {
+        if executions::never_leased(&mut self.store.reader().await?, now, 1).await?.is_empty() {
             return Ok(0);
         }
         Ok(self.store.transact(super::orders::EndUnleased).await?.value)
@@ -93,7 +93,7 @@ impl App {
             if age.as_secs().cast_signed() < 2 * self.settings.lease {
                 continue;
             }
-            if !exports::is_known(&mut *self.store.reader().await?, &id).await? {
+            if !exports::is_known(&mut self.store.reader().await?, &id).await? {
                 tokio::fs::remove_file(entry.path()).await?;
                 removed += 1;
             }
@@ -104,7 +104,7 @@ impl App {
     /// Removes packages past their end.
     pub async fn remove_expired_exports(&self) -> AppResult<usize> {
         let now = self.clock.now_seconds();
-        let expired = exports::expired(&mut *self.store.reader().await?, now, AT_ONCE).await?;
+        let expired = exports::expired(&mut self.store.reader().await?, now, AT_ONCE).await?;
         for export in &expired {
             match tokio::fs::remove_file(self.export_path(&export.id)).await {
                 Ok(()) => {}
@@ -118,7 +118,7 @@ impl App {
 
     /// Once after each start: destroys data keys that no committed row names.
     pub async fn sweep_orphan_keys(&self) -> AppResult<u64> {
-        let referenced = refusals::referenced_keys(&mut *self.store.reader().await?).await?;
+        let referenced = refusals::referenced_keys(&mut self.store.reader().await?).await?;
         let referenced = referenced
             .iter()
             .map(|key| key.parse::<KeyId>().map_err(|_| StoreError::Corrupt("key_id")))

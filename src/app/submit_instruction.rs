@@ -7,19 +7,15 @@
 
 use std::sync::Arc;
 
-use crate::authority::{AdmissionContext, AgreementTerms, admit};
-use crate::domain::event::{InstructionAdmitted, InstructionRefused, Order};
-use crate::domain::request::served_by;
-use crate::domain::{
-    AppId, ControllerId, ExecutionId, InstructionId, InstructionState, Reason, Refusal, RequestStage,
-    RightStage, StoreId,
-};
-use crate::store::instructions::{self, InstructionRow, JtiRow};
+use crate::domain::event::InstructionRefused;
+use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal};
+use crate::store::instructions::InstructionRow;
 use crate::store::refusals::{self, RefusalRow};
-use crate::store::{Command, Issued, StoreError, Topic, Tx, executions, registry, requests};
+use crate::store::{Command, Issued, StoreError, Tx, registry};
 use crate::token::{Digest, Envelope, Expected, Instruction, KeySet, SignedKeySet};
-use crate::vault::{DataKey, Place, RetentionClass, Vault, commit};
+use crate::vault::{Place, RetentionClass, Vault, commit};
 
+use super::admit::{Admit, Decided};
 use super::{App, AppResult};
 
 /// An admitted instruction, now or at its first submission.
@@ -27,16 +23,6 @@ pub struct Submitted {
     pub row: InstructionRow,
     pub executions: Vec<ExecutionId>,
     pub receipt: Issued,
-}
-
-/// What the writer decided.
-enum Decided {
-    Admitted(InstructionRow, Vec<ExecutionId>),
-    /// The same instruction was admitted before.
-    Again(InstructionRow, Vec<ExecutionId>),
-    Refused(Refusal),
-    /// The key set it was verified under is no longer the newest: verify again.
-    KeySetMoved,
 }
 
 impl App {
@@ -110,7 +96,7 @@ impl App {
         if let Some(cached) = self.key_sets.get(controller) {
             return Ok(Some(cached));
         }
-        let rows = registry::key_sets(&mut *self.store.reader().await?, controller).await?;
+        let rows = registry::key_sets(&mut self.store.reader().await?, controller).await?;
         let origin = self.store.origins.trail();
         let Some(set) = chain(controller, &origin, &rows).map_err(|_| StoreError::Corrupt("key_sets"))?
         else {
@@ -174,234 +160,6 @@ fn chain(
     Ok(newest)
 }
 
-struct Admit {
-    controller: ControllerId,
-    instruction: Instruction,
-    /// The set it was verified under.
-    key_set: Arc<KeySet>,
-    received: Vec<u8>,
-    sealed: Vec<u8>,
-    key: DataKey,
-    vault: Vault,
-    last_try: bool,
-}
-
-/// An agreement covers every app of its controller.
-fn terms_of(agreement: registry::Agreement, app: &AppId) -> AgreementTerms {
-    let registry::Agreement { id: _, controller, terms, start, end } = agreement;
-    AgreementTerms {
-        controller,
-        apps: [app.clone()].into(),
-        categories: terms.categories.into_iter().collect(),
-        purposes: terms.purposes.into_iter().collect(),
-        stores: terms.stores.into_iter().collect(),
-        regions: terms.regions.into_iter().collect(),
-        valid_from: start,
-        valid_until: Some(end),
-    }
-}
-
-/// What an instruction that may be admitted will bring about.
-struct Orders {
-    stores: Vec<StoreId>,
-    served: Vec<crate::domain::Right>,
-}
-
-impl Admit {
-    fn jti(&self) -> InstructionId {
-        self.instruction.statement().jti
-    }
-
-    /// The rules that need state. Nothing is written here.
-    async fn decide(&self, tx: &mut Tx<'_>) -> Result<Result<Orders, Refusal>, StoreError> {
-        let statement = self.instruction.statement();
-        let owner = registry::app_owner(tx.conn(), &statement.app).await?;
-        let agreements = registry::agreements_of(tx.conn(), &self.controller).await?;
-        let stores = match self.judge(owner.as_ref(), agreements, tx.now_seconds()) {
-            Ok(stores) => stores,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let Some(request) = statement.req else { return Ok(Ok(Orders { stores, served: Vec::new() })) };
-        let Some(case) = requests::find(tx.conn(), &self.controller, &request).await? else {
-            return Ok(Err(Refusal::at(Reason::RequestUnknown, "payload.req")));
-        };
-        if case.app != statement.app || !case.stage.may_be_instructed() {
-            return Ok(Err(
-                Refusal::at(Reason::RequestUnknown, "payload.req").note("the case is of another app or over")
-            ));
-        }
-        let rights: Vec<_> = case.rights.iter().map(|r| (r.right, r.stage)).collect();
-        Ok(served_by(statement.act, &rights).map(|served| Orders { stores, served }))
-    }
-
-    /// The pure rule, under each agreement in turn: the first that covers it is enough. The stores ordered.
-    fn judge(
-        &self,
-        owner: Option<&ControllerId>,
-        agreements: Vec<registry::Agreement>,
-        now: i64,
-    ) -> Result<Vec<StoreId>, Refusal> {
-        let newest = &*self.key_set;
-        let mut answer = None;
-        for agreement in agreements {
-            let terms = terms_of(agreement, &self.instruction.statement().app);
-            let context = AdmissionContext { newest, app_owner: owner, agreement: Some(&terms), now };
-            match admit(&self.instruction, &context) {
-                Ok(admission) => return Ok(admission.scope().stores.iter().cloned().collect()),
-                // "Outside" says more than "none in force".
-                Err(refusal) if refusal.reason == Reason::AgreementMissing && answer.is_some() => {}
-                Err(refusal) => answer = Some(refusal),
-            }
-        }
-        match answer {
-            Some(refusal) => Err(refusal),
-            None => {
-                let context = AdmissionContext { newest, app_owner: owner, agreement: None, now };
-                admit(&self.instruction, &context).and(Err(Reason::AgreementMissing.into()))
-            }
-        }
-    }
-
-    async fn admit(&self, tx: &mut Tx<'_>, orders: Orders) -> Result<Decided, StoreError> {
-        let statement = self.instruction.statement();
-        let id = statement.jti;
-        let executions: Vec<Order> = orders
-            .stores
-            .iter()
-            .map(|store| Order { execution: ExecutionId::from_uuid(tx.new_uuid()), store: store.clone() })
-            .collect();
-        let signed_part = self.instruction.signed_part();
-        let authority_size = tx.authority_size();
-        let leaf = tx.append(
-            &id.resource_name(),
-            InstructionAdmitted {
-                controller: self.controller.clone(),
-                app: statement.app.clone(),
-                act: statement.act,
-                digest: self.instruction.digest().to_string(),
-                signed_part: signed_part.clone(),
-                key_set_version: statement.key_set.version,
-                key_set_digest: statement.key_set.digest.to_string(),
-                authority_size,
-                request: statement.req,
-                executions: executions.clone(),
-            },
-        )?;
-        let row = InstructionRow {
-            controller: self.controller.clone(),
-            id,
-            app: statement.app.clone(),
-            act: statement.act,
-            request: statement.req,
-            digest: self.instruction.digest().to_string(),
-            signed_part: signed_part.into_bytes(),
-            key_set_version: statement.key_set.version,
-            authority_size,
-            state: InstructionState::Admitted,
-            admitted_at: tx.now_seconds(),
-            expires_at: statement.exp,
-            leaf,
-            key_id: Some(self.key.id().to_string()),
-            sealed_envelope: Some(self.sealed.clone()),
-        };
-        instructions::insert(tx, &row).await?;
-        let used = JtiRow { digest: row.digest.clone(), outcome: "admitted".into(), leaf };
-        instructions::use_jti(tx, &self.controller, &id, &used).await?;
-        for order in &executions {
-            executions::insert(tx, &order.execution, &self.controller, &id, &order.store).await?;
-            tx.wake(Topic::Orders(order.store.clone()));
-        }
-        if let Some(request) = statement.req {
-            self.mark_request(tx, &request, &orders.served).await?;
-        }
-        Ok(Decided::Admitted(row, executions.into_iter().map(|o| o.execution).collect()))
-    }
-
-    async fn mark_request(
-        &self,
-        tx: &mut Tx<'_>,
-        request: &crate::domain::RequestId,
-        served: &[crate::domain::Right],
-    ) -> Result<(), StoreError> {
-        let Some(mut case) = requests::find(tx.conn(), &self.controller, request).await? else {
-            return Err(StoreError::Corrupt("requests"));
-        };
-        for right in case.rights.iter_mut().filter(|r| served.contains(&r.right)) {
-            right.stage = RightStage::Instructed;
-            right.instruction = Some(self.jti().to_string());
-            requests::set_right(tx, request, &right.clone()).await?;
-        }
-        if !served.is_empty() {
-            case.stage = RequestStage::Instructed;
-        }
-        case.acknowledged_at.get_or_insert(tx.now_seconds());
-        requests::update(tx, &case).await?;
-        requests::acknowledge_delivery(tx, &self.controller, request).await
-    }
-
-    /// The answer a used-up `jti` gets.
-    async fn answer_again(&self, tx: &mut Tx<'_>, used: JtiRow) -> Result<Decided, StoreError> {
-        if used.digest != self.instruction.digest().to_string() {
-            let refusal = Refusal::at(Reason::JtiReused, "payload.jti");
-            write_refusal(tx, &self.vault, &self.controller, &self.received, &refusal, Some(self.jti()))
-                .await?;
-            return Ok(Decided::Refused(refusal));
-        }
-        if let Some(reason) = Reason::from_code(&used.outcome) {
-            return Ok(Decided::Refused(reason.into()));
-        }
-        let row = instructions::find(tx.conn(), &self.controller, &self.jti())
-            .await?
-            .ok_or(StoreError::Corrupt("jtis.outcome"))?;
-        let executions = executions::of_instruction(tx.conn(), &self.controller, &self.jti()).await?;
-        Ok(Decided::Again(row, executions.into_iter().map(|e| e.id).collect()))
-    }
-}
-
-#[async_trait::async_trait]
-impl Command for Admit {
-    const NAME: &'static str = "admit_instruction";
-    type Output = Decided;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
-        if let Some(used) = instructions::jti(tx.conn(), &self.controller, &self.jti()).await? {
-            return self.answer_again(tx, used).await;
-        }
-        let verified_under = self.instruction.verified_under();
-        let head = registry::key_set_head(tx.conn(), &self.controller).await?;
-        let is_newest = head.is_some_and(|(version, digest)| {
-            version == verified_under.version && digest == verified_under.digest.to_string()
-        });
-        if !is_newest && !self.last_try {
-            return Ok(Decided::KeySetMoved);
-        }
-        let decision =
-            if is_newest { self.decide(tx).await? } else { Err(Refusal::new(Reason::KeySetNotCurrent)) };
-        match decision {
-            Ok(orders) => self.admit(tx, orders).await,
-            Err(refusal) => {
-                let leaf = write_refusal(
-                    tx,
-                    &self.vault,
-                    &self.controller,
-                    &self.received,
-                    &refusal,
-                    Some(self.jti()),
-                )
-                .await?;
-                // A refused instruction stays refused: it cannot be kept to be tried again when the state suits it.
-                let used = JtiRow {
-                    digest: self.instruction.digest().to_string(),
-                    outcome: refusal.reason.code().into(),
-                    leaf,
-                };
-                instructions::use_jti(tx, &self.controller, &self.jti(), &used).await?;
-                Ok(Decided::Refused(refusal))
-            }
-        }
-    }
-}
-
 struct Refuse {
     controller: ControllerId,
     received: Vec<u8>,
@@ -422,7 +180,7 @@ impl Command for Refuse {
 }
 
 /// The leaf of a refusal: code, principal, and a digest that only the sealed salt can match.
-async fn write_refusal(
+pub(super) async fn write_refusal(
     tx: &mut Tx<'_>,
     vault: &Vault,
     controller: &ControllerId,

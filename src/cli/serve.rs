@@ -18,7 +18,7 @@ use crate::config::{BootstrapKey, GatewayConfig};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::{Acceptor, Anchors, LogRefusals};
-use crate::store::{LogKeys, Origins, Store, registry};
+use crate::store::{Database, LogKeys, Origins, Store, registry};
 use crate::token::{PublicJwk, base64url};
 use crate::trail::{CosigningKey, SigningKey};
 use crate::vault::{EpochKeys, Keyring, Vault};
@@ -113,7 +113,7 @@ pub async fn open(
         files::make_folder(&crate::config::folder_of(file))?;
     }
     files::make_folder(&config.exports)?;
-    let store = Store::open(&config.database, origins, keys, clock.clone(), entropy.clone())
+    let store = Store::open(&Database::Sqlite(config.database.clone()), origins, keys, clock.clone(), entropy.clone())
         .await
         .map_err(CliError::plain)?;
     let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;

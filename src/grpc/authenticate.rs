@@ -36,7 +36,7 @@ impl RegistryKeys {
     }
 
     async fn find(&self, kid: &str) -> Result<Option<AccessKey>, StoreError> {
-        let row = registry::access_key(&mut *self.store.reader().await?, kid).await?;
+        let row = registry::access_key(&mut self.store.reader().await?, kid).await?;
         match row {
             Some(row) if !row.revoked => AccessKey::from_jwk(row.principal, &row.jwk)
                 .map(Some)

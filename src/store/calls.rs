@@ -1,11 +1,11 @@
 //! Calls that were made once: a repeat with the same request id and payload gets the
 //! first answer; another payload under the same id is refused (DESIGN §11).
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::Reason;
 
 use super::logs::{to_i64, to_u64};
+use super::sql::{Conn, query};
 use super::tx::{StoreError, Tx};
 
 /// Who called what, with which request id.
@@ -28,8 +28,8 @@ pub struct CallRow {
     pub leaf: u64,
 }
 
-pub async fn find(conn: &mut SqliteConnection, call: &CallId) -> Result<Option<CallRow>, StoreError> {
-    let row = sqlx::query(
+pub async fn find(conn: &mut Conn, call: &CallId) -> Result<Option<CallRow>, StoreError> {
+    let row = query(
         "SELECT key_id, payload, resource, leaf FROM calls WHERE principal = ? AND method = ? AND request_id = ?",
     )
     .bind(&call.principal)
@@ -46,7 +46,7 @@ pub async fn find(conn: &mut SqliteConnection, call: &CallId) -> Result<Option<C
 }
 
 pub async fn insert(tx: &mut Tx<'_>, call: &CallId, row: &CallRow) -> Result<(), StoreError> {
-    let inserted = sqlx::query(
+    let inserted = query(
         "INSERT INTO calls (principal, method, request_id, key_id, payload, resource, leaf) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&call.principal)
@@ -57,7 +57,6 @@ pub async fn insert(tx: &mut Tx<'_>, call: &CallId, row: &CallRow) -> Result<(),
     .bind(&row.resource)
     .bind(to_i64(row.leaf))
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if inserted == 1 { Ok(()) } else { Err(Reason::RequestIdReused.into()) }
 }

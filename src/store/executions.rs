@@ -1,10 +1,10 @@
 //! Orders and their leases: the schedule lives here, in the database.
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::{AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, Reason, StoreId};
 
 use super::registry::id;
+use super::sql::{Conn, Insert, Row, query};
 use super::tx::{StoreError, Tx};
 
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct ExecutionRow {
     pub version: i64,
 }
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExecutionRow, StoreError> {
+fn row(row: &Row) -> Result<ExecutionRow, StoreError> {
     Ok(ExecutionRow {
         id: id(row, "id")?,
         controller: id(row, "controller_id")?,
@@ -37,7 +37,7 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExecutionRow, StoreError> {
         state: id(row, "state")?,
         attempt: row.try_get("attempt").map_err(|_| StoreError::Corrupt("executions.attempt"))?,
         next_attempt_at: row.get("next_attempt_at"),
-        agent: match row.get::<Option<String>, _>("agent_id") {
+        agent: match row.get::<Option<String>>("agent_id") {
             Some(text) => Some(text.parse().map_err(|_| StoreError::Corrupt("executions.agent_id"))?),
             None => None,
         },
@@ -52,37 +52,60 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExecutionRow, StoreError> {
     })
 }
 
-/// A new order, to be leased at once.
-pub async fn insert(
+/// A new order.
+#[derive(Debug, Clone)]
+pub struct NewExecution {
+    pub id: ExecutionId,
+    pub controller: ControllerId,
+    pub instruction: InstructionId,
+    pub store: StoreId,
+}
+
+/// New orders, to be leased at once.
+pub async fn insert<'a>(
     tx: &mut Tx<'_>,
-    execution: &ExecutionId,
-    controller: &ControllerId,
-    instruction: &InstructionId,
-    store: &StoreId,
+    executions: impl IntoIterator<Item = &'a NewExecution>,
 ) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query(
-        "INSERT INTO executions (id, controller_id, instruction_id, store_id, state, attempt, next_attempt_at, updated_at, version, written_by) \
-         VALUES (?, ?, ?, ?, 'pending', 0, ?, ?, 1, ?)",
-    )
-    .bind(execution.to_string())
-    .bind(controller.as_str())
-    .bind(instruction.to_string())
-    .bind(store.as_str())
-    .bind(now)
-    .bind(now)
-    .bind(name)
-    .execute(tx.conn())
-    .await?;
+    let mut rows = Insert::into(
+        "executions",
+        &[
+            "id",
+            "controller_id",
+            "instruction_id",
+            "store_id",
+            "state",
+            "attempt",
+            "next_attempt_at",
+            "updated_at",
+            "version",
+            "written_by",
+        ],
+    );
+    for execution in executions {
+        rows.row([
+            execution.id.to_string().into(),
+            execution.controller.as_str().into(),
+            execution.instruction.to_string().into(),
+            execution.store.as_str().into(),
+            ExecutionState::Pending.as_str().into(),
+            0i64.into(),
+            now.into(),
+            now.into(),
+            1i64.into(),
+            name.into(),
+        ]);
+    }
+    rows.execute(tx.conn()).await?;
     Ok(())
 }
 
 /// The execution of that id, whosever it is: for agents, who are checked by store.
 pub async fn find(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     execution: &ExecutionId,
 ) -> Result<Option<ExecutionRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM executions WHERE id = ?")
+    let found = query("SELECT * FROM executions WHERE id = ?")
         .bind(execution.to_string())
         .fetch_optional(conn)
         .await?;
@@ -91,11 +114,11 @@ pub async fn find(
 
 /// The controller's own execution of that id, or `None`.
 pub async fn find_of(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     execution: &ExecutionId,
 ) -> Result<Option<ExecutionRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM executions WHERE id = ? AND controller_id = ?")
+    let found = query("SELECT * FROM executions WHERE id = ? AND controller_id = ?")
         .bind(execution.to_string())
         .bind(controller.as_str())
         .fetch_optional(conn)
@@ -104,11 +127,11 @@ pub async fn find_of(
 }
 
 pub async fn of_instruction(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     instruction: &InstructionId,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM executions WHERE controller_id = ? AND instruction_id = ? ORDER BY store_id",
     )
     .bind(controller.as_str())
@@ -120,13 +143,13 @@ pub async fn of_instruction(
 
 /// A page of the controller's executions, newest first.
 pub async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     instruction: Option<&InstructionId>,
     before: Option<&ExecutionId>,
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM executions WHERE controller_id = ? AND (? IS NULL OR instruction_id = ?) AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
     )
     .bind(controller.as_str())
@@ -142,30 +165,32 @@ pub async fn page(
 
 /// Orders of these stores that may be leased now: never begun, due again, or with a lease that ran out.
 pub async fn due(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     stores: &[StoreId],
     now: i64,
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT * FROM executions WHERE store_id IN (");
-    let mut list = query.separated(", ");
-    for store in stores {
-        list.push_bind(store.as_str());
-    }
-    query.push(") AND ((state = 'pending' AND next_attempt_at <= ").push_bind(now);
-    query.push(") OR (state = 'leased' AND lease_expires_at <= ").push_bind(now);
-    query.push(")) ORDER BY next_attempt_at, id LIMIT ").push_bind(limit);
-    let rows = query.build().fetch_all(conn).await?;
+    let rows = query("SELECT * FROM executions WHERE store_id IN ")
+        .bind_list(stores.iter().map(StoreId::as_str))
+        .push(
+            " AND ((state = 'pending' AND next_attempt_at <= ?) OR (state = 'leased' AND lease_expires_at <= ?)) \
+             ORDER BY next_attempt_at, id LIMIT ?",
+        )
+        .bind(now)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(row).collect()
 }
 
 /// Orders never begun whose instruction is past its end.
 pub async fn never_leased(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     now: i64,
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT e.* FROM executions e JOIN instructions i ON i.controller_id = e.controller_id AND i.id = e.instruction_id \
          WHERE e.state = 'pending' AND e.attempt = 0 AND i.expires_at <= ? LIMIT ?",
     )
@@ -179,7 +204,7 @@ pub async fn never_leased(
 /// Writes a changed execution back; one that changed meanwhile is a lost race.
 pub async fn update(tx: &mut Tx<'_>, execution: &ExecutionRow) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    let changed = sqlx::query(
+    let changed = query(
         "UPDATE executions SET state = ?, attempt = ?, next_attempt_at = ?, agent_id = ?, lease_token = ?, lease_expires_at = ?, \
          reason = ?, report = ?, report_leaf = ?, sealed_details = ?, updated_at = ?, version = version + 1, written_by = ? WHERE id = ? AND version = ?",
     )
@@ -198,7 +223,6 @@ pub async fn update(tx: &mut Tx<'_>, execution: &ExecutionRow) -> Result<(), Sto
     .bind(execution.id.to_string())
     .bind(execution.version)
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(Reason::LeaseLost.into()) }
 }

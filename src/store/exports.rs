@@ -1,11 +1,11 @@
 //! Encrypted export packages: what is known of them. The bytes lie in the export folder.
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::{ControllerId, ExecutionId, ExportId};
 
 use super::logs::{to_i64, to_u64};
 use super::registry::id;
+use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct ExportRow {
     pub removed: bool,
 }
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExportRow, StoreError> {
+fn row(row: &Row) -> Result<ExportRow, StoreError> {
     Ok(ExportRow {
         id: id(row, "id")?,
         execution: id(row, "execution_id")?,
@@ -32,18 +32,18 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<ExportRow, StoreError> {
         digest: row.get("digest"),
         expires_at: row.get("expires_at"),
         released: row.get("released"),
-        removed: row.get::<Option<i64>, _>("removed_at").is_some(),
+        removed: row.get::<Option<i64>>("removed_at").is_some(),
     })
 }
 
 /// A package that is wholly uploaded. A second upload for the same execution replaces what was not yet released.
 pub async fn put(tx: &mut Tx<'_>, export: &ExportRow) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query("DELETE FROM exports WHERE execution_id = ? AND released = 0")
+    query("DELETE FROM exports WHERE execution_id = ? AND released = 0")
         .bind(export.execution.to_string())
         .execute(tx.conn())
         .await?;
-    sqlx::query(
+    query(
         "INSERT INTO exports (id, execution_id, controller_id, size, digest, uploaded_at, expires_at, released, written_by) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
     )
     .bind(export.id.to_string())
@@ -60,10 +60,10 @@ pub async fn put(tx: &mut Tx<'_>, export: &ExportRow) -> Result<(), StoreError> 
 }
 
 pub async fn of_execution(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     execution: &ExecutionId,
 ) -> Result<Option<ExportRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM exports WHERE execution_id = ?")
+    let found = query("SELECT * FROM exports WHERE execution_id = ?")
         .bind(execution.to_string())
         .fetch_optional(conn)
         .await?;
@@ -72,11 +72,11 @@ pub async fn of_execution(
 
 /// The controller's own released export of that id, or `None`.
 pub async fn find(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     export: &ExportId,
 ) -> Result<Option<ExportRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM exports WHERE id = ? AND controller_id = ? AND released = 1")
+    let found = query("SELECT * FROM exports WHERE id = ? AND controller_id = ? AND released = 1")
         .bind(export.to_string())
         .bind(controller.as_str())
         .fetch_optional(conn)
@@ -85,12 +85,12 @@ pub async fn find(
 }
 
 pub async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     before: Option<&ExportId>,
     limit: u32,
 ) -> Result<Vec<ExportRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM exports WHERE controller_id = ? AND released = 1 AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
     )
     .bind(controller.as_str())
@@ -103,8 +103,8 @@ pub async fn page(
 }
 
 /// Whether a row names this package's file.
-pub async fn is_known(conn: &mut SqliteConnection, export: &ExportId) -> Result<bool, StoreError> {
-    let found = sqlx::query("SELECT 1 FROM exports WHERE id = ? AND removed_at IS NULL")
+pub async fn is_known(conn: &mut Conn, export: &ExportId) -> Result<bool, StoreError> {
+    let found = query("SELECT 1 FROM exports WHERE id = ? AND removed_at IS NULL")
         .bind(export.to_string())
         .fetch_optional(conn)
         .await?;
@@ -114,7 +114,7 @@ pub async fn is_known(conn: &mut SqliteConnection, export: &ExportId) -> Result<
 /// The signed report names it: it may be fetched.
 pub async fn release(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query("UPDATE exports SET released = 1, written_by = ? WHERE id = ?")
+    query("UPDATE exports SET released = 1, written_by = ? WHERE id = ?")
         .bind(name)
         .bind(export.to_string())
         .execute(tx.conn())
@@ -124,11 +124,11 @@ pub async fn release(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreErro
 
 /// Packages past their end that still lie in the folder.
 pub async fn expired(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     now: i64,
     limit: u32,
 ) -> Result<Vec<ExportRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM exports WHERE removed_at IS NULL AND expires_at <= ? LIMIT ?")
+    let rows = query("SELECT * FROM exports WHERE removed_at IS NULL AND expires_at <= ? LIMIT ?")
         .bind(now)
         .bind(limit)
         .fetch_all(conn)
@@ -138,7 +138,7 @@ pub async fn expired(
 
 pub async fn mark_removed(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query("UPDATE exports SET removed_at = ?, written_by = ? WHERE id = ?")
+    query("UPDATE exports SET removed_at = ?, written_by = ? WHERE id = ?")
         .bind(now)
         .bind(name)
         .bind(export.to_string())

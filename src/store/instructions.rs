@@ -1,11 +1,13 @@
 //! Admitted instructions and the ids that were used up.
 
-use sqlx::{Row, SqliteConnection};
+
+use std::collections::HashSet;
 
 use crate::domain::{Act, AppId, ControllerId, InstructionId, InstructionState, RequestId};
 
 use super::logs::{to_i64, to_u64};
 use super::registry::id;
+use super::sql::{Conn, Insert, Row, query};
 use super::tx::{StoreError, Tx};
 
 #[derive(Debug, Clone)]
@@ -38,13 +40,13 @@ pub struct JtiRow {
     pub leaf: u64,
 }
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<InstructionRow, StoreError> {
+fn row(row: &Row) -> Result<InstructionRow, StoreError> {
     Ok(InstructionRow {
         controller: id(row, "controller_id")?,
         id: id(row, "id")?,
         app: id(row, "app_id")?,
         act: id(row, "act")?,
-        request: match row.get::<Option<String>, _>("request_id") {
+        request: match row.get::<Option<String>>("request_id") {
             Some(text) => Some(text.parse().map_err(|_| StoreError::Corrupt("instructions.request_id"))?),
             None => None,
         },
@@ -61,40 +63,64 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<InstructionRow, StoreError> {
     })
 }
 
-pub async fn insert(tx: &mut Tx<'_>, instruction: &InstructionRow) -> Result<(), StoreError> {
+/// Admitted instructions.
+pub async fn insert<'a>(
+    tx: &mut Tx<'_>,
+    instructions: impl IntoIterator<Item = &'a InstructionRow>,
+) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(
-        "INSERT INTO instructions (controller_id, id, app_id, act, request_id, digest, signed_part, key_set_version, authority_size, \
-         state, admitted_at, expires_at, leaf, key_id, sealed_envelope, written_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(instruction.controller.as_str())
-    .bind(instruction.id.to_string())
-    .bind(instruction.app.as_str())
-    .bind(instruction.act.as_str())
-    .bind(instruction.request.map(|r| r.to_string()))
-    .bind(&instruction.digest)
-    .bind(&instruction.signed_part)
-    .bind(to_i64(instruction.key_set_version))
-    .bind(to_i64(instruction.authority_size))
-    .bind(instruction.state.as_str())
-    .bind(instruction.admitted_at)
-    .bind(instruction.expires_at)
-    .bind(to_i64(instruction.leaf))
-    .bind(&instruction.key_id)
-    .bind(&instruction.sealed_envelope)
-    .bind(name)
-    .execute(tx.conn())
-    .await?;
+    let mut rows = Insert::into(
+        "instructions",
+        &[
+            "controller_id",
+            "id",
+            "app_id",
+            "act",
+            "request_id",
+            "digest",
+            "signed_part",
+            "key_set_version",
+            "authority_size",
+            "state",
+            "admitted_at",
+            "expires_at",
+            "leaf",
+            "key_id",
+            "sealed_envelope",
+            "written_by",
+        ],
+    );
+    for instruction in instructions {
+        rows.row([
+            instruction.controller.as_str().into(),
+            instruction.id.to_string().into(),
+            instruction.app.as_str().into(),
+            instruction.act.as_str().into(),
+            instruction.request.map(|r| r.to_string()).into(),
+            (&instruction.digest).into(),
+            (&instruction.signed_part).into(),
+            to_i64(instruction.key_set_version).into(),
+            to_i64(instruction.authority_size).into(),
+            instruction.state.as_str().into(),
+            instruction.admitted_at.into(),
+            instruction.expires_at.into(),
+            to_i64(instruction.leaf).into(),
+            (&instruction.key_id).into(),
+            (&instruction.sealed_envelope).into(),
+            name.into(),
+        ]);
+    }
+    rows.execute(tx.conn()).await?;
     Ok(())
 }
 
 /// The controller's own instruction of that id, or `None`.
 pub async fn find(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     instruction: &InstructionId,
 ) -> Result<Option<InstructionRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM instructions WHERE controller_id = ? AND id = ?")
+    let found = query("SELECT * FROM instructions WHERE controller_id = ? AND id = ?")
         .bind(controller.as_str())
         .bind(instruction.to_string())
         .fetch_optional(conn)
@@ -105,10 +131,10 @@ pub async fn find(
 /// For auditors, who see the whole trail: any controller's instruction of that id. An id may be
 /// used by two controllers.
 pub async fn find_any(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     instruction: &InstructionId,
 ) -> Result<Vec<InstructionRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM instructions WHERE id = ? ORDER BY controller_id")
+    let found = query("SELECT * FROM instructions WHERE id = ? ORDER BY controller_id")
         .bind(instruction.to_string())
         .fetch_all(conn)
         .await?;
@@ -117,12 +143,12 @@ pub async fn find_any(
 
 /// A page of the controller's instructions, newest admission first. `before` is the last leaf index seen.
 pub async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<InstructionRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM instructions WHERE controller_id = ? AND leaf < ? ORDER BY leaf DESC LIMIT ?",
     )
     .bind(controller.as_str())
@@ -141,8 +167,8 @@ pub async fn set_state(
     ended: bool,
 ) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    let changed = sqlx::query(
-        "UPDATE instructions SET state = ?, ended_at = CASE WHEN ? THEN ? ELSE ended_at END, written_by = ? WHERE controller_id = ? AND id = ?",
+    let changed = query(
+        "UPDATE instructions SET state = ?, ended_at = CASE WHEN ? = 1 THEN ? ELSE ended_at END, written_by = ? WHERE controller_id = ? AND id = ?",
     )
     .bind(state.as_str())
     .bind(ended)
@@ -151,18 +177,17 @@ pub async fn set_state(
     .bind(controller.as_str())
     .bind(instruction.to_string())
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("instructions")) }
 }
 
 /// How the controller's `jti` was used up before, if it was.
 pub async fn jti(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     jti: &InstructionId,
 ) -> Result<Option<JtiRow>, StoreError> {
-    let found = sqlx::query("SELECT digest, outcome, leaf FROM jtis WHERE controller_id = ? AND jti = ?")
+    let found = query("SELECT digest, outcome, leaf FROM jtis WHERE controller_id = ? AND jti = ?")
         .bind(controller.as_str())
         .bind(jti.to_string())
         .fetch_optional(conn)
@@ -174,31 +199,49 @@ pub async fn jti(
     }))
 }
 
-/// Uses a `jti` up, for ever.
-pub async fn use_jti(
-    tx: &mut Tx<'_>,
-    controller: &ControllerId,
-    jti: &InstructionId,
-    row: &JtiRow,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO jtis (controller_id, jti, digest, outcome, leaf) VALUES (?, ?, ?, ?, ?)")
-        .bind(controller.as_str())
-        .bind(jti.to_string())
-        .bind(&row.digest)
-        .bind(&row.outcome)
-        .bind(to_i64(row.leaf))
-        .execute(tx.conn())
+/// Which of these were used up before.
+pub async fn used(
+    conn: &mut Conn,
+    ids: &[(&ControllerId, InstructionId)],
+) -> Result<HashSet<(ControllerId, InstructionId)>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // A join, not `IN`: SQLite would walk the whole table for a list of pairs.
+    let rows = query("WITH asked (controller, id) AS (")
+        .bind_pairs(ids.iter().map(|(controller, jti)| (controller.as_str(), jti.to_string())))
+        .push(") SELECT controller_id, jti FROM asked JOIN jtis ON controller_id = controller AND jti = id")
+        .fetch_all(conn)
         .await?;
+    rows.iter().map(|row| Ok((id(row, "controller_id")?, id(row, "jti")?))).collect()
+}
+
+/// Uses `jti`s up, for ever.
+pub async fn use_jtis<'a>(
+    tx: &mut Tx<'_>,
+    jtis: impl IntoIterator<Item = (&'a ControllerId, InstructionId, JtiRow)>,
+) -> Result<(), StoreError> {
+    let mut rows = Insert::into("jtis", &["controller_id", "jti", "digest", "outcome", "leaf"]);
+    for (controller, jti, row) in jtis {
+        rows.row([
+            controller.as_str().into(),
+            jti.to_string().into(),
+            row.digest.into(),
+            row.outcome.into(),
+            to_i64(row.leaf).into(),
+        ]);
+    }
+    rows.execute(tx.conn()).await?;
     Ok(())
 }
 
 /// Ended instructions whose data keys are still there and whose time is up.
 pub async fn due_for_shredding(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     ended_before: i64,
     limit: u32,
 ) -> Result<Vec<(ControllerId, InstructionId, String)>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT controller_id, id, key_id FROM instructions WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?",
     )
     .bind(ended_before)
@@ -215,7 +258,7 @@ pub async fn mark_shredded(
     instruction: &InstructionId,
 ) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query(
+    query(
         "UPDATE instructions SET key_id = NULL, sealed_envelope = NULL, shredded_at = ?, written_by = ? WHERE controller_id = ? AND id = ?",
     )
     .bind(now)
@@ -224,7 +267,7 @@ pub async fn mark_shredded(
     .bind(instruction.to_string())
     .execute(tx.conn())
     .await?;
-    sqlx::query("UPDATE executions SET sealed_details = NULL WHERE controller_id = ? AND instruction_id = ?")
+    query("UPDATE executions SET sealed_details = NULL WHERE controller_id = ? AND instruction_id = ?")
         .bind(controller.as_str())
         .bind(instruction.to_string())
         .execute(tx.conn())

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use crate::trail::{
     Appender, Checkpoint, Hash, Note, ProofError, SigningKey, TileId, TileSource, consistency_proof,
@@ -15,49 +14,37 @@ use crate::trail::{
 
 use super::OpenError;
 use super::sequencer::LogState;
+use super::sql::{Conn, Insert, Pool, query};
 use super::tx::{Log, LogEnd};
 
-/// Values in one INSERT: SQLite takes 32,766 parameters, a batch of 256 commands needs far fewer.
-const ROWS_PER_INSERT: usize = 500;
-
 /// Writes what the batch added: leaves, changed tiles, the head. No leaf, no write.
-pub(super) async fn write(
-    conn: &mut SqliteConnection,
-    log: &mut LogState,
-    end: &LogEnd,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> Result<(), sqlx::Error> {
     if end.pending.is_empty() {
         return Ok(());
     }
-    let mut index = end.size;
-    for chunk in end.pending.chunks(ROWS_PER_INSERT) {
-        let mut insert = sqlx::QueryBuilder::<sqlx::Sqlite>::new(match log.log {
-            Log::Trail => "INSERT INTO trail_leaves (idx, subject, type, leaf, written_by) ",
-            Log::Authority => "INSERT INTO authority_leaves (idx, subject, type, leaf, written_by) ",
-        });
-        insert.push_values(chunk, |mut row, leaf| {
-            row.push_bind(to_i64(index))
-                .push_bind(leaf.subject.as_str())
-                .push_bind(leaf.type_name)
-                .push_bind(leaf.bytes.as_slice())
-                .push_bind(leaf.written_by);
-            index += 1;
-        });
-        insert.build().execute(&mut *conn).await?;
+    let mut leaves = Insert::into(log.log.leaves(), &["idx", "subject", "type", "leaf", "written_by"]);
+    for (leaf, index) in end.pending.iter().zip(end.size..) {
+        leaves.row([
+            to_i64(index).into(),
+            leaf.subject.as_str().into(),
+            leaf.type_name.into(),
+            leaf.bytes.as_slice().into(),
+            leaf.written_by.into(),
+        ]);
     }
+    leaves.execute(conn).await?;
+
+    let mut tiles = Insert::into("tiles", &["log", "level", "idx", "hashes"])
+        .on_conflict(" ON CONFLICT (log, level, idx) DO UPDATE SET hashes = excluded.hashes");
     for (id, hashes) in log.tree.take_dirty_tiles() {
         let bytes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        sqlx::query("INSERT INTO tiles (log, level, idx, hashes) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET hashes = excluded.hashes")
-            .bind(log.log.name())
-            .bind(i64::from(id.level))
-            .bind(to_i64(id.index))
-            .bind(bytes)
-            .execute(&mut *conn)
-            .await?;
+        tiles.row([log.log.name().into(), i64::from(id.level).into(), to_i64(id.index).into(), bytes.into()]);
     }
-    sqlx::query(
+    tiles.execute(conn).await?;
+
+    query(
         "INSERT INTO log_heads (log, origin, size, root, checkpoint, last_time) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT DO UPDATE SET size = excluded.size, root = excluded.root, checkpoint = excluded.checkpoint, last_time = excluded.last_time",
+         ON CONFLICT (log) DO UPDATE SET size = excluded.size, root = excluded.root, checkpoint = excluded.checkpoint, last_time = excluded.last_time",
     )
     .bind(log.log.name())
     .bind(&log.origin)
@@ -65,7 +52,7 @@ pub(super) async fn write(
     .bind(log.tree.root().as_bytes().as_slice())
     .bind(log.head().checkpoint)
     .bind(log.last_time)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
     Ok(())
 }
@@ -73,15 +60,15 @@ pub(super) async fn write(
 /// Rebuilds a log's end from the database and checks it against its signed head. An
 /// empty log has no head yet: the store then writes leaf 0.
 pub(super) async fn load(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     log: Log,
     origin: &str,
     source: &str,
     key: &SigningKey,
 ) -> Result<LogState, OpenError> {
-    let head = sqlx::query("SELECT origin, size, root, checkpoint, last_time FROM log_heads WHERE log = ?")
+    let head = query("SELECT origin, size, root, checkpoint, last_time FROM log_heads WHERE log = ?")
         .bind(log.name())
-        .fetch_optional(&mut *conn)
+        .fetch_optional(conn)
         .await
         .map_err(OpenError::Database)?;
     let mut state = LogState {
@@ -94,20 +81,20 @@ pub(super) async fn load(
     };
     let Some(head) = head else { return Ok(state) };
     let fault = |what| OpenError::Log(log.name(), what);
-    if head.get::<String, _>("origin") != origin {
+    if head.get::<String>("origin") != origin {
         return Err(fault("the database belongs to another origin"));
     }
     let size = to_u64(head.get("size"));
     let mut tiles = HashMap::new();
     for id in right_edge_tiles(size) {
-        let hashes = tile(&mut *conn, log, id).await.map_err(OpenError::Database)?;
+        let hashes = tile(conn, log, id).await.map_err(OpenError::Database)?;
         tiles.insert(id, hashes.ok_or(fault("a tile of the right edge is missing"))?);
     }
     state.tree = Appender::load(size, &Fetched { tiles })
         .map_err(|_| fault("the right edge does not fit the size"))?;
     state.last_time = head.get("last_time");
     let root = state.tree.root();
-    if head.get::<Vec<u8>, _>("root") != root.as_bytes() {
+    if head.get::<Vec<u8>>("root") != root.as_bytes() {
         return Err(fault("the stored root does not follow from the tiles"));
     }
     let note: String = head.get("checkpoint");
@@ -122,15 +109,15 @@ pub(super) async fn load(
 }
 
 /// One tile, cut to the width asked for.
-async fn tile(conn: &mut SqliteConnection, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, sqlx::Error> {
-    let bytes: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT hashes FROM tiles WHERE log = ? AND level = ? AND idx = ?")
-            .bind(log.name())
-            .bind(i64::from(id.level))
-            .bind(to_i64(id.index))
-            .fetch_optional(conn)
-            .await?;
-    Ok(bytes.and_then(|bytes| {
+async fn tile(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, sqlx::Error> {
+    let found = query("SELECT hashes FROM tiles WHERE log = ? AND level = ? AND idx = ?")
+        .bind(log.name())
+        .bind(i64::from(id.level))
+        .bind(to_i64(id.index))
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.and_then(|row| {
+        let bytes = row.get::<Vec<u8>>("hashes");
         let (hashes, rest) = bytes.as_chunks::<32>();
         let width = usize::from(id.width);
         (rest.is_empty() && hashes.len() >= width)
@@ -177,7 +164,7 @@ impl From<ProveError> for super::StoreError {
 
 /// The inclusion proof of `index` in the tree of `size` (RFC 9162 §2.1.3).
 pub async fn prove_inclusion(
-    pool: &SqlitePool,
+    pool: &Pool,
     log: Log,
     index: u64,
     size: u64,
@@ -187,7 +174,7 @@ pub async fn prove_inclusion(
 
 /// The consistency proof between two sizes (RFC 9162 §2.1.4).
 pub async fn prove_consistency(
-    pool: &SqlitePool,
+    pool: &Pool,
     log: Log,
     old: u64,
     new: u64,
@@ -196,7 +183,7 @@ pub async fn prove_consistency(
 }
 
 async fn prove<T>(
-    pool: &SqlitePool,
+    pool: &Pool,
     log: Log,
     make: impl Fn(&Fetched) -> Result<T, ProofError<Missing>>,
 ) -> Result<T, ProveError> {
@@ -217,7 +204,7 @@ async fn prove<T>(
 
 /// Leaves as hashed, from `start`, at most `count`.
 pub async fn leaves(
-    pool: &SqlitePool,
+    pool: &Pool,
     log: Log,
     start: u64,
     count: u32,
@@ -226,25 +213,35 @@ pub async fn leaves(
         Log::Trail => "SELECT leaf FROM trail_leaves WHERE idx >= ? ORDER BY idx LIMIT ?",
         Log::Authority => "SELECT leaf FROM authority_leaves WHERE idx >= ? ORDER BY idx LIMIT ?",
     };
-    sqlx::query_scalar(sql).bind(to_i64(start)).bind(i64::from(count)).fetch_all(pool).await
+    let mut conn = pool.acquire().await?;
+    let rows = query(sql).bind(to_i64(start)).bind(count).fetch_all(&mut conn).await?;
+    Ok(rows.iter().map(|row| row.get("leaf")).collect())
+}
+
+/// The leaf at `index`, as hashed.
+pub(super) async fn leaf_at(conn: &mut Conn, log: Log, index: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let sql = match log {
+        Log::Trail => "SELECT leaf FROM trail_leaves WHERE idx = ?",
+        Log::Authority => "SELECT leaf FROM authority_leaves WHERE idx = ?",
+    };
+    let row = query(sql).bind(to_i64(index)).fetch_optional(conn).await?;
+    Ok(row.map(|row| row.get("leaf")))
 }
 
 /// Trail leaves about a subject whose type is one of `types`, in order, at most `limit`.
 pub async fn leaves_about(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     subject: &str,
     types: &[&str],
     limit: u32,
 ) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
-    let mut query =
-        sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT idx, leaf FROM trail_leaves WHERE subject = ");
-    query.push_bind(subject).push(" AND type IN (");
-    let mut list = query.separated(", ");
-    for type_name in types {
-        list.push_bind(*type_name);
-    }
-    query.push(") ORDER BY idx LIMIT ").push_bind(limit);
-    let rows = query.build().fetch_all(conn).await?;
+    let rows = query("SELECT idx, leaf FROM trail_leaves WHERE subject = ? AND type IN ")
+        .bind(subject)
+        .bind_list(types.iter().copied())
+        .push(" ORDER BY idx LIMIT ?")
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
     Ok(rows.iter().map(|row| (to_u64(row.get("idx")), row.get("leaf"))).collect())
 }
 

@@ -1,10 +1,10 @@
 //! Mail as it was taken in: state in the clear, content sealed.
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::{AppId, ControllerId, MessageId, Reason, RequestId};
 
 use super::registry::{id, json, to_json};
+use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
 
 /// Where a message stands.
@@ -51,25 +51,25 @@ pub struct MessageRow {
 }
 
 fn optional<T: std::str::FromStr>(
-    row: &sqlx::sqlite::SqliteRow,
+    row: &Row,
     column: &'static str,
 ) -> Result<Option<T>, StoreError> {
-    match row.get::<Option<String>, _>(column) {
+    match row.get::<Option<String>>(column) {
         Some(text) => text.parse().map(Some).map_err(|_| StoreError::Corrupt(column)),
         None => Ok(None),
     }
 }
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<MessageRow, StoreError> {
+fn row(row: &Row) -> Result<MessageRow, StoreError> {
     Ok(MessageRow {
         id: id(row, "id")?,
-        state: MessageState::parse(row.get("state"))?,
+        state: MessageState::parse(&row.get::<String>("state"))?,
         triage_reason: row.get("triage_reason"),
         request: optional(row, "request_id")?,
         controller: optional(row, "controller_id")?,
         app: optional(row, "app_id")?,
         received_at: row.get("received_at"),
-        flags: json(row.get("flags"), "messages.flags")?,
+        flags: json(&row.get::<String>("flags"), "messages.flags")?,
         key_id: row.get("key_id"),
         sealed_mail: row.get("sealed_mail"),
         sealed_candidate: row.get("sealed_candidate"),
@@ -79,7 +79,7 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<MessageRow, StoreError> {
 
 pub async fn insert(tx: &mut Tx<'_>, message: &MessageRow) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(
+    query(
         "INSERT INTO messages (id, state, triage_reason, request_id, controller_id, app_id, received_at, flags, key_id, \
          sealed_mail, sealed_candidate, sealed_salt, written_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -102,10 +102,10 @@ pub async fn insert(tx: &mut Tx<'_>, message: &MessageRow) -> Result<(), StoreEr
 }
 
 pub async fn find(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     message: &MessageId,
 ) -> Result<Option<MessageRow>, StoreError> {
-    let found = sqlx::query("SELECT * FROM messages WHERE id = ?")
+    let found = query("SELECT * FROM messages WHERE id = ?")
         .bind(message.to_string())
         .fetch_optional(conn)
         .await?;
@@ -114,12 +114,12 @@ pub async fn find(
 
 /// A page of messages, newest first.
 pub async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     state: Option<MessageState>,
     before: Option<&MessageId>,
     limit: u32,
 ) -> Result<Vec<MessageRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id, state, triage_reason, request_id, controller_id, app_id, received_at, flags, key_id, \
          NULL AS sealed_mail, NULL AS sealed_candidate, NULL AS sealed_salt FROM messages \
          WHERE (? IS NULL OR state = ?) AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
@@ -143,7 +143,7 @@ pub async fn assign(
     app: &AppId,
 ) -> Result<(), StoreError> {
     let name = tx.name();
-    let changed = sqlx::query(
+    let changed = query(
         "UPDATE messages SET state = 'routed', triage_reason = '', request_id = ?, controller_id = ?, app_id = ?, written_by = ? \
          WHERE id = ? AND state = 'triage'",
     )
@@ -153,15 +153,14 @@ pub async fn assign(
     .bind(name)
     .bind(message.to_string())
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(Reason::StageConflict.into()) }
 }
 
 /// Sends a message back to triage, for the controller said it is not its own.
 pub async fn back_to_triage(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(
+    query(
         "UPDATE messages SET state = 'triage', triage_reason = 'misrouted', request_id = NULL, controller_id = NULL, app_id = NULL, written_by = ? WHERE id = ?",
     )
     .bind(name)
@@ -174,22 +173,21 @@ pub async fn back_to_triage(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), 
 /// Ends a message that asks for nothing.
 pub async fn dismiss(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    let changed = sqlx::query(
+    let changed = query(
         "UPDATE messages SET state = 'dismissed', ended_at = ?, written_by = ? WHERE id = ? AND state = 'triage'",
     )
     .bind(now)
     .bind(name)
     .bind(message.to_string())
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(Reason::StageConflict.into()) }
 }
 
 /// The message of a case has done its work when the case is closed.
 pub async fn end(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query("UPDATE messages SET ended_at = ?, written_by = ? WHERE id = ?")
+    query("UPDATE messages SET ended_at = ?, written_by = ? WHERE id = ?")
         .bind(now)
         .bind(name)
         .bind(message.to_string())
@@ -200,12 +198,12 @@ pub async fn end(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), StoreError>
 
 /// Ended messages whose data keys are still there and whose time is up.
 pub async fn due_for_shredding(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     ended_before: i64,
     limit: u32,
 ) -> Result<Vec<(MessageId, String)>, StoreError> {
     let rows =
-        sqlx::query("SELECT id, key_id FROM messages WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?")
+        query("SELECT id, key_id FROM messages WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?")
             .bind(ended_before)
             .bind(limit)
             .fetch_all(conn)
@@ -216,7 +214,7 @@ pub async fn due_for_shredding(
 /// Forgets the sealed content of a message whose data key was destroyed.
 pub async fn mark_shredded(tx: &mut Tx<'_>, message: &MessageId) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query(
+    query(
         "UPDATE messages SET key_id = NULL, sealed_mail = NULL, sealed_candidate = NULL, sealed_salt = NULL, shredded_at = ?, written_by = ? WHERE id = ?",
     )
     .bind(now)

@@ -4,7 +4,9 @@
 //! pool of their own and never wait for the writer. SQL lives here, one file per
 //! aggregate, and nowhere else.
 
+mod batch;
 pub mod calls;
+mod database;
 pub mod executions;
 pub mod exports;
 pub mod instructions;
@@ -14,33 +16,37 @@ pub mod refusals;
 pub mod registry;
 pub mod requests;
 mod sequencer;
+mod sql;
 mod tx;
 mod wakes;
+mod writer;
 
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::{Clock, Entropy, Reason};
 use crate::trail::{Note, Receipt, SigningKey};
 
-/// A connection of the store, to hand to its aggregates' functions.
-pub type Conn = sqlx::SqliteConnection;
-/// A read connection, back to its pool when dropped.
-pub type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
-
+pub use database::{Database, PostgresUrl};
 pub use sequencer::{Committed, Issued};
-pub use tx::{Command, Log, StoreError, Tx};
+pub use sql::{Conn, Pool};
+pub use tx::{Command, Log, RanTogether, StoreError, Tx};
 pub use wakes::{Topic, Wakes};
 
 /// The keys that sign the two logs' checkpoints.
 pub struct LogKeys {
     pub trail: SigningKey,
     pub authority: SigningKey,
+}
+
+impl LogKeys {
+    fn of(&self, log: Log) -> &SigningKey {
+        match log {
+            Log::Trail => &self.trail,
+            Log::Authority => &self.authority,
+        }
+    }
 }
 
 /// The newest signed head of a log.
@@ -64,6 +70,8 @@ pub enum OpenError {
     Database(#[source] sqlx::Error),
     #[error("the database's schema cannot be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    #[error("the database's schema is not this program's: run `mandate migrate`")]
+    Unmigrated,
     #[error("the {0} log: {1}")]
     Log(&'static str, &'static str),
     #[error("the first leaf was not written")]
@@ -88,7 +96,7 @@ impl Origins {
 }
 
 pub struct Store {
-    read: SqlitePool,
+    read: Pool,
     /// `None` once closed.
     queue: std::sync::RwLock<Option<mpsc::Sender<Box<dyn sequencer::Queued>>>>,
     writer: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -100,49 +108,35 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens (or makes) the database and starts the sequencer. Checks both logs' heads.
+    /// Opens the database (or makes it, where it is a file) and starts the sequencer. Checks both logs' heads.
     pub async fn open(
-        path: &Path,
+        database: &Database,
         origins: Origins,
         keys: LogKeys,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Store, OpenError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .pragma("secure_delete", "ON")
-            .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(256)
-            .disable_statement_logging();
-        let mut conn = options.connect().await.map_err(OpenError::Database)?;
-        sqlx::migrate!("migrations/sqlite").run(&mut conn).await.map_err(OpenError::Migrate)?;
-
+        database.prepare().await?;
         let keys = Arc::new(keys);
+        let mut conn = database.connect().await?;
         let trail =
             logs::load(&mut conn, Log::Trail, &origins.trail(), &origins.gateway, &keys.trail).await?;
         let authority =
             logs::load(&mut conn, Log::Authority, &origins.authority(), &origins.gateway, &keys.authority)
                 .await?;
+        conn.close().await.map_err(OpenError::Database)?;
         let is_new = trail.tree.size() == 0;
         if is_new != (authority.tree.size() == 0) {
             return Err(OpenError::Log("authority", "one log is empty and the other is not"));
         }
 
-        let read = SqlitePoolOptions::new()
-            .max_connections(8)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(OpenError::Database)?;
+        let read = database.readers().await?;
         let (queue, incoming) = mpsc::channel(sequencer::QUEUE);
         let (heads_out, heads) = watch::channel(Heads { trail: trail.head(), authority: authority.head() });
         let (fatal_out, fatal) = watch::channel(false);
         let wakes = Arc::new(Wakes::default());
         let sequencer = sequencer::Sequencer {
-            conn,
+            writer: writer::Writer::connect(database.clone()).await?,
             queue: incoming,
             logs: sequencer::Logs { trail, authority },
             keys: Arc::clone(&keys),
@@ -198,12 +192,12 @@ impl Store {
     }
 
     /// A connection that reads what has committed.
-    pub async fn reader(&self) -> Result<Reader, StoreError> {
+    pub async fn reader(&self) -> Result<Conn, StoreError> {
         Ok(self.read.acquire().await?)
     }
 
     /// Proofs and leaves of the two logs.
-    pub fn log_reader(&self) -> &SqlitePool {
+    pub fn log_reader(&self) -> &Pool {
         &self.read
     }
 
@@ -243,6 +237,10 @@ impl Command for OpenLogs {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        if tx.trail_size() > 0 {
+            // Another gateway was first.
+            return Ok(());
+        }
         tx.append(&self.trail, crate::domain::event::LogOpened { origin: self.trail.clone() })?;
         tx.append_authority(
             &self.authority,

@@ -1,10 +1,10 @@
 //! Refused instructions: the reason and the sealed salt of the digest that the leaf holds.
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::Reason;
 
 use super::logs::{to_i64, to_u64};
+use super::sql::{Conn, query};
 use super::tx::{StoreError, Tx};
 
 pub struct RefusalRow {
@@ -18,7 +18,7 @@ pub struct RefusalRow {
 
 pub async fn insert(tx: &mut Tx<'_>, refusal: &RefusalRow) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query(
+    query(
         "INSERT INTO refusals (leaf, principal, reason, refused_at, key_id, sealed_salt, written_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(to_i64(refusal.leaf))
@@ -35,12 +35,12 @@ pub async fn insert(tx: &mut Tx<'_>, refusal: &RefusalRow) -> Result<(), StoreEr
 
 /// Refusals whose salts are still there and whose time is up.
 pub async fn due_for_shredding(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     refused_before: i64,
     limit: u32,
 ) -> Result<Vec<(u64, String)>, StoreError> {
     let rows =
-        sqlx::query("SELECT leaf, key_id FROM refusals WHERE key_id IS NOT NULL AND refused_at < ? LIMIT ?")
+        query("SELECT leaf, key_id FROM refusals WHERE key_id IS NOT NULL AND refused_at < ? LIMIT ?")
             .bind(refused_before)
             .bind(limit)
             .fetch_all(conn)
@@ -50,7 +50,7 @@ pub async fn due_for_shredding(
 
 pub async fn mark_shredded(tx: &mut Tx<'_>, leaf: u64) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query("UPDATE refusals SET key_id = NULL, sealed_salt = NULL, shredded_at = ?, written_by = ? WHERE leaf = ?")
+    query("UPDATE refusals SET key_id = NULL, sealed_salt = NULL, shredded_at = ?, written_by = ? WHERE leaf = ?")
         .bind(now)
         .bind(name)
         .bind(to_i64(leaf))
@@ -60,13 +60,14 @@ pub async fn mark_shredded(tx: &mut Tx<'_>, leaf: u64) -> Result<(), StoreError>
 }
 
 /// Every data key that a row of the database still names: what the keyring's sweep must keep.
-pub async fn referenced_keys(conn: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar(
+pub async fn referenced_keys(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+    let rows = query(
         "SELECT key_id FROM messages WHERE key_id IS NOT NULL \
          UNION SELECT key_id FROM requests WHERE key_id IS NOT NULL \
          UNION SELECT key_id FROM instructions WHERE key_id IS NOT NULL \
          UNION SELECT key_id FROM refusals WHERE key_id IS NOT NULL",
     )
     .fetch_all(conn)
-    .await?)
+    .await?;
+    Ok(rows.iter().map(|row| row.get("key_id")).collect())
 }

@@ -1,15 +1,15 @@
 //! Controllers, agreements, apps, agents and keys, as registered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId,
 };
 
 use super::logs::{to_i64, to_u64};
+use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
 
 /// A controller, as registered.
@@ -122,10 +122,10 @@ pub struct AccessKeyRow {
 }
 
 pub(super) fn id<T: std::str::FromStr>(
-    row: &sqlx::sqlite::SqliteRow,
+    row: &Row,
     column: &'static str,
 ) -> Result<T, StoreError> {
-    row.get::<String, _>(column).parse().map_err(|_| StoreError::Corrupt(column))
+    row.get::<String>(column).parse().map_err(|_| StoreError::Corrupt(column))
 }
 
 pub(super) fn json<T: serde::de::DeserializeOwned>(
@@ -150,7 +150,7 @@ fn taken(error: sqlx::Error, reason: Reason, field: &'static str) -> StoreError 
 
 pub async fn insert_controller(tx: &mut Tx<'_>, controller: &Controller) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query(
+    query(
         "INSERT INTO controllers (id, display_name, house, key_set_version, created_at, written_by) VALUES (?, ?, ?, 0, ?, ?)",
     )
     .bind(controller.id.as_str())
@@ -164,7 +164,7 @@ pub async fn insert_controller(tx: &mut Tx<'_>, controller: &Controller) -> Resu
     Ok(())
 }
 
-fn controller_row(row: &sqlx::sqlite::SqliteRow) -> Result<Controller, StoreError> {
+fn controller_row(row: &Row) -> Result<Controller, StoreError> {
     Ok(Controller {
         id: id(row, "id")?,
         display_name: row.get("display_name"),
@@ -174,10 +174,10 @@ fn controller_row(row: &sqlx::sqlite::SqliteRow) -> Result<Controller, StoreErro
 }
 
 pub async fn controller(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: &ControllerId,
 ) -> Result<Option<Controller>, StoreError> {
-    let row = sqlx::query("SELECT id, display_name, house, key_set_version FROM controllers WHERE id = ?")
+    let row = query("SELECT id, display_name, house, key_set_version FROM controllers WHERE id = ?")
         .bind(id.as_str())
         .fetch_optional(conn)
         .await?;
@@ -185,19 +185,19 @@ pub async fn controller(
 }
 
 /// The house controller: PPIO's own privacy officer.
-pub async fn house(conn: &mut SqliteConnection) -> Result<Option<Controller>, StoreError> {
-    let row = sqlx::query("SELECT id, display_name, house, key_set_version FROM controllers WHERE house = 1")
+pub async fn house(conn: &mut Conn) -> Result<Option<Controller>, StoreError> {
+    let row = query("SELECT id, display_name, house, key_set_version FROM controllers WHERE house = 1")
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(controller_row).transpose()
 }
 
 pub async fn controllers(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     after: &str,
     limit: u32,
 ) -> Result<Vec<Controller>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id, display_name, house, key_set_version FROM controllers WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
@@ -209,7 +209,7 @@ pub async fn controllers(
 
 pub async fn insert_agreement(tx: &mut Tx<'_>, agreement: &Agreement) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(
+    query(
         "INSERT INTO agreements (id, controller_id, terms, start_at, end_at, written_by) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(agreement.id.as_str())
@@ -224,35 +224,35 @@ pub async fn insert_agreement(tx: &mut Tx<'_>, agreement: &Agreement) -> Result<
     Ok(())
 }
 
-fn agreement_row(row: &sqlx::sqlite::SqliteRow) -> Result<Agreement, StoreError> {
+fn agreement_row(row: &Row) -> Result<Agreement, StoreError> {
     Ok(Agreement {
         id: id(row, "id")?,
         controller: id(row, "controller_id")?,
-        terms: json(row.get("terms"), "agreements.terms")?,
+        terms: json(&row.get::<String>("terms"), "agreements.terms")?,
         start: row.get("start_at"),
         end: row.get("end_at"),
     })
 }
 
+/// The agreements of these controllers, by id.
 pub async fn agreements_of(
-    conn: &mut SqliteConnection,
-    controller: &ControllerId,
+    conn: &mut Conn,
+    controllers: &HashSet<&ControllerId>,
 ) -> Result<Vec<Agreement>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE controller_id = ? ORDER BY id",
-    )
-    .bind(controller.as_str())
-    .fetch_all(conn)
-    .await?;
+    let rows = query("SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE controller_id IN ")
+        .bind_list(controllers.iter().map(|c| c.as_str()))
+        .push(" ORDER BY id")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(agreement_row).collect()
 }
 
 pub async fn agreements(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     after: &str,
     limit: u32,
 ) -> Result<Vec<Agreement>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
@@ -265,7 +265,7 @@ pub async fn agreements(
 /// An app with its facts; a fact that another app has is `NAME_TAKEN`.
 pub async fn insert_app(tx: &mut Tx<'_>, app: &App) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(
+    query(
         "INSERT INTO apps (id, controller_id, display_name, common_name, written_by) VALUES (?, ?, ?, ?, ?)",
     )
     .bind(app.id.as_str())
@@ -277,7 +277,7 @@ pub async fn insert_app(tx: &mut Tx<'_>, app: &App) -> Result<(), StoreError> {
     .await
     .map_err(|e| taken(e, Reason::NameTaken, "app_id"))?;
     for fact in &app.facts {
-        sqlx::query("INSERT INTO app_facts (kind, value, shown, app_id, alias) VALUES (?, ?, ?, ?, ?)")
+        query("INSERT INTO app_facts (kind, value, shown, app_id, alias) VALUES (?, ?, ?, ?, ?)")
             .bind(fact.kind.as_str())
             .bind(&fact.folded)
             .bind(&fact.shown)
@@ -291,22 +291,34 @@ pub async fn insert_app(tx: &mut Tx<'_>, app: &App) -> Result<(), StoreError> {
 }
 
 /// Whose app it is. Nobody but the sequencer's commands and the router may ask without a controller.
-pub async fn app_owner(conn: &mut SqliteConnection, app: &AppId) -> Result<Option<ControllerId>, StoreError> {
-    let row = sqlx::query("SELECT controller_id FROM apps WHERE id = ?")
+pub async fn app_owner(conn: &mut Conn, app: &AppId) -> Result<Option<ControllerId>, StoreError> {
+    let row = query("SELECT controller_id FROM apps WHERE id = ?")
         .bind(app.as_str())
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(|row| id(row, "controller_id")).transpose()
 }
 
+/// Whose these apps are; an unknown one is not among them.
+pub async fn app_owners(
+    conn: &mut Conn,
+    apps: &HashSet<&AppId>,
+) -> Result<HashMap<AppId, ControllerId>, StoreError> {
+    let rows = query("SELECT id, controller_id FROM apps WHERE id IN ")
+        .bind_list(apps.iter().map(|a| a.as_str()))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((id(row, "id")?, id(row, "controller_id")?))).collect()
+}
+
 /// All apps with their facts, for the router and the registry's list.
-pub async fn apps(conn: &mut SqliteConnection, after: &str, limit: u32) -> Result<Vec<App>, StoreError> {
-    let rows = sqlx::query(
+pub async fn apps(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<App>, StoreError> {
+    let rows = query(
         "SELECT id, controller_id, display_name, common_name FROM apps WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
     .bind(limit)
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
     let mut apps: BTreeMap<String, App> = BTreeMap::new();
     for row in &rows {
@@ -322,7 +334,7 @@ pub async fn apps(conn: &mut SqliteConnection, after: &str, limit: u32) -> Resul
     let (Some(first), Some(last)) = (apps.keys().next().cloned(), apps.keys().next_back().cloned()) else {
         return Ok(Vec::new());
     };
-    let facts = sqlx::query(
+    let facts = query(
         "SELECT kind, value, shown, app_id, alias FROM app_facts WHERE app_id BETWEEN ? AND ? ORDER BY kind, value",
     )
     .bind(first)
@@ -330,9 +342,9 @@ pub async fn apps(conn: &mut SqliteConnection, after: &str, limit: u32) -> Resul
     .fetch_all(conn)
     .await?;
     for row in &facts {
-        if let Some(app) = apps.get_mut(row.get::<&str, _>("app_id")) {
+        if let Some(app) = apps.get_mut(row.get::<String>("app_id").as_str()) {
             app.facts.push(Fact {
-                kind: FactKind::parse(row.get("kind")).ok_or(StoreError::Corrupt("app_facts.kind"))?,
+                kind: FactKind::parse(&row.get::<String>("kind")).ok_or(StoreError::Corrupt("app_facts.kind"))?,
                 shown: row.get("shown"),
                 folded: row.get("value"),
                 alias: row.get("alias"),
@@ -344,7 +356,7 @@ pub async fn apps(conn: &mut SqliteConnection, after: &str, limit: u32) -> Resul
 
 pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query("INSERT INTO agents (id, region, report_key, written_by) VALUES (?, ?, ?, ?)")
+    query("INSERT INTO agents (id, region, report_key, written_by) VALUES (?, ?, ?, ?)")
         .bind(agent.id.as_str())
         .bind(agent.region.as_str())
         .bind(&agent.report_key)
@@ -353,7 +365,7 @@ pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreErr
         .await
         .map_err(|e| taken(e, Reason::NameTaken, "agent_id"))?;
     for store in &agent.stores {
-        sqlx::query("INSERT INTO agent_stores (store_id, agent_id) VALUES (?, ?)")
+        query("INSERT INTO agent_stores (store_id, agent_id) VALUES (?, ?)")
             .bind(store.as_str())
             .bind(agent.id.as_str())
             .execute(tx.conn())
@@ -363,16 +375,16 @@ pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreErr
     Ok(())
 }
 
-pub async fn agent(conn: &mut SqliteConnection, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
+pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
     let Some(row) =
-        sqlx::query("SELECT id, region, report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
+        query("SELECT id, region, report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
             .bind(agent.as_str())
-            .fetch_optional(&mut *conn)
+            .fetch_optional(conn)
             .await?
     else {
         return Ok(None);
     };
-    let stores = sqlx::query("SELECT store_id FROM agent_stores WHERE agent_id = ? ORDER BY store_id")
+    let stores = query("SELECT store_id FROM agent_stores WHERE agent_id = ? ORDER BY store_id")
         .bind(agent.as_str())
         .fetch_all(conn)
         .await?;
@@ -394,7 +406,7 @@ pub async fn set_anchor(
     head: &str,
 ) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query("UPDATE agents SET anchor_sequence = ?, anchor_head = ?, written_by = ? WHERE id = ? AND anchor_sequence < ?")
+    query("UPDATE agents SET anchor_sequence = ?, anchor_head = ?, written_by = ? WHERE id = ? AND anchor_sequence < ?")
         .bind(to_i64(sequence))
         .bind(head)
         .bind(name)
@@ -412,7 +424,7 @@ pub async fn claim_thumbprint(
     key_use: &str,
     principal: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO thumbprints (thumbprint, use, principal) VALUES (?, ?, ?)")
+    query("INSERT INTO thumbprints (thumbprint, use, principal) VALUES (?, ?, ?)")
         .bind(thumbprint)
         .bind(key_use)
         .bind(principal)
@@ -429,7 +441,7 @@ pub async fn insert_access_key(
     jwk: &str,
 ) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query("INSERT INTO access_keys (thumbprint, principal, jwk, written_by) VALUES (?, ?, ?, ?)")
+    query("INSERT INTO access_keys (thumbprint, principal, jwk, written_by) VALUES (?, ?, ?, ?)")
         .bind(thumbprint)
         .bind(principal)
         .bind(jwk)
@@ -440,24 +452,24 @@ pub async fn insert_access_key(
 }
 
 pub async fn access_key(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     thumbprint: &str,
 ) -> Result<Option<AccessKeyRow>, StoreError> {
-    let row = sqlx::query("SELECT principal, jwk, revoked_at FROM access_keys WHERE thumbprint = ?")
+    let row = query("SELECT principal, jwk, revoked_at FROM access_keys WHERE thumbprint = ?")
         .bind(thumbprint)
         .fetch_optional(conn)
         .await?;
     Ok(row.map(|row| AccessKeyRow {
         principal: row.get("principal"),
         jwk: row.get("jwk"),
-        revoked: row.get::<Option<i64>, _>("revoked_at").is_some(),
+        revoked: row.get::<Option<i64>>("revoked_at").is_some(),
     }))
 }
 
 /// Ends an access key; returns its principal. `NOT_FOUND` where there is none in force.
 pub async fn revoke_access_key(tx: &mut Tx<'_>, thumbprint: &str) -> Result<String, StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    let row = sqlx::query(
+    let row = query(
         "UPDATE access_keys SET revoked_at = ?, written_by = ? WHERE thumbprint = ? AND revoked_at IS NULL RETURNING principal",
     )
     .bind(now)
@@ -471,7 +483,7 @@ pub async fn revoke_access_key(tx: &mut Tx<'_>, thumbprint: &str) -> Result<Stri
 /// Puts the next key set in force. The caller has checked it against the newest.
 pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Result<(), StoreError> {
     let name = tx.name();
-    let moved = sqlx::query(
+    let moved = query(
         "UPDATE controllers SET key_set_version = ?, written_by = ? WHERE id = ? AND key_set_version = ?",
     )
     .bind(to_i64(row.version))
@@ -479,12 +491,11 @@ pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Resu
     .bind(row.controller.as_str())
     .bind(to_i64(row.version.saturating_sub(1)))
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if moved != 1 {
         return Err(Reason::KeySetVersion.into());
     }
-    sqlx::query(
+    query(
         "INSERT INTO key_sets (controller_id, version, digest, jws, authority_index, leaf, written_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.controller.as_str())
@@ -501,10 +512,10 @@ pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Resu
 
 /// A controller's key sets, oldest first.
 pub async fn key_sets(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
 ) -> Result<Vec<KeySetRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY version",
     )
     .bind(controller.as_str())
@@ -523,30 +534,33 @@ pub async fn key_sets(
         .collect()
 }
 
-/// Version and digest of a controller's newest key set, for the check under the writer.
-pub async fn key_set_head(
-    conn: &mut SqliteConnection,
-    controller: &ControllerId,
-) -> Result<Option<(u64, String)>, StoreError> {
-    let row = sqlx::query(
-        "SELECT version, digest FROM key_sets WHERE controller_id = ? ORDER BY version DESC LIMIT 1",
+/// Version and digest of each controller's newest key set, for the check under the writer.
+pub async fn key_set_heads(
+    conn: &mut Conn,
+    controllers: &HashSet<&ControllerId>,
+) -> Result<HashMap<ControllerId, (u64, String)>, StoreError> {
+    let rows = query(
+        "SELECT k.controller_id, k.version, k.digest FROM key_sets k \
+         JOIN controllers c ON c.id = k.controller_id AND c.key_set_version = k.version WHERE k.controller_id IN ",
     )
-    .bind(controller.as_str())
-    .fetch_optional(conn)
+    .bind_list(controllers.iter().map(|c| c.as_str()))
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| (to_u64(row.get("version")), row.get("digest"))))
+    rows.iter()
+        .map(|row| Ok((id(row, "controller_id")?, (to_u64(row.get("version")), row.get("digest")))))
+        .collect()
 }
 
 /// Index of the trail leaf that registered a key set.
 pub async fn key_set_leaf(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     version: u64,
 ) -> Result<u64, StoreError> {
-    let leaf: i64 = sqlx::query_scalar("SELECT leaf FROM key_sets WHERE controller_id = ? AND version = ?")
+    let row = query("SELECT leaf FROM key_sets WHERE controller_id = ? AND version = ?")
         .bind(controller.as_str())
         .bind(to_i64(version))
         .fetch_one(conn)
         .await?;
-    Ok(to_u64(leaf))
+    Ok(to_u64(row.get("leaf")))
 }

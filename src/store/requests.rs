@@ -2,7 +2,6 @@
 //!
 //! Every read takes the controller: a case of another is not there (I5).
 
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::{
     AppId, Category, ControllerId, MessageId, Reason, RequestId, RequestStage, Right, RightStage,
@@ -10,6 +9,7 @@ use crate::domain::{
 
 use super::logs::{to_i64, to_u64};
 use super::registry::{id, json, to_json};
+use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
 
 /// A case as it is stored. `sealed_content` opens only with its data key.
@@ -49,7 +49,7 @@ pub struct RightRow {
 const COLUMNS: &str = "id, controller_id, app_id, origin, stage, guardian, language, flags, categories, matched_by, \
     message_id, received_at, forwarded_at, acknowledged_at, closed_at, updated_at, version, key_id, sealed_content";
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<RequestRow, StoreError> {
+fn row(row: &Row) -> Result<RequestRow, StoreError> {
     Ok(RequestRow {
         id: id(row, "id")?,
         controller: id(row, "controller_id")?,
@@ -58,10 +58,10 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<RequestRow, StoreError> {
         stage: id(row, "stage")?,
         guardian: row.get("guardian"),
         language: row.get("language"),
-        flags: json(row.get("flags"), "requests.flags")?,
-        categories: json(row.get("categories"), "requests.categories")?,
-        matched_by: json(row.get("matched_by"), "requests.matched_by")?,
-        message: match row.get::<Option<String>, _>("message_id") {
+        flags: json(&row.get::<String>("flags"), "requests.flags")?,
+        categories: json(&row.get::<String>("categories"), "requests.categories")?,
+        matched_by: json(&row.get::<String>("matched_by"), "requests.matched_by")?,
+        message: match row.get::<Option<String>>("message_id") {
             Some(text) => Some(text.parse().map_err(|_| StoreError::Corrupt("requests.message_id"))?),
             None => None,
         },
@@ -77,8 +77,8 @@ fn row(row: &sqlx::sqlite::SqliteRow) -> Result<RequestRow, StoreError> {
     })
 }
 
-async fn with_rights(conn: &mut SqliteConnection, mut request: RequestRow) -> Result<RequestRow, StoreError> {
-    let rows = sqlx::query(
+async fn with_rights(conn: &mut Conn, mut request: RequestRow) -> Result<RequestRow, StoreError> {
+    let rows = query(
         "SELECT right_word, stage, instruction_id, ground FROM request_rights WHERE request_id = ? ORDER BY right_word",
     )
     .bind(request.id.to_string())
@@ -97,9 +97,9 @@ async fn with_rights(conn: &mut SqliteConnection, mut request: RequestRow) -> Re
 
 pub async fn insert(tx: &mut Tx<'_>, request: &RequestRow) -> Result<(), StoreError> {
     let name = tx.name();
-    sqlx::query(sqlx::AssertSqlSafe(format!(
+    query(format!(
         "INSERT INTO requests ({COLUMNS}, written_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    )))
+    ))
     .bind(request.id.to_string())
     .bind(request.controller.as_str())
     .bind(request.app.as_str())
@@ -123,7 +123,7 @@ pub async fn insert(tx: &mut Tx<'_>, request: &RequestRow) -> Result<(), StoreEr
     .execute(tx.conn())
     .await?;
     for right in &request.rights {
-        sqlx::query("INSERT INTO request_rights (request_id, right_word, stage) VALUES (?, ?, ?)")
+        query("INSERT INTO request_rights (request_id, right_word, stage) VALUES (?, ?, ?)")
             .bind(request.id.to_string())
             .bind(right.right.as_str())
             .bind(right.stage.as_str())
@@ -135,16 +135,16 @@ pub async fn insert(tx: &mut Tx<'_>, request: &RequestRow) -> Result<(), StoreEr
 
 /// The controller's own case of that id, or `None`.
 pub async fn find(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     request: &RequestId,
 ) -> Result<Option<RequestRow>, StoreError> {
-    let found = sqlx::query(sqlx::AssertSqlSafe(format!(
+    let found = query(format!(
         "SELECT {COLUMNS} FROM requests WHERE id = ? AND controller_id = ?"
-    )))
+    ))
     .bind(request.to_string())
     .bind(controller.as_str())
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
     match found {
         Some(found) => Ok(Some(with_rights(conn, row(&found)?).await?)),
@@ -154,26 +154,26 @@ pub async fn find(
 
 /// A page of the controller's cases, newest first (ids are UUIDv7). `before` is the last id seen.
 pub async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     stage: Option<RequestStage>,
     before: Option<&RequestId>,
     limit: u32,
 ) -> Result<Vec<RequestRow>, StoreError> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+    let rows = query(format!(
         "SELECT {COLUMNS} FROM requests WHERE controller_id = ? AND (? IS NULL OR stage = ?) AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?"
-    )))
+    ))
     .bind(controller.as_str())
     .bind(stage.map(RequestStage::as_str))
     .bind(stage.map(RequestStage::as_str))
     .bind(before.map(ToString::to_string))
     .bind(before.map(ToString::to_string))
     .bind(limit)
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
     let mut requests = Vec::with_capacity(rows.len());
     for found in &rows {
-        requests.push(with_rights(&mut *conn, row(found)?).await?);
+        requests.push(with_rights(conn, row(found)?).await?);
     }
     Ok(requests)
 }
@@ -181,7 +181,7 @@ pub async fn page(
 /// Writes stage and times back; a case that changed meanwhile is a lost race.
 pub async fn update(tx: &mut Tx<'_>, request: &RequestRow) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    let changed = sqlx::query(
+    let changed = query(
         "UPDATE requests SET stage = ?, forwarded_at = ?, acknowledged_at = ?, closed_at = ?, updated_at = ?, version = version + 1, written_by = ? \
          WHERE id = ? AND controller_id = ? AND version = ?",
     )
@@ -195,13 +195,12 @@ pub async fn update(tx: &mut Tx<'_>, request: &RequestRow) -> Result<(), StoreEr
     .bind(request.controller.as_str())
     .bind(request.version)
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(Reason::StageConflict.into()) }
 }
 
 pub async fn set_right(tx: &mut Tx<'_>, request: &RequestId, right: &RightRow) -> Result<(), StoreError> {
-    let changed = sqlx::query(
+    let changed = query(
         "UPDATE request_rights SET stage = ?, instruction_id = ?, ground = ? WHERE request_id = ? AND right_word = ?",
     )
     .bind(right.stage.as_str())
@@ -210,8 +209,7 @@ pub async fn set_right(tx: &mut Tx<'_>, request: &RequestId, right: &RightRow) -
     .bind(request.to_string())
     .bind(right.right.as_str())
     .execute(tx.conn())
-    .await?
-    .rows_affected();
+    .await?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("request_rights")) }
 }
 
@@ -221,7 +219,7 @@ pub async fn enqueue_delivery(
     controller: &ControllerId,
     request: &RequestId,
 ) -> Result<u64, StoreError> {
-    let sequence: i64 = sqlx::query_scalar(
+    let row = query(
         "INSERT INTO deliveries (controller_id, sequence, request_id) \
          SELECT ?, COALESCE(MAX(sequence), 0) + 1, ? FROM deliveries WHERE controller_id = ? RETURNING sequence",
     )
@@ -230,17 +228,17 @@ pub async fn enqueue_delivery(
     .bind(controller.as_str())
     .fetch_one(tx.conn())
     .await?;
-    Ok(to_u64(sequence))
+    Ok(to_u64(row.get("sequence")))
 }
 
 /// What waits for the controller after `sequence`: not yet acknowledged, in order.
 pub async fn waiting(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     controller: &ControllerId,
     after: u64,
     limit: u32,
 ) -> Result<Vec<(u64, RequestId)>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT sequence, request_id FROM deliveries WHERE controller_id = ? AND sequence > ? AND acknowledged_at IS NULL ORDER BY sequence LIMIT ?",
     )
     .bind(controller.as_str())
@@ -258,7 +256,7 @@ pub async fn acknowledge_delivery(
     request: &RequestId,
 ) -> Result<(), StoreError> {
     let now = tx.now_seconds();
-    sqlx::query(
+    query(
         "UPDATE deliveries SET acknowledged_at = ? WHERE controller_id = ? AND request_id = ? AND acknowledged_at IS NULL",
     )
     .bind(now)
@@ -271,11 +269,11 @@ pub async fn acknowledge_delivery(
 
 /// Ended cases whose data keys are still there and whose time is up.
 pub async fn due_for_shredding(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     ended_before: i64,
     limit: u32,
 ) -> Result<Vec<(RequestId, String)>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id, key_id FROM requests WHERE key_id IS NOT NULL AND \
          (closed_at < ? OR (stage = 'misrouted' AND updated_at < ?)) LIMIT ?",
     )
@@ -290,7 +288,7 @@ pub async fn due_for_shredding(
 /// Forgets the sealed content of a case whose data key was destroyed.
 pub async fn mark_shredded(tx: &mut Tx<'_>, request: &RequestId) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
-    sqlx::query("UPDATE requests SET key_id = NULL, sealed_content = NULL, shredded_at = ?, written_by = ? WHERE id = ?")
+    query("UPDATE requests SET key_id = NULL, sealed_content = NULL, shredded_at = ?, written_by = ? WHERE id = ?")
         .bind(now)
         .bind(name)
         .bind(request.to_string())

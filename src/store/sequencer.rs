@@ -1,32 +1,51 @@
 //! The sequencer: many commands, one transaction, one signed checkpoint.
 //!
-//! While a batch commits, the next one gathers in the queue. Within a batch each
-//! command runs under a savepoint of its own: a refused one leaves its neighbours
-//! alone. Indexes come from the head that the batch holds; replies go out after the
-//! commit (I3).
+//! While a batch commits, the next one gathers in the queue. Commands of one kind that many send at
+//! once run together (`batch.rs`); each other one runs under a savepoint of its own: a refused one leaves
+//! its neighbours alone. Indexes come from the head that the batch holds locked (`writer.rs`); replies go
+//! out after the commit (I3).
 //!
-//! What survives a crash: before `COMMIT` returns, nothing of the batch; after it,
-//! all of it. A `COMMIT` whose result is not known is fatal: the sequencer stops, every
-//! caller gets `UNAVAILABLE`, and the process must start again from what is on disk.
+//! What survives a crash: before `COMMIT` returns, nothing of the batch; after it, all of it.
+//!
+//! What is fatal and what is not:
+//! - A statement that fails ends the batch: nothing of it is written, its callers get `UNAVAILABLE`. On
+//!   PostgreSQL, where the fault may pass (a lost connection, a serialization failure), the same batch
+//!   runs again first; its commands have no effects outside the transaction.
+//! - A `COMMIT` on SQLite whose result is not known (a failed fsync) is fatal: the writer stops, every
+//!   caller gets `UNAVAILABLE`, the process ends and starts again from what is on disk.
+//! - A `COMMIT` on PostgreSQL whose connection dropped is looked into under the head lock; only where
+//!   even that fails do the callers get `UNAVAILABLE`, never OK.
+//! - A log that became shorter, or does not fit its signed head, is fatal.
 
+use std::any::{Any, TypeId};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Connection, SqliteConnection};
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::{Clock, Entropy, Reason, Refusal, Timestamp};
+use crate::domain::{Clock, Entropy, Reason, Refusal};
 use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, SigningKey, leaf_hash};
 
+use super::batch::{Batch, Done, Ends, Run};
 use super::logs;
 use super::tx::{Command, Log, LogEnd, StoreError, Tx};
-use super::wakes::{Topic, Wakes};
+use super::wakes::{self, Topic, Wakes};
+use super::writer::{Fault, Writer};
 use super::{Heads, LogKeys};
 
 /// Commands that may wait; one more is refused as `OVERLOADED`.
 pub const QUEUE: usize = 4096;
 /// Commands in one transaction.
 pub const BATCH: usize = 256;
+/// How long a batch waits for more, at most.
+const GATHER: Duration = Duration::from_millis(3);
+/// And how long nobody may come before it goes.
+const LULL: Duration = Duration::from_millis(1);
+/// Attempts to commit a batch on a database whose faults may pass: about ten seconds in all.
+const ATTEMPTS: u32 = 9;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a command returned, durable, with the receipt of its first leaf.
 #[derive(Debug)]
@@ -47,10 +66,25 @@ pub struct Issued {
 #[async_trait]
 pub(super) trait Queued: Send {
     fn name(&self) -> &'static str;
+    /// How to run it with others of its kind, where it may.
+    fn together(&self) -> Option<(TypeId, RunTogether)>;
+    /// The command itself, for [`Queued::together`].
+    fn command(&self) -> &(dyn Any + Send + Sync);
+    /// Takes what running together brought about.
+    fn accept(&mut self, output: Box<dyn Any + Send>);
     /// Runs it; the result is kept inside. `Err` only where the whole batch must end.
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Ran, sqlx::Error>;
     fn reply(self: Box<Self>, outcome: Result<Option<Issued>, Refusal>);
 }
+
+/// Runs commands of one type; each outcome with the leaf its receipt is for.
+pub(super) type RunTogether = for<'a> fn(
+    &'a [&'a (dyn Any + Send + Sync)],
+    &'a mut Tx<'_>,
+) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>>;
+
+/// A command's output, its type forgotten.
+pub(super) type Outcome = Box<dyn Any + Send>;
 
 #[derive(PartialEq, Eq)]
 pub(super) enum Ran {
@@ -64,10 +98,33 @@ pub(super) struct Waiting<C: Command> {
     pub reply: oneshot::Sender<Result<Committed<C::Output>, StoreError>>,
 }
 
+fn run_together<'a, C: Command>(
+    commands: &'a [&'a (dyn Any + Send + Sync)],
+    tx: &'a mut Tx<'_>,
+) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>> {
+    Box::pin(async move {
+        let commands: Vec<&C> = commands.iter().filter_map(|c| c.downcast_ref()).collect();
+        let ran = C::run_together(&commands, tx).await?;
+        Ok(ran.into_iter().map(|ran| ran.map(|ran| (Box::new(ran.output) as Outcome, ran.leaf))).collect())
+    })
+}
+
 #[async_trait]
 impl<C: Command> Queued for Waiting<C> {
     fn name(&self) -> &'static str {
         C::NAME
+    }
+
+    fn together(&self) -> Option<(TypeId, RunTogether)> {
+        C::TOGETHER.then(|| (TypeId::of::<C>(), run_together::<C> as RunTogether))
+    }
+
+    fn command(&self) -> &(dyn Any + Send + Sync) {
+        &self.command
+    }
+
+    fn accept(&mut self, output: Outcome) {
+        self.result = output.downcast().ok().map(|output| Ok(*output));
     }
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Ran, sqlx::Error> {
@@ -99,7 +156,7 @@ impl<C: Command> Queued for Waiting<C> {
     }
 }
 
-fn is_constraint(error: &sqlx::Error) -> bool {
+pub(super) fn is_constraint(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|e| e.is_unique_violation() || e.is_foreign_key_violation() || e.is_check_violation())
@@ -124,7 +181,7 @@ pub(super) struct LogState {
 
 /// The task that owns the writer.
 pub(super) struct Sequencer {
-    pub conn: SqliteConnection,
+    pub writer: Writer,
     pub queue: mpsc::Receiver<Box<dyn Queued>>,
     pub logs: Logs,
     pub keys: Arc<LogKeys>,
@@ -135,89 +192,130 @@ pub(super) struct Sequencer {
     pub fatal: watch::Sender<bool>,
 }
 
-/// What one command left in the batch.
-struct Done {
-    command: Box<dyn Queued>,
-    receipt_for: Option<u64>,
-}
-
-/// How a batch ended.
-enum Fault {
-    /// Nothing was committed; the next batch may go through.
-    Batch,
-    /// Whether it was committed is not known.
-    Fatal,
-}
-
 impl Sequencer {
     pub async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
-            let mut batch = vec![first];
-            while batch.len() < BATCH
-                && let Ok(next) = self.queue.try_recv()
-            {
-                batch.push(next);
-            }
-            if let Err(Fault::Fatal) = self.commit(batch).await {
+            let batch = self.gather(first).await;
+            if let Err(Fatal) = self.settle(batch).await {
                 tracing::error!(
                     reason = "commit_unknown",
-                    "the writer stops: a commit's result is not known"
+                    "the writer stops: what stands in the database is not known"
                 );
                 self.fatal.send_replace(true);
                 return;
             }
         }
-        // The store was closed: leave the file whole, without a log to replay.
-        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.conn).await {
-            tracing::warn!(error = error_class(&error), "the write-ahead log was not truncated");
-        }
-        let _ = self.conn.close().await;
+        self.writer.close().await;
     }
 
-    async fn commit(&mut self, batch: Vec<Box<dyn Queued>>) -> Result<(), Fault> {
-        let mut trail_end = self.logs.trail.end();
-        let mut authority_end = self.logs.authority.end();
-        let mut wakes = Vec::new();
-        let (done, ran) = self.run_all(batch, &mut trail_end, &mut authority_end, &mut wakes).await;
-        if let Err(error) = ran {
-            tracing::error!(error = error_class(&error), "a batch was given up");
-            let undone = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
-            refuse_all(done, Reason::Unavailable);
-            // SQLite rolls back by itself on I/O errors; then there is nothing left to roll back.
-            return match undone {
-                Ok(_) => Err(Fault::Batch),
-                Err(error) if error.as_database_error().is_some() => Err(Fault::Batch),
-                Err(_) => Err(Fault::Fatal),
-            };
+    /// The next batch. One command alone goes at once; where others wait too, more are on their way,
+    /// and the commit's cost is shared by all who come in time.
+    async fn gather(&mut self, first: Box<dyn Queued>) -> Vec<Box<dyn Queued>> {
+        let mut batch = vec![first];
+        self.take_waiting(&mut batch);
+        if batch.len() == 1 {
+            return batch;
         }
+        let end = tokio::time::Instant::now() + GATHER;
+        while batch.len() < BATCH {
+            match tokio::time::timeout_at(end.min(tokio::time::Instant::now() + LULL), self.queue.recv()).await {
+                Ok(Some(next)) => {
+                    batch.push(next);
+                    self.take_waiting(&mut batch);
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        batch
+    }
 
-        // Trees change only here, on copies: what is in memory never runs ahead of the disk.
-        let mut trail = self.logs.trail.grown(&trail_end, &self.keys.trail);
-        let mut authority = self.logs.authority.grown(&authority_end, &self.keys.authority);
-        let written = async {
-            let (trail, authority) = (trail.as_mut()?, authority.as_mut()?);
-            logs::write(&mut self.conn, trail, &trail_end).await.ok()?;
-            logs::write(&mut self.conn, authority, &authority_end).await.ok()
+    fn take_waiting(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
+        while batch.len() < BATCH
+            && let Ok(next) = self.queue.try_recv()
+        {
+            batch.push(next);
         }
-        .await;
-        let (Some(()), Some(mut trail), Some(mut authority)) = (written, trail, authority) else {
-            tracing::error!("the leaves of a batch were not written");
-            let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
-            refuse_all(done, Reason::Unavailable);
+    }
+
+    /// Commits a batch, again where the database asks for it, and answers every command.
+    async fn settle(&mut self, batch: Vec<Box<dyn Queued>>) -> Result<(), Fatal> {
+        let mut batch = Batch::new(batch);
+        for attempt in 0..ATTEMPTS {
+            match self.commit(&mut batch).await {
+                Ok(Grown { trail, authority, trail_end }) => {
+                    self.publish(batch, trail, authority, &trail_end);
+                    return Ok(());
+                }
+                Err(Fault::Again(error)) => {
+                    tracing::warn!(error = error_class(&error), attempt, "a batch is tried again");
+                    tokio::time::sleep(FIRST_PAUSE * 2u32.pow(attempt)).await;
+                }
+                Err(Fault::Batch | Fault::Unknown) => {
+                    tracing::error!("a batch was given up");
+                    batch.refuse(Reason::Unavailable);
+                    return Ok(());
+                }
+                Err(Fault::Fatal) => {
+                    batch.refuse(Reason::Unavailable);
+                    return Err(Fatal);
+                }
+            }
+        }
+        tracing::error!("a batch was given up after its last attempt");
+        batch.refuse(Reason::Unavailable);
+        Ok(())
+    }
+
+    async fn commit(&mut self, batch: &mut Batch) -> Result<Grown, Fault> {
+        self.writer.begin(&mut self.logs, &self.keys, &*self.clock).await?;
+        let mut ends = Ends::of(&self.logs);
+        let ran = self.run_all(batch, &mut ends).await;
+        if let Err(error) = ran {
+            self.writer.rollback().await;
+            return Err(self.writer.fault_of(error));
+        }
+        // Trees change only here, on copies: what is in memory never runs ahead of the disk.
+        let grown = (self.logs.trail.grown(&ends.trail, &self.keys.trail, ends.time))
+            .zip(self.logs.authority.grown(&ends.authority, &self.keys.authority, ends.time));
+        let Some((mut trail, mut authority)) = grown else {
+            tracing::error!("a checkpoint could not be signed");
+            self.writer.rollback().await;
             return Err(Fault::Batch);
         };
-        if let Err(error) = sqlx::query("COMMIT").execute(&mut self.conn).await {
-            tracing::error!(error = error_class(&error), "commit failed");
-            refuse_all(done, Reason::Unavailable);
-            return Err(Fault::Fatal);
+        if let Err(error) = self.write(&mut trail, &mut authority, &ends, batch.wakes()).await {
+            tracing::error!(error = error_class(&error), "the leaves of a batch were not written");
+            self.writer.rollback().await;
+            return Err(self.writer.fault_of(error));
         }
+        self.writer.commit(&ends.trail, &ends.authority).await?;
+        Ok(Grown { trail, authority, trail_end: ends.trail })
+    }
 
+    async fn write(
+        &mut self,
+        trail: &mut LogState,
+        authority: &mut LogState,
+        ends: &Ends,
+        wakes: &[Topic],
+    ) -> Result<(), sqlx::Error> {
+        let conn = self.writer.conn()?;
+        logs::write(conn, trail, &ends.trail).await?;
+        logs::write(conn, authority, &ends.authority).await?;
+        if conn.is_postgres() {
+            wakes::notify(conn, wakes).await?;
+        }
+        Ok(())
+    }
+
+    /// After the commit: memory, receipts, answers, wakes.
+    fn publish(&mut self, batch: Batch, mut trail: LogState, mut authority: LogState, end: &LogEnd) {
         // One prover for the batch: it hashes each tile once.
         let mut prover = Prover::new(trail.tree.size(), &trail.tree);
-        let answers: Vec<_> = done
-            .into_iter()
-            .map(|Done { command, receipt_for }| {
-                let issued = receipt_for.and_then(|index| issue(&mut prover, &trail, &trail_end, index));
+        let wakes = batch.wakes().to_vec();
+        let answers: Vec<_> = batch
+            .into_done()
+            .map(|Done { command, receipt_for, .. }| {
+                let issued = receipt_for.and_then(|index| issue(&mut prover, &trail, end, index));
                 (command, issued)
             })
             .collect();
@@ -231,72 +329,31 @@ impl Sequencer {
             command.reply(Ok(issued));
         }
         self.wakes.ring(&wakes);
-        Ok(())
     }
 
-    async fn run_all(
-        &mut self,
-        batch: Vec<Box<dyn Queued>>,
-        trail: &mut LogEnd,
-        authority: &mut LogEnd,
-        wakes: &mut Vec<Topic>,
-    ) -> (Vec<Done>, Result<(), sqlx::Error>) {
-        let mut done: Vec<Done> =
-            batch.into_iter().map(|command| Done { command, receipt_for: None }).collect();
-        if let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await {
-            return (done, Err(error));
-        }
-        let mut last_time = self.logs.trail.last_time.max(self.logs.authority.last_time);
-        for entry in &mut done {
-            last_time = last_time.max(self.clock.now().as_millisecond());
-            let ran = self.run_one(entry, last_time, trail, authority, wakes).await;
-            if let Err(error) = ran {
-                return (done, Err(error));
-            }
-        }
-        self.logs.trail.last_time = last_time;
-        self.logs.authority.last_time = last_time;
-        (done, Ok(()))
-    }
-
-    async fn run_one(
-        &mut self,
-        entry: &mut Done,
-        time: i64,
-        trail: &mut LogEnd,
-        authority: &mut LogEnd,
-        wakes: &mut Vec<Topic>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query("SAVEPOINT command").execute(&mut self.conn).await?;
-        let marks = (trail.pending.len(), authority.pending.len());
-        let mut tx = Tx {
-            conn: &mut self.conn,
-            name: entry.command.name(),
-            now: Timestamp::from_millisecond(time).unwrap_or(Timestamp::MAX),
-            trail,
-            authority,
-            entropy: &*self.entropy,
+    async fn run_all(&mut self, batch: &mut Batch, ends: &mut Ends) -> Result<(), sqlx::Error> {
+        let mut run = Run {
+            conn: self.writer.conn()?,
+            ends,
             clock: &*self.clock,
-            wakes: Vec::new(),
-            receipt_for: None,
+            entropy: &*self.entropy,
         };
-        let ran = entry.command.run(&mut tx).await?;
-        let (receipt_for, mut woken) = (tx.receipt_for, std::mem::take(&mut tx.wakes));
-        if ran == Ran::Undo {
-            sqlx::query("ROLLBACK TO command").execute(&mut self.conn).await?;
-            trail.pending.truncate(marks.0);
-            authority.pending.truncate(marks.1);
-        } else {
-            entry.receipt_for = receipt_for;
-            wakes.append(&mut woken);
-        }
-        sqlx::query("RELEASE command").execute(&mut self.conn).await?;
-        Ok(())
+        run.all(batch).await
     }
 }
 
+/// The writer cannot go on.
+struct Fatal;
+
+/// Both logs with a committed batch in them.
+struct Grown {
+    trail: LogState,
+    authority: LogState,
+    trail_end: LogEnd,
+}
+
 impl LogState {
-    fn end(&self) -> LogEnd {
+    pub(super) fn end(&self) -> LogEnd {
         LogEnd { source: self.source.clone(), size: self.tree.size(), pending: Vec::new() }
     }
 
@@ -308,7 +365,7 @@ impl LogState {
     }
 
     /// The log with the batch's leaves appended and its checkpoint signed. `None` where signing failed.
-    fn grown(&self, end: &LogEnd, key: &SigningKey) -> Option<LogState> {
+    fn grown(&self, end: &LogEnd, key: &SigningKey, time: i64) -> Option<LogState> {
         let mut tree = self.tree.clone();
         for leaf in &end.pending {
             tree.append(leaf_hash(&leaf.bytes));
@@ -323,7 +380,7 @@ impl LogState {
             origin: self.origin.clone(),
             source: self.source.clone(),
             tree,
-            last_time: self.last_time,
+            last_time: time,
             checkpoint,
         })
     }
@@ -337,12 +394,6 @@ fn issue(prover: &mut Prover<'_, Appender>, trail: &LogState, end: &LogEnd, inde
         leaf: leaf.bytes.clone(),
         receipt: Receipt::new(index, proof, trail.checkpoint.clone()?),
     })
-}
-
-fn refuse_all(done: Vec<Done>, reason: Reason) {
-    for entry in done {
-        entry.command.reply(Err(reason.into()));
-    }
 }
 
 /// What kind of error, without its text: texts may name values.

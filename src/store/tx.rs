@@ -5,12 +5,12 @@
 //! durable together or not at all (I2).
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
 
 use crate::domain::event::Event;
 use crate::domain::{Entropy, Reason, Refusal, Timestamp};
 use crate::trail::leaf::LeafDraft;
 
+use super::sql::Conn;
 use super::wakes::Topic;
 
 /// Why a command did not go through.
@@ -66,6 +66,26 @@ pub trait Command: Send + Sync + 'static {
 
     /// May run more than once where a database asks for a retry: no effects outside `tx`.
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, StoreError>;
+
+    /// Whether many of this kind may run at once, through [`Command::run_together`].
+    const TOGETHER: bool = false;
+
+    /// Runs many that wait at the same time: one load, a decision each, one write. `None` stands
+    /// for one that must run by itself, and of which nothing was written. An error undoes all of
+    /// them; then each runs by itself.
+    async fn run_together(
+        commands: &[&Self],
+        _tx: &mut Tx<'_>,
+    ) -> Result<Vec<Option<RanTogether<Self::Output>>>, StoreError> {
+        Ok(commands.iter().map(|_| None).collect())
+    }
+}
+
+/// What one of many commands brought about.
+pub struct RanTogether<T> {
+    pub output: T,
+    /// The leaf its receipt is for.
+    pub leaf: Option<u64>,
 }
 
 /// Which log a leaf goes to.
@@ -80,6 +100,14 @@ impl Log {
         match self {
             Log::Trail => "trail",
             Log::Authority => "authority",
+        }
+    }
+
+    /// The table of its leaves.
+    pub(super) fn leaves(self) -> &'static str {
+        match self {
+            Log::Trail => "trail_leaves",
+            Log::Authority => "authority_leaves",
         }
     }
 }
@@ -102,7 +130,7 @@ pub(super) struct LogEnd {
 
 /// The writer, for the length of one command.
 pub struct Tx<'a> {
-    pub(super) conn: &'a mut SqliteConnection,
+    pub(super) conn: &'a mut Conn,
     pub(super) name: &'static str,
     pub(super) now: Timestamp,
     pub(super) trail: &'a mut LogEnd,
@@ -115,7 +143,7 @@ pub struct Tx<'a> {
 
 impl Tx<'_> {
     /// For the read and write functions of `store`'s aggregates; no other module writes SQL.
-    pub fn conn(&mut self) -> &mut SqliteConnection {
+    pub fn conn(&mut self) -> &mut Conn {
         self.conn
     }
 
@@ -160,6 +188,11 @@ impl Tx<'_> {
     /// Size of the authority log as this command sees it.
     pub fn authority_size(&self) -> u64 {
         self.authority.size + self.authority.pending.len() as u64
+    }
+
+    /// Size of the trail as this command sees it.
+    pub fn trail_size(&self) -> u64 {
+        self.trail.size + self.trail.pending.len() as u64
     }
 
     /// Wakes whoever waits for this, once the batch has committed.

@@ -10,6 +10,13 @@ use tokio::sync::Notify;
 
 use crate::domain::{ControllerId, ExecutionId, StoreId};
 
+use super::sql::{Conn, query};
+
+/// PostgreSQL's name for where wakes are heard.
+pub(super) const CHANNEL: &str = "mandate";
+/// PostgreSQL takes payloads below 8,000 bytes.
+const PAYLOAD: usize = 7_900;
+
 /// What may change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Topic {
@@ -19,6 +26,46 @@ pub enum Topic {
     Orders(StoreId),
     /// An execution changed.
     Execution(ExecutionId),
+}
+
+impl Topic {
+    /// One word a line: ids hold neither spaces nor line ends.
+    fn to_line(&self) -> String {
+        match self {
+            Topic::Deliveries(controller) => format!("deliveries {controller}"),
+            Topic::Orders(store) => format!("orders {store}"),
+            Topic::Execution(execution) => format!("execution {execution}"),
+        }
+    }
+
+    fn from_line(line: &str) -> Option<Topic> {
+        let (kind, id) = line.split_once(' ')?;
+        Some(match kind {
+            "deliveries" => Topic::Deliveries(id.parse().ok()?),
+            "orders" => Topic::Orders(id.parse().ok()?),
+            "execution" => Topic::Execution(id.parse().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+/// Tells the other gateways, with the commit.
+pub(super) async fn notify(conn: &mut Conn, topics: &[Topic]) -> Result<(), sqlx::Error> {
+    let distinct: std::collections::HashSet<&Topic> = topics.iter().collect();
+    let mut payload = String::new();
+    for topic in distinct {
+        let line = topic.to_line();
+        if payload.len() + line.len() >= PAYLOAD {
+            query("SELECT pg_notify(?, ?)").bind(CHANNEL).bind(&payload).fetch_all(conn).await?;
+            payload.clear();
+        }
+        payload.push_str(&line);
+        payload.push('\n');
+    }
+    if !payload.is_empty() {
+        query("SELECT pg_notify(?, ?)").bind(CHANNEL).bind(&payload).fetch_all(conn).await?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -31,6 +78,20 @@ impl Wakes {
     pub fn subscribe(&self, topic: Topic) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(waiting.entry(topic).or_default())
+    }
+
+    /// Takes what another gateway told.
+    pub(super) fn hear(&self, payload: &str) {
+        let topics: Vec<Topic> = payload.lines().filter_map(Topic::from_line).collect();
+        self.ring(&topics);
+    }
+
+    /// Wakes everybody: something may have been missed.
+    pub(super) fn ring_all(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for bell in waiting.values() {
+            bell.notify_waiters();
+        }
     }
 
     pub(super) fn ring(&self, topics: &[Topic]) {

@@ -1,0 +1,139 @@
+//! Which database holds the state, how it is connected to, and whether its schema is ours.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::OpenError;
+use super::sql::{Conn, Pool};
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Connections that read, at most.
+const READERS: u32 = 8;
+
+/// Where the state lies.
+#[derive(Clone)]
+pub enum Database {
+    /// A file, for one gateway: the embedded default.
+    Sqlite(PathBuf),
+    /// A server that several gateways share. The URL may hold a password.
+    Postgres(PostgresUrl),
+}
+
+/// A connection URL that shows itself to nobody.
+#[derive(Clone)]
+pub struct PostgresUrl(String);
+
+impl PostgresUrl {
+    pub fn new(url: impl Into<String>) -> Self {
+        PostgresUrl(url.into())
+    }
+}
+
+impl std::fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostgresUrl(…)")
+    }
+}
+
+impl Database {
+    /// Brings the schema up to date. Never done by the way on a server that others share.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        match self {
+            Database::Sqlite(_) => {
+                let mut conn = self.sqlite_options().connect().await.map_err(OpenError::Database)?;
+                SQLITE.run(&mut conn).await.map_err(OpenError::Migrate)?;
+                conn.close().await.map_err(OpenError::Database)
+            }
+            Database::Postgres(url) => {
+                let mut conn = postgres_options(url)?.connect().await.map_err(OpenError::Database)?;
+                POSTGRES.run(&mut conn).await.map_err(OpenError::Migrate)?;
+                conn.close().await.map_err(OpenError::Database)
+            }
+        }
+    }
+
+    /// A file's schema is brought up to date; a server's must be: `mandate migrate` does it.
+    pub(super) async fn prepare(&self) -> Result<(), OpenError> {
+        let Database::Postgres(url) = self else { return self.migrate().await };
+        let mut conn = postgres_options(url)?.connect().await.map_err(OpenError::Database)?;
+        let applied =
+            conn.list_applied_migrations("_sqlx_migrations").await.map_err(|_| OpenError::Unmigrated)?;
+        let wanted: Vec<_> = POSTGRES.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
+        let same = applied.len() == wanted.len()
+            && applied.iter().zip(&wanted).all(|(a, w)| a.version == w.version && a.checksum == w.checksum);
+        if same { Ok(()) } else { Err(OpenError::Unmigrated) }
+    }
+
+    /// A connection for the writer.
+    pub(super) async fn connect(&self) -> Result<Conn, OpenError> {
+        Ok(match self {
+            Database::Sqlite(_) => {
+                self.sqlite_options().connect().await.map_err(OpenError::Database)?.into()
+            }
+            Database::Postgres(url) => {
+                postgres_options(url)?.connect().await.map_err(OpenError::Database)?.into()
+            }
+        })
+    }
+
+    /// Connections that read what has committed.
+    pub(super) async fn readers(&self) -> Result<Pool, OpenError> {
+        Ok(match self {
+            Database::Sqlite(_) => {
+                let options = self.sqlite_options().read_only(true).create_if_missing(false);
+                let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await;
+                Pool::Sqlite(pool.map_err(OpenError::Database)?)
+            }
+            Database::Postgres(url) => {
+                let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
+                let pool = PgPoolOptions::new()
+                    .max_connections(READERS)
+                    .acquire_timeout(Duration::from_secs(10))
+                    .connect_with(options)
+                    .await;
+                Pool::Postgres(pool.map_err(OpenError::Database)?)
+            }
+        })
+    }
+
+    fn sqlite_options(&self) -> SqliteConnectOptions {
+        let path = match self {
+            Database::Sqlite(path) => path.as_path(),
+            Database::Postgres(_) => unreachable!("asked for a file only"),
+        };
+        SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .disable_statement_logging()
+    }
+}
+
+/// A session that commits durably and does not hold others up for ever.
+fn postgres_options(PostgresUrl(url): &PostgresUrl) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url).map_err(OpenError::Database)?;
+    Ok(options
+        .application_name("mandate")
+        .options([
+            ("synchronous_commit", "on"),
+            ("default_transaction_isolation", "read committed"),
+            ("lock_timeout", "15s"),
+            ("statement_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+        ])
+        .statement_cache_capacity(256)
+        .disable_statement_logging())
+}
