@@ -26,9 +26,10 @@
 //! | [`token`] | pure: the signed forms: access token, instruction, key set, report | `domain` |
 //! | [`trail`] | pure: leaf, Merkle tree, checkpoint, receipt, C2SP layout | `domain` |
 //! | [`authority`] | pure: key-set chain, when an order is good, `Warrant`, evidence, audit | the three above |
-//! | [`vault`] | sealed personal data: keyring, data keys, commitments, shredding | the pure ones |
+//! | [`sql`] | one SQL text for SQLite and PostgreSQL: connections, parameters, rows | nothing |
+//! | [`vault`] | sealed personal data: keyring, data keys, commitments, shredding | the pure ones, `sql` |
 //! | [`identity`] | TLS, certificates, access tokens → caller | the pure ones |
-//! | [`store`] | SQL: one writer, two logs, one file per aggregate | the pure ones |
+//! | [`store`] | SQL: one writer, two logs, one file per aggregate | the pure ones, `sql` |
 //! | [`app`] | the use cases, one file each | the pure ones, `store`, `vault` |
 //! | [`grpc`] | the wire: layers, decode, encode, status; one file per service | `app` and below |
 //! | [`intake`] | mail → candidate request, each suggestion with its words | `app` and below |
@@ -95,6 +96,8 @@ pub mod grpc;
 pub mod identity;
 #[cfg(feature = "gateway")]
 pub mod intake;
+#[cfg(feature = "gateway")]
+pub mod sql;
 #[cfg(feature = "gateway")]
 pub mod store;
 #[cfg(feature = "gateway")]

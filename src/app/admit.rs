@@ -86,9 +86,9 @@ impl Facts {
     /// Whether the set that the command was verified under is still the newest.
     fn is_newest(&self, command: &Admit) -> bool {
         let under = command.instruction.verified_under();
-        self.key_sets.get(&command.controller).is_some_and(|(version, digest)| {
-            *version == under.version && *digest == under.digest.to_string()
-        })
+        self.key_sets
+            .get(&command.controller)
+            .is_some_and(|(version, digest)| *version == under.version && *digest == under.digest.to_string())
     }
 }
 

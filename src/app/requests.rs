@@ -144,9 +144,8 @@ impl App {
         before: Option<RequestId>,
         limit: u32,
     ) -> AppResult<Vec<RequestView>> {
-        let rows =
-            requests::page(&mut self.store.reader().await?, controller, stage, before.as_ref(), limit)
-                .await?;
+        let rows = requests::page(&mut self.store.reader().await?, controller, stage, before.as_ref(), limit)
+            .await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
             views.push(self.open_request(row).await?);

@@ -113,9 +113,15 @@ pub async fn open(
         files::make_folder(&crate::config::folder_of(file))?;
     }
     files::make_folder(&config.exports)?;
-    let store = Store::open(&Database::Sqlite(config.database.clone()), origins, keys, clock.clone(), entropy.clone())
-        .await
-        .map_err(CliError::plain)?;
+    let store = Store::open(
+        &Database::Sqlite(config.database.clone()),
+        origins,
+        keys,
+        clock.clone(),
+        entropy.clone(),
+    )
+    .await
+    .map_err(CliError::plain)?;
     let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
     let keyring = Keyring::open(&config.keyring, epochs, clock.clone(), entropy.clone())
         .await

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use crate::domain::{Clock, Entropy, Reason, Timestamp};
 
 use super::sequencer::{Logs, Outcome, Queued, Ran, RunTogether, is_constraint};
-use super::sql::{Conn, query};
 use super::tx::{LogEnd, StoreError, Tx};
 use super::wakes::Topic;
+use crate::sql::{Conn, query};
 
 /// The commands of a batch and what each left behind in the last attempt.
 pub(super) struct Batch {

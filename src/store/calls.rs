@@ -1,12 +1,11 @@
 //! Calls that were made once: a repeat with the same request id and payload gets the
 //! first answer; another payload under the same id is refused (DESIGN §11).
 
-
 use crate::domain::Reason;
 
 use super::logs::{to_i64, to_u64};
-use super::sql::{Conn, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, query};
 
 /// Who called what, with which request id.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,15 @@
 //! Which database holds the state, how it is connected to, and whether its schema is ours.
 
 use std::path::PathBuf;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate as _, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::OpenError;
-use super::sql::{Conn, Pool};
+use crate::sql::{Conn, Pool, PostgresUrl};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -27,22 +26,6 @@ pub enum Database {
     Postgres(PostgresUrl),
 }
 
-/// A connection URL that shows itself to nobody.
-#[derive(Clone)]
-pub struct PostgresUrl(String);
-
-impl PostgresUrl {
-    pub fn new(url: impl Into<String>) -> Self {
-        PostgresUrl(url.into())
-    }
-}
-
-impl std::fmt::Debug for PostgresUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PostgresUrl(…)")
-    }
-}
-
 impl Database {
     /// Brings the schema up to date. Never done by the way on a server that others share.
     pub async fn migrate(&self) -> Result<(), OpenError> {
@@ -53,7 +36,12 @@ impl Database {
                 conn.close().await.map_err(OpenError::Database)
             }
             Database::Postgres(url) => {
-                let mut conn = postgres_options(url)?.connect().await.map_err(OpenError::Database)?;
+                let mut conn = url
+                    .options()
+                    .map_err(OpenError::Database)?
+                    .connect()
+                    .await
+                    .map_err(OpenError::Database)?;
                 POSTGRES.run(&mut conn).await.map_err(OpenError::Migrate)?;
                 conn.close().await.map_err(OpenError::Database)
             }
@@ -63,7 +51,8 @@ impl Database {
     /// A file's schema is brought up to date; a server's must be: `mandate migrate` does it.
     pub(super) async fn prepare(&self) -> Result<(), OpenError> {
         let Database::Postgres(url) = self else { return self.migrate().await };
-        let mut conn = postgres_options(url)?.connect().await.map_err(OpenError::Database)?;
+        let mut conn =
+            url.options().map_err(OpenError::Database)?.connect().await.map_err(OpenError::Database)?;
         let applied =
             conn.list_applied_migrations("_sqlx_migrations").await.map_err(|_| OpenError::Unmigrated)?;
         let wanted: Vec<_> = POSTGRES.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
@@ -75,12 +64,14 @@ impl Database {
     /// A connection for the writer.
     pub(super) async fn connect(&self) -> Result<Conn, OpenError> {
         Ok(match self {
-            Database::Sqlite(_) => {
-                self.sqlite_options().connect().await.map_err(OpenError::Database)?.into()
-            }
-            Database::Postgres(url) => {
-                postgres_options(url)?.connect().await.map_err(OpenError::Database)?.into()
-            }
+            Database::Sqlite(_) => self.sqlite_options().connect().await.map_err(OpenError::Database)?.into(),
+            Database::Postgres(url) => url
+                .options()
+                .map_err(OpenError::Database)?
+                .connect()
+                .await
+                .map_err(OpenError::Database)?
+                .into(),
         })
     }
 
@@ -93,7 +84,10 @@ impl Database {
                 Pool::Sqlite(pool.map_err(OpenError::Database)?)
             }
             Database::Postgres(url) => {
-                let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
+                let options = url
+                    .options()
+                    .map_err(OpenError::Database)?
+                    .options([("default_transaction_read_only", "on")]);
                 let pool = PgPoolOptions::new()
                     .max_connections(READERS)
                     .acquire_timeout(Duration::from_secs(10))
@@ -120,20 +114,4 @@ impl Database {
             .statement_cache_capacity(256)
             .disable_statement_logging()
     }
-}
-
-/// A session that commits durably and does not hold others up for ever.
-fn postgres_options(PostgresUrl(url): &PostgresUrl) -> Result<PgConnectOptions, OpenError> {
-    let options = PgConnectOptions::from_str(url).map_err(OpenError::Database)?;
-    Ok(options
-        .application_name("mandate")
-        .options([
-            ("synchronous_commit", "on"),
-            ("default_transaction_isolation", "read committed"),
-            ("lock_timeout", "15s"),
-            ("statement_timeout", "30s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ])
-        .statement_cache_capacity(256)
-        .disable_statement_logging())
 }

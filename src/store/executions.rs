@@ -1,11 +1,10 @@
 //! Orders and their leases: the schedule lives here, in the database.
 
-
 use crate::domain::{AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, Reason, StoreId};
 
 use super::registry::id;
-use super::sql::{Conn, Insert, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Insert, Row, query};
 
 #[derive(Debug, Clone)]
 pub struct ExecutionRow {
@@ -101,10 +100,7 @@ pub async fn insert<'a>(
 }
 
 /// The execution of that id, whosever it is: for agents, who are checked by store.
-pub async fn find(
-    conn: &mut Conn,
-    execution: &ExecutionId,
-) -> Result<Option<ExecutionRow>, StoreError> {
+pub async fn find(conn: &mut Conn, execution: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
     let found = query("SELECT * FROM executions WHERE id = ?")
         .bind(execution.to_string())
         .fetch_optional(conn)
@@ -131,13 +127,12 @@ pub async fn of_instruction(
     controller: &ControllerId,
     instruction: &InstructionId,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let rows = query(
-        "SELECT * FROM executions WHERE controller_id = ? AND instruction_id = ? ORDER BY store_id",
-    )
-    .bind(controller.as_str())
-    .bind(instruction.to_string())
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        query("SELECT * FROM executions WHERE controller_id = ? AND instruction_id = ? ORDER BY store_id")
+            .bind(controller.as_str())
+            .bind(instruction.to_string())
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(row).collect()
 }
 
@@ -185,11 +180,7 @@ pub async fn due(
 }
 
 /// Orders never begun whose instruction is past its end.
-pub async fn never_leased(
-    conn: &mut Conn,
-    now: i64,
-    limit: u32,
-) -> Result<Vec<ExecutionRow>, StoreError> {
+pub async fn never_leased(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<ExecutionRow>, StoreError> {
     let rows = query(
         "SELECT e.* FROM executions e JOIN instructions i ON i.controller_id = e.controller_id AND i.id = e.instruction_id \
          WHERE e.state = 'pending' AND e.attempt = 0 AND i.expires_at <= ? LIMIT ?",

@@ -1,12 +1,11 @@
 //! Encrypted export packages: what is known of them. The bytes lie in the export folder.
 
-
 use crate::domain::{ControllerId, ExecutionId, ExportId};
 
 use super::logs::{to_i64, to_u64};
 use super::registry::id;
-use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Row, query};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportRow {
@@ -59,10 +58,7 @@ pub async fn put(tx: &mut Tx<'_>, export: &ExportRow) -> Result<(), StoreError> 
     Ok(())
 }
 
-pub async fn of_execution(
-    conn: &mut Conn,
-    execution: &ExecutionId,
-) -> Result<Option<ExportRow>, StoreError> {
+pub async fn of_execution(conn: &mut Conn, execution: &ExecutionId) -> Result<Option<ExportRow>, StoreError> {
     let found = query("SELECT * FROM exports WHERE execution_id = ?")
         .bind(execution.to_string())
         .fetch_optional(conn)
@@ -123,11 +119,7 @@ pub async fn release(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreErro
 }
 
 /// Packages past their end that still lie in the folder.
-pub async fn expired(
-    conn: &mut Conn,
-    now: i64,
-    limit: u32,
-) -> Result<Vec<ExportRow>, StoreError> {
+pub async fn expired(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<ExportRow>, StoreError> {
     let rows = query("SELECT * FROM exports WHERE removed_at IS NULL AND expires_at <= ? LIMIT ?")
         .bind(now)
         .bind(limit)

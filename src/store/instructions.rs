@@ -1,14 +1,13 @@
 //! Admitted instructions and the ids that were used up.
 
-
 use std::collections::HashSet;
 
 use crate::domain::{Act, AppId, ControllerId, InstructionId, InstructionState, RequestId};
 
 use super::logs::{to_i64, to_u64};
 use super::registry::id;
-use super::sql::{Conn, Insert, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Insert, Row, query};
 
 #[derive(Debug, Clone)]
 pub struct InstructionRow {
@@ -148,14 +147,13 @@ pub async fn page(
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<InstructionRow>, StoreError> {
-    let rows = query(
-        "SELECT * FROM instructions WHERE controller_id = ? AND leaf < ? ORDER BY leaf DESC LIMIT ?",
-    )
-    .bind(controller.as_str())
-    .bind(before.map_or(i64::MAX, to_i64))
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        query("SELECT * FROM instructions WHERE controller_id = ? AND leaf < ? ORDER BY leaf DESC LIMIT ?")
+            .bind(controller.as_str())
+            .bind(before.map_or(i64::MAX, to_i64))
+            .bind(limit)
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(row).collect()
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-
 use crate::trail::{
     Appender, Checkpoint, Hash, Note, ProofError, SigningKey, TileId, TileSource, consistency_proof,
     inclusion_proof, right_edge_tiles,
@@ -14,8 +13,8 @@ use crate::trail::{
 
 use super::OpenError;
 use super::sequencer::LogState;
-use super::sql::{Conn, Insert, Pool, query};
 use super::tx::{Log, LogEnd};
+use crate::sql::{Conn, Insert, Pool, query};
 
 /// Writes what the batch added: leaves, changed tiles, the head. No leaf, no write.
 pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> Result<(), sqlx::Error> {
@@ -163,22 +162,12 @@ impl From<ProveError> for super::StoreError {
 }
 
 /// The inclusion proof of `index` in the tree of `size` (RFC 9162 §2.1.3).
-pub async fn prove_inclusion(
-    pool: &Pool,
-    log: Log,
-    index: u64,
-    size: u64,
-) -> Result<Vec<Hash>, ProveError> {
+pub async fn prove_inclusion(pool: &Pool, log: Log, index: u64, size: u64) -> Result<Vec<Hash>, ProveError> {
     prove(pool, log, |tiles| inclusion_proof(index, size, tiles)).await
 }
 
 /// The consistency proof between two sizes (RFC 9162 §2.1.4).
-pub async fn prove_consistency(
-    pool: &Pool,
-    log: Log,
-    old: u64,
-    new: u64,
-) -> Result<Vec<Hash>, ProveError> {
+pub async fn prove_consistency(pool: &Pool, log: Log, old: u64, new: u64) -> Result<Vec<Hash>, ProveError> {
     prove(pool, log, |tiles| consistency_proof(old, new, tiles)).await
 }
 
@@ -203,12 +192,7 @@ async fn prove<T>(
 }
 
 /// Leaves as hashed, from `start`, at most `count`.
-pub async fn leaves(
-    pool: &Pool,
-    log: Log,
-    start: u64,
-    count: u32,
-) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+pub async fn leaves(pool: &Pool, log: Log, start: u64, count: u32) -> Result<Vec<Vec<u8>>, sqlx::Error> {
     let sql = match log {
         Log::Trail => "SELECT leaf FROM trail_leaves WHERE idx >= ? ORDER BY idx LIMIT ?",
         Log::Authority => "SELECT leaf FROM authority_leaves WHERE idx >= ? ORDER BY idx LIMIT ?",

@@ -1,11 +1,10 @@
 //! Mail as it was taken in: state in the clear, content sealed.
 
-
 use crate::domain::{AppId, ControllerId, MessageId, Reason, RequestId};
 
 use super::registry::{id, json, to_json};
-use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Row, query};
 
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +49,7 @@ pub struct MessageRow {
     pub sealed_salt: Option<Vec<u8>>,
 }
 
-fn optional<T: std::str::FromStr>(
-    row: &Row,
-    column: &'static str,
-) -> Result<Option<T>, StoreError> {
+fn optional<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError> {
     match row.get::<Option<String>>(column) {
         Some(text) => text.parse().map(Some).map_err(|_| StoreError::Corrupt(column)),
         None => Ok(None),
@@ -101,14 +97,9 @@ pub async fn insert(tx: &mut Tx<'_>, message: &MessageRow) -> Result<(), StoreEr
     Ok(())
 }
 
-pub async fn find(
-    conn: &mut Conn,
-    message: &MessageId,
-) -> Result<Option<MessageRow>, StoreError> {
-    let found = query("SELECT * FROM messages WHERE id = ?")
-        .bind(message.to_string())
-        .fetch_optional(conn)
-        .await?;
+pub async fn find(conn: &mut Conn, message: &MessageId) -> Result<Option<MessageRow>, StoreError> {
+    let found =
+        query("SELECT * FROM messages WHERE id = ?").bind(message.to_string()).fetch_optional(conn).await?;
     found.as_ref().map(row).transpose()
 }
 
@@ -202,12 +193,11 @@ pub async fn due_for_shredding(
     ended_before: i64,
     limit: u32,
 ) -> Result<Vec<(MessageId, String)>, StoreError> {
-    let rows =
-        query("SELECT id, key_id FROM messages WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?")
-            .bind(ended_before)
-            .bind(limit)
-            .fetch_all(conn)
-            .await?;
+    let rows = query("SELECT id, key_id FROM messages WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?")
+        .bind(ended_before)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| Ok((id(row, "id")?, row.get("key_id")))).collect()
 }
 

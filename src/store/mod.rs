@@ -16,7 +16,6 @@ pub mod refusals;
 pub mod registry;
 pub mod requests;
 mod sequencer;
-mod sql;
 mod tx;
 mod wakes;
 mod writer;
@@ -28,9 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::domain::{Clock, Entropy, Reason};
 use crate::trail::{Note, Receipt, SigningKey};
 
-pub use database::{Database, PostgresUrl};
+pub use crate::sql::{Conn, Pool, PostgresUrl};
+pub use database::Database;
 pub use sequencer::{Committed, Issued};
-pub use sql::{Conn, Pool};
 pub use tx::{Command, Log, RanTogether, StoreError, Tx};
 pub use wakes::{Topic, Wakes};
 

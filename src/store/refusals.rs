@@ -1,11 +1,10 @@
 //! Refused instructions: the reason and the sealed salt of the digest that the leaf holds.
 
-
 use crate::domain::Reason;
 
 use super::logs::{to_i64, to_u64};
-use super::sql::{Conn, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, query};
 
 pub struct RefusalRow {
     pub leaf: u64,
@@ -39,12 +38,11 @@ pub async fn due_for_shredding(
     refused_before: i64,
     limit: u32,
 ) -> Result<Vec<(u64, String)>, StoreError> {
-    let rows =
-        query("SELECT leaf, key_id FROM refusals WHERE key_id IS NOT NULL AND refused_at < ? LIMIT ?")
-            .bind(refused_before)
-            .bind(limit)
-            .fetch_all(conn)
-            .await?;
+    let rows = query("SELECT leaf, key_id FROM refusals WHERE key_id IS NOT NULL AND refused_at < ? LIMIT ?")
+        .bind(refused_before)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
     Ok(rows.iter().map(|row| (to_u64(row.get("leaf")), row.get("key_id"))).collect())
 }
 

@@ -9,8 +9,8 @@ use crate::domain::{
 };
 
 use super::logs::{to_i64, to_u64};
-use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Row, query};
 
 /// A controller, as registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,10 +121,7 @@ pub struct AccessKeyRow {
     pub revoked: bool,
 }
 
-pub(super) fn id<T: std::str::FromStr>(
-    row: &Row,
-    column: &'static str,
-) -> Result<T, StoreError> {
+pub(super) fn id<T: std::str::FromStr>(row: &Row, column: &'static str) -> Result<T, StoreError> {
     row.get::<String>(column).parse().map_err(|_| StoreError::Corrupt(column))
 }
 
@@ -173,10 +170,7 @@ fn controller_row(row: &Row) -> Result<Controller, StoreError> {
     })
 }
 
-pub async fn controller(
-    conn: &mut Conn,
-    id: &ControllerId,
-) -> Result<Option<Controller>, StoreError> {
+pub async fn controller(conn: &mut Conn, id: &ControllerId) -> Result<Option<Controller>, StoreError> {
     let row = query("SELECT id, display_name, house, key_set_version FROM controllers WHERE id = ?")
         .bind(id.as_str())
         .fetch_optional(conn)
@@ -192,11 +186,7 @@ pub async fn house(conn: &mut Conn) -> Result<Option<Controller>, StoreError> {
     row.as_ref().map(controller_row).transpose()
 }
 
-pub async fn controllers(
-    conn: &mut Conn,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<Controller>, StoreError> {
+pub async fn controllers(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<Controller>, StoreError> {
     let rows = query(
         "SELECT id, display_name, house, key_set_version FROM controllers WHERE id > ? ORDER BY id LIMIT ?",
     )
@@ -239,19 +229,16 @@ pub async fn agreements_of(
     conn: &mut Conn,
     controllers: &HashSet<&ControllerId>,
 ) -> Result<Vec<Agreement>, StoreError> {
-    let rows = query("SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE controller_id IN ")
-        .bind_list(controllers.iter().map(|c| c.as_str()))
-        .push(" ORDER BY id")
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        query("SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE controller_id IN ")
+            .bind_list(controllers.iter().map(|c| c.as_str()))
+            .push(" ORDER BY id")
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(agreement_row).collect()
 }
 
-pub async fn agreements(
-    conn: &mut Conn,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<Agreement>, StoreError> {
+pub async fn agreements(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<Agreement>, StoreError> {
     let rows = query(
         "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE id > ? ORDER BY id LIMIT ?",
     )
@@ -292,10 +279,8 @@ pub async fn insert_app(tx: &mut Tx<'_>, app: &App) -> Result<(), StoreError> {
 
 /// Whose app it is. Nobody but the sequencer's commands and the router may ask without a controller.
 pub async fn app_owner(conn: &mut Conn, app: &AppId) -> Result<Option<ControllerId>, StoreError> {
-    let row = query("SELECT controller_id FROM apps WHERE id = ?")
-        .bind(app.as_str())
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        query("SELECT controller_id FROM apps WHERE id = ?").bind(app.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(|row| id(row, "controller_id")).transpose()
 }
 
@@ -344,7 +329,8 @@ pub async fn apps(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<App>, 
     for row in &facts {
         if let Some(app) = apps.get_mut(row.get::<String>("app_id").as_str()) {
             app.facts.push(Fact {
-                kind: FactKind::parse(&row.get::<String>("kind")).ok_or(StoreError::Corrupt("app_facts.kind"))?,
+                kind: FactKind::parse(&row.get::<String>("kind"))
+                    .ok_or(StoreError::Corrupt("app_facts.kind"))?,
                 shown: row.get("shown"),
                 folded: row.get("value"),
                 alias: row.get("alias"),
@@ -451,10 +437,7 @@ pub async fn insert_access_key(
     Ok(())
 }
 
-pub async fn access_key(
-    conn: &mut Conn,
-    thumbprint: &str,
-) -> Result<Option<AccessKeyRow>, StoreError> {
+pub async fn access_key(conn: &mut Conn, thumbprint: &str) -> Result<Option<AccessKeyRow>, StoreError> {
     let row = query("SELECT principal, jwk, revoked_at FROM access_keys WHERE thumbprint = ?")
         .bind(thumbprint)
         .fetch_optional(conn)
@@ -511,10 +494,7 @@ pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Resu
 }
 
 /// A controller's key sets, oldest first.
-pub async fn key_sets(
-    conn: &mut Conn,
-    controller: &ControllerId,
-) -> Result<Vec<KeySetRow>, StoreError> {
+pub async fn key_sets(conn: &mut Conn, controller: &ControllerId) -> Result<Vec<KeySetRow>, StoreError> {
     let rows = query(
         "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY version",
     )

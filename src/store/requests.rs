@@ -2,15 +2,14 @@
 //!
 //! Every read takes the controller: a case of another is not there (I5).
 
-
 use crate::domain::{
     AppId, Category, ControllerId, MessageId, Reason, RequestId, RequestStage, Right, RightStage,
 };
 
 use super::logs::{to_i64, to_u64};
 use super::registry::{id, json, to_json};
-use super::sql::{Conn, Row, query};
 use super::tx::{StoreError, Tx};
+use crate::sql::{Conn, Row, query};
 
 /// A case as it is stored. `sealed_content` opens only with its data key.
 #[derive(Debug, Clone)]
@@ -139,13 +138,11 @@ pub async fn find(
     controller: &ControllerId,
     request: &RequestId,
 ) -> Result<Option<RequestRow>, StoreError> {
-    let found = query(format!(
-        "SELECT {COLUMNS} FROM requests WHERE id = ? AND controller_id = ?"
-    ))
-    .bind(request.to_string())
-    .bind(controller.as_str())
-    .fetch_optional(conn)
-    .await?;
+    let found = query(format!("SELECT {COLUMNS} FROM requests WHERE id = ? AND controller_id = ?"))
+        .bind(request.to_string())
+        .bind(controller.as_str())
+        .fetch_optional(conn)
+        .await?;
     match found {
         Some(found) => Ok(Some(with_rights(conn, row(&found)?).await?)),
         None => Ok(None),

@@ -78,10 +78,11 @@ pub(super) trait Queued: Send {
 }
 
 /// Runs commands of one type; each outcome with the leaf its receipt is for.
-pub(super) type RunTogether = for<'a> fn(
-    &'a [&'a (dyn Any + Send + Sync)],
-    &'a mut Tx<'_>,
-) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>>;
+pub(super) type RunTogether =
+    for<'a> fn(
+        &'a [&'a (dyn Any + Send + Sync)],
+        &'a mut Tx<'_>,
+    ) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>>;
 
 /// A command's output, its type forgotten.
 pub(super) type Outcome = Box<dyn Any + Send>;
@@ -218,7 +219,9 @@ impl Sequencer {
         }
         let end = tokio::time::Instant::now() + GATHER;
         while batch.len() < BATCH {
-            match tokio::time::timeout_at(end.min(tokio::time::Instant::now() + LULL), self.queue.recv()).await {
+            match tokio::time::timeout_at(end.min(tokio::time::Instant::now() + LULL), self.queue.recv())
+                .await
+            {
                 Ok(Some(next)) => {
                     batch.push(next);
                     self.take_waiting(&mut batch);
@@ -332,12 +335,7 @@ impl Sequencer {
     }
 
     async fn run_all(&mut self, batch: &mut Batch, ends: &mut Ends) -> Result<(), sqlx::Error> {
-        let mut run = Run {
-            conn: self.writer.conn()?,
-            ends,
-            clock: &*self.clock,
-            entropy: &*self.entropy,
-        };
+        let mut run = Run { conn: self.writer.conn()?, ends, clock: &*self.clock, entropy: &*self.entropy };
         run.all(batch).await
     }
 }

@@ -10,8 +10,8 @@ use crate::domain::event::Event;
 use crate::domain::{Entropy, Reason, Refusal, Timestamp};
 use crate::trail::leaf::LeafDraft;
 
-use super::sql::Conn;
 use super::wakes::Topic;
+use crate::sql::Conn;
 
 /// Why a command did not go through.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::domain::{ControllerId, ExecutionId, StoreId};
 
-use super::sql::{Conn, query};
+use crate::sql::{Conn, query};
 
 /// PostgreSQL's name for where wakes are heard.
 pub(super) const CHANNEL: &str = "mandate";

@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::database::Database;
 use super::logs;
 use super::sequencer::{Logs, error_class};
-use super::sql::{Conn, query};
 use super::tx::{Log, LogEnd};
 use super::{LogKeys, OpenError};
 use crate::domain::Clock;
+use crate::sql::{Conn, query};
 
 /// A replica whose clock is further from the database's signs nothing. Milliseconds.
 const CLOCK_TOLERANCE: i64 = 5_000;
@@ -92,7 +92,11 @@ impl Writer {
             match logs::load(conn, state.log, &state.origin, &state.source, keys.of(state.log)).await {
                 // Memory ahead of the database: it was put back to an earlier state under us.
                 Ok(loaded) if loaded.tree.size() < state.tree.size() => {
-                    tracing::error!(reason = "log_rolled_back", log = state.log.name(), "a log is shorter than it was");
+                    tracing::error!(
+                        reason = "log_rolled_back",
+                        log = state.log.name(),
+                        "a log is shorter than it was"
+                    );
                     self.rollback().await;
                     return Err(Fault::Fatal);
                 }
@@ -155,11 +159,8 @@ impl Writer {
     /// Whether the batch stands in the database: its first leaf is salted, so no other is like it.
     /// `None` for a batch without leaves, which leaves no trace to look for.
     async fn find(&mut self, trail: &LogEnd, authority: &LogEnd) -> Result<Option<bool>, sqlx::Error> {
-        let (log, end) = if trail.pending.is_empty() {
-            (Log::Authority, authority)
-        } else {
-            (Log::Trail, trail)
-        };
+        let (log, end) =
+            if trail.pending.is_empty() { (Log::Authority, authority) } else { (Log::Trail, trail) };
         let Some(first) = end.pending.first() else { return Ok(None) };
         let conn = self.database.connect().await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let conn = self.conn.insert(conn);
@@ -239,9 +240,10 @@ fn may_pass(error: &sqlx::Error) -> bool {
                 || code.starts_with("08")
                 || code.starts_with("57P0")
         }),
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
+            true
+        }
         sqlx::Error::PoolTimedOut => true,
         _ => false,
     }
 }
-
