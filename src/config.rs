@@ -28,8 +28,10 @@ pub struct GatewayConfig {
     pub trust_domain: String,
     /// Address and port to listen on.
     pub listen: String,
-    pub database: PathBuf,
-    pub keyring: PathBuf,
+    /// A SQLite file, or `{ postgres_url_file = "…" }`: then several gateways may share it.
+    pub database: Place,
+    /// As `database`, but another one: it is never restored from the other's backups.
+    pub keyring: Place,
     /// Folder of `epoch-<n>.key`.
     pub epochs: PathBuf,
     /// Folder of encrypted export packages.
@@ -51,6 +53,33 @@ pub struct GatewayConfig {
     /// Access keys registered at start where they are not yet: the first operator's way in.
     #[serde(default, rename = "bootstrap_access_key")]
     pub bootstrap: Vec<BootstrapKey>,
+}
+
+/// Where rows lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// A SQLite file.
+    File(PathBuf),
+    Server(Server),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// A file with the connection URL, one line: it may hold a password.
+    pub postgres_url_file: PathBuf,
+}
+
+impl Place {
+    /// The file that the configuration names.
+    fn path(&mut self) -> &mut PathBuf {
+        match self {
+            Place::File(path) => path,
+            Place::Server(server) => &mut server.postgres_url_file,
+        }
+    }
 }
 
 /// PEM files of the server's own certificate.
@@ -145,8 +174,8 @@ impl GatewayConfig {
 
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![
-            &mut self.database,
-            &mut self.keyring,
+            self.database.path(),
+            self.keyring.path(),
             &mut self.epochs,
             &mut self.exports,
             &mut self.tls.certificate,
@@ -224,11 +253,21 @@ kinds = ["operator"]
     #[test]
     fn relative_paths_are_of_the_files_folder_and_absolute_ones_stay() {
         let config = load(TEXT).unwrap();
-        assert_eq!(config.database, Path::new("DIR/data/gateway.sqlite"));
-        assert_eq!(config.keyring, Path::new("/elsewhere/keyring.sqlite"));
+        assert_eq!(config.database, Place::File("DIR/data/gateway.sqlite".into()));
+        assert_eq!(config.keyring, Place::File("/elsewhere/keyring.sqlite".into()));
         assert_eq!(config.anchors[0].crl, Path::new("DIR/ca/ppio.crl"));
         assert_eq!(config.retention.message, 5);
         assert_eq!(config.retention.request, RetentionSeconds::default().request);
+    }
+
+    #[test]
+    fn a_database_may_be_a_servers() {
+        let text = TEXT.replace(
+            "database = \"data/gateway.sqlite\"",
+            "database = { postgres_url_file = \"secrets/database.url\" }",
+        );
+        let server = Server { postgres_url_file: "DIR/secrets/database.url".into() };
+        assert_eq!(load(&text).unwrap().database, Place::Server(server));
     }
 
     #[test]

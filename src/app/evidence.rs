@@ -96,7 +96,7 @@ impl App {
         disclosures: Option<Vec<String>>,
         only: Option<&ControllerId>,
     ) -> AppResult<Bundle> {
-        let heads = self.store.heads();
+        let heads = self.store.heads().await?;
         let mut conn = self.store.reader().await?;
         let mut leaves = self.leaves_of(&mut conn, row).await?;
         drop(conn);

@@ -14,20 +14,8 @@ pub struct Proof {
 
 impl App {
     /// The newest signed checkpoint.
-    pub fn checkpoint(&self, log: Log) -> String {
-        let heads = self.store.heads();
-        match log {
-            Log::Trail => heads.trail.checkpoint,
-            Log::Authority => heads.authority.checkpoint,
-        }
-    }
-
-    fn size(&self, log: Log) -> u64 {
-        let heads = self.store.heads();
-        match log {
-            Log::Trail => heads.trail.size,
-            Log::Authority => heads.authority.size,
-        }
+    pub async fn checkpoint(&self, log: Log) -> AppResult<String> {
+        Ok(self.store.heads().await?.of(log).checkpoint.clone())
     }
 
     /// Leaves as hashed, from `start`, at most `count`.
@@ -37,7 +25,7 @@ impl App {
 
     /// Proof that a leaf is in the tree of `size`; the newest where 0.
     pub async fn inclusion(&self, log: Log, index: u64, size: u64) -> AppResult<Proof> {
-        let size = self.size_or_newest(log, size, "size")?;
+        let size = self.size_or_newest(log, size, "size").await?;
         if index >= size {
             return Err(Refusal::at(Reason::FieldInvalid, "index").note("lies outside the log").into());
         }
@@ -47,7 +35,7 @@ impl App {
 
     /// Proof that the tree of `new` (the newest where 0) continues the tree of `old`.
     pub async fn consistency(&self, log: Log, old: u64, new: u64) -> AppResult<Proof> {
-        let size = self.size_or_newest(log, new, "new_size")?;
+        let size = self.size_or_newest(log, new, "new_size").await?;
         if old > size {
             return Err(Refusal::at(Reason::FieldInvalid, "old_size")
                 .note("larger than the new size")
@@ -57,8 +45,8 @@ impl App {
         Ok(Proof { hashes, size })
     }
 
-    fn size_or_newest(&self, log: Log, size: u64, field: &'static str) -> Result<u64, StoreError> {
-        let newest = self.size(log);
+    async fn size_or_newest(&self, log: Log, size: u64, field: &'static str) -> Result<u64, StoreError> {
+        let newest = self.store.heads().await?.of(log).size;
         match size {
             0 => Ok(newest),
             size if size <= newest => Ok(size),
@@ -69,7 +57,7 @@ impl App {
     /// The authority log from `start` on, with a head that says how fresh it is
     /// (C2SP tlog-cosignature by the gateway's freshness key).
     pub async fn read_authority(&self, start: u64, count: u32) -> AppResult<(Vec<Vec<u8>>, String, bool)> {
-        let head = self.store.heads().authority;
+        let head = self.store.heads().await?.authority;
         let rest = head.size.saturating_sub(start);
         let wanted = u32::try_from(rest).unwrap_or(u32::MAX).min(count);
         let leaves = logs::leaves(self.store.log_reader(), Log::Authority, start, wanted).await?;

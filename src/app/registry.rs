@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::store::calls::{self, CallId, CallRow};
 use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, Terms};
-use crate::store::{Command, Issued, StoreError, Tx};
+use crate::store::{Command, Issued, StoreError, Topic, Tx};
 use crate::token::{Digest, KeyUse, PublicJwk, SignedKeySet};
 
 use super::idempotency::{Once, once, plain_payload};
@@ -483,6 +483,7 @@ impl Command for RegisterAccessKey {
         }
         rows::claim_thumbprint(tx, &self.thumbprint, "access", &self.principal).await?;
         rows::insert_access_key(tx, &self.thumbprint, &self.principal, &self.jwk).await?;
+        tx.wake(Topic::AccessKeys);
         let event = AccessKeyRegistered { by: self.by.clone(), thumbprint: self.thumbprint.clone() };
         let leaf = tx.append(&self.principal, event)?;
         remember(tx, self.call.as_ref(), &self.payload, self.principal.clone(), leaf).await
@@ -506,6 +507,7 @@ impl Command for RevokeAccessKey {
             return Ok(Some(leaf));
         }
         let principal = rows::revoke_access_key(tx, &self.thumbprint).await?;
+        tx.wake(Topic::AccessKeys);
         let event = AccessKeyRevoked { by: self.by.clone(), thumbprint: self.thumbprint.clone() };
         let leaf = tx.append(&principal, event)?;
         remember(tx, self.call.as_ref(), &self.payload, principal, leaf).await

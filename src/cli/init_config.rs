@@ -13,7 +13,7 @@ use super::sample_registry::{
     terms_of,
 };
 use crate::config::{
-    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, RetentionSeconds, TlsFiles,
+    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, Place, RetentionSeconds, TlsFiles,
 };
 use crate::domain::{Kind, Timestamp};
 use crate::identity::AnchorConfig;
@@ -73,8 +73,8 @@ fn gateway(port: u16) -> GatewayConfig {
         gateway: GATEWAY.to_owned(),
         trust_domain: TRUST_DOMAIN.to_owned(),
         listen: format!("127.0.0.1:{port}"),
-        database: "data/gateway.sqlite".into(),
-        keyring: "data/keyring.sqlite".into(),
+        database: Place::File("data/gateway.sqlite".into()),
+        keyring: Place::File("data/keyring.sqlite".into()),
         epochs: key("epoch"),
         exports: "data/exports".into(),
         housekeeping_seconds: 60,

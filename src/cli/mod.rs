@@ -16,6 +16,7 @@ pub mod init_config;
 pub mod init_keys;
 pub mod instruct;
 pub mod intake;
+pub mod migrate;
 pub mod print;
 pub mod registry;
 pub mod request;
@@ -61,6 +62,8 @@ enum Command {
     Init(init::Init),
     /// Run the gateway
     Serve(serve::Serve),
+    /// Bring the databases' schemas up to date
+    Migrate(migrate::Migrate),
     /// Run an agent beside the stores
     Agent(agent::Agent),
     /// Register controllers, agreements, apps, agents, keys
@@ -89,6 +92,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(demo) => demo.run().await,
         Command::Init(init) => init.run().await,
         Command::Serve(serve) => serve.run().await,
+        Command::Migrate(migrate) => migrate.run().await,
         Command::Agent(agent) => agent.run().await,
         Command::Registry(registry) => registry.run().await,
         Command::Intake(intake) => intake.run().await,

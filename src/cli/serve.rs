@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 
 use super::{CliError, files};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
-use crate::config::{BootstrapKey, GatewayConfig};
+use crate::config::{BootstrapKey, GatewayConfig, Place, Server};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::{Acceptor, Anchors, LogRefusals};
+use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKeys, Origins, Store, registry};
 use crate::token::{PublicJwk, base64url};
 use crate::trail::{CosigningKey, SigningKey};
@@ -109,25 +110,34 @@ pub async fn open(
     let freshness =
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
-    for file in [&config.database, &config.keyring] {
-        files::make_folder(&crate::config::folder_of(file))?;
-    }
+    let database = database(&config.database)?;
+    let Place::File(keyring) = &config.keyring else {
+        return Err(CliError::plain("the keyring must be a file"));
+    };
+    files::make_folder(&crate::config::folder_of(keyring))?;
     files::make_folder(&config.exports)?;
-    let store = Store::open(
-        &Database::Sqlite(config.database.clone()),
-        origins,
-        keys,
-        clock.clone(),
-        entropy.clone(),
-    )
-    .await
-    .map_err(CliError::plain)?;
-    let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
-    let keyring = Keyring::open(&config.keyring, epochs, clock.clone(), entropy.clone())
+    let store = Store::open(&database, origins, keys, clock.clone(), entropy.clone())
         .await
         .map_err(CliError::plain)?;
+    let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
+    let keyring =
+        Keyring::open(keyring, epochs, clock.clone(), entropy.clone()).await.map_err(CliError::plain)?;
     let vault = Vault::new(keyring, entropy.clone());
     Ok(Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings(config), freshness)))
+}
+
+/// Where the configuration says the state lies. The folder of a file is made.
+pub fn database(place: &Place) -> Result<Database, CliError> {
+    match place {
+        Place::File(path) => {
+            files::make_folder(&crate::config::folder_of(path))?;
+            Ok(Database::Sqlite(path.clone()))
+        }
+        Place::Server(Server { postgres_url_file }) => {
+            let url = files::read_text(postgres_url_file)?;
+            Ok(Database::Postgres(PostgresUrl::new(url.trim())))
+        }
+    }
 }
 
 /// Name of the cosigner that dates the authority head.

@@ -33,7 +33,8 @@ impl AuditService for Audit {
         let v1::GetCheckpointRequest { log } = request.into_inner();
         self.0
             .reply(async {
-                Ok(v1::GetCheckpointResponse { checkpoint: self.0.app.checkpoint(open_to(sees_all, log)?) })
+                let checkpoint = self.0.app.checkpoint(open_to(sees_all, log)?).await?;
+                Ok(v1::GetCheckpointResponse { checkpoint })
             })
             .await
     }

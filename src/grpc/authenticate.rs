@@ -4,7 +4,6 @@
 //! that no service knows is authenticated first and only then unknown.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -22,17 +21,11 @@ use crate::store::{Store, StoreError, registry};
 /// The registered access keys, read from the store.
 pub struct RegistryKeys {
     store: Arc<Store>,
-    generation: AtomicU64,
 }
 
 impl RegistryKeys {
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, generation: AtomicU64::new(0) }
-    }
-
-    /// A key was registered or revoked: tokens verified before are verified again.
-    pub fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        Self { store }
     }
 
     async fn find(&self, kid: &str) -> Result<Option<AccessKey>, StoreError> {
@@ -60,7 +53,7 @@ impl AccessKeys for RegistryKeys {
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+        self.store.wakes().access_keys_generation()
     }
 }
 

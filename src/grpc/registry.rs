@@ -1,40 +1,15 @@
 //! `RegistryService`: controllers, agreements, apps, agents and keys. Every change is a leaf.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
-use super::authenticate::RegistryKeys;
 use super::surface::Surface;
 use super::v1::registry_service_server::RegistryService;
 use super::{decode, encode, v1};
 use crate::app::{AppResult, NewAgent, NewAgreement, NewApp, NewController, Registering, RequestUuid};
-use crate::domain::{AgentId, AgreementId, AppId, ControllerId, Reason, StoreId};
+use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId};
 use crate::store::registry::Controller;
 
-pub struct Registry {
-    pub surface: Surface,
-    /// Told of every change of an access key.
-    pub keys: Arc<RegistryKeys>,
-}
-
-impl Registry {
-    /// Runs to its end even if the caller hangs up: a key that is revoked must stop counting
-    /// here, too, and the tokens verified with it before must be verified again.
-    async fn change_key<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = AppResult<T>> + Send + 'static,
-    ) -> AppResult<T> {
-        let keys = self.keys.clone();
-        let done = tokio::spawn(async move {
-            let answer = work.await;
-            keys.changed();
-            answer
-        });
-        // It fails only if it panicked or the runtime ends.
-        done.await.unwrap_or_else(|_| Err(Reason::Internal.into()))
-    }
-}
+pub struct Registry(pub Surface);
 
 fn who(by: String, request_id: &str) -> AppResult<Registering> {
     Ok(Registering { by, request_id: RequestUuid::parse(request_id)? })
@@ -51,14 +26,14 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateControllerRequest>,
     ) -> Result<Response<v1::CreateControllerResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateControllerRequest { controller_id, display_name, house, request_id } =
             request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let id: ControllerId = decode::word(&controller_id, "controller_id")?;
                 let new = NewController { id: id.clone(), display_name: display_name.clone(), house };
-                let issued = self.surface.app.register_controller(who(by, &request_id)?, new).await?;
+                let issued = self.0.app.register_controller(who(by, &request_id)?, new).await?;
                 let row = Controller { id, display_name, house, key_set_version: 0 };
                 Ok(v1::CreateControllerResponse {
                     controller: Some(encode::controller(row, String::new())),
@@ -72,9 +47,9 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateAgreementRequest>,
     ) -> Result<Response<v1::CreateAgreementResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateAgreementRequest { agreement_id, agreement, request_id } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let id: AgreementId = decode::word(&agreement_id, "agreement_id")?;
                 let mut shown = decode::present(agreement, "agreement")?;
@@ -110,7 +85,7 @@ impl RegistryService for Registry {
                         "agreement.end_time",
                     )?,
                 };
-                let issued = self.surface.app.register_agreement(who(by, &request_id)?, new).await?;
+                let issued = self.0.app.register_agreement(who(by, &request_id)?, new).await?;
                 Ok(v1::CreateAgreementResponse {
                     agreement: Some(shown),
                     receipt: Some(encode::receipt(&issued)),
@@ -123,9 +98,9 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateAppRequest>,
     ) -> Result<Response<v1::CreateAppResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateAppRequest { app_id, app, request_id } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let id: AppId = decode::word(&app_id, "app_id")?;
                 let mut shown = decode::present(app, "app")?;
@@ -155,7 +130,7 @@ impl RegistryService for Registry {
                     sdk_app_ids,
                     common_name,
                 };
-                let issued = self.surface.app.register_app(who(by, &request_id)?, new).await?;
+                let issued = self.0.app.register_app(who(by, &request_id)?, new).await?;
                 Ok(v1::CreateAppResponse { app: Some(shown), receipt: Some(encode::receipt(&issued)) })
             })
             .await
@@ -165,9 +140,9 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateAgentRequest>,
     ) -> Result<Response<v1::CreateAgentResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateAgentRequest { agent_id, agent, request_id } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let id: AgentId = decode::word(&agent_id, "agent_id")?;
                 let mut shown = decode::present(agent, "agent")?;
@@ -180,7 +155,7 @@ impl RegistryService for Registry {
                     stores: decode::names(&stores, "agent.stores", StoreId::from_resource_name)?,
                     report_key: decode::filled(report_key, "agent.report_key")?,
                 };
-                let issued = self.surface.app.register_agent(who(by, &request_id)?, new).await?;
+                let issued = self.0.app.register_agent(who(by, &request_id)?, new).await?;
                 Ok(v1::CreateAgentResponse { agent: Some(shown), receipt: Some(encode::receipt(&issued)) })
             })
             .await
@@ -190,17 +165,14 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateAccessKeyRequest>,
     ) -> Result<Response<v1::CreateAccessKeyResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateAccessKeyRequest { principal, key, request_id } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let principal = decode::filled(principal, "principal")?;
                 let key = decode::filled(key, "key")?;
                 let who = who(by, &request_id)?;
-                let app = self.surface.app.clone();
-                let (thumbprint, issued) = self
-                    .change_key(async move { app.register_access_key(who, &principal, &key).await })
-                    .await?;
+                let (thumbprint, issued) = self.0.app.register_access_key(who, &principal, &key).await?;
                 Ok(v1::CreateAccessKeyResponse { thumbprint, receipt: Some(encode::receipt(&issued)) })
             })
             .await
@@ -210,15 +182,13 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::RevokeAccessKeyRequest>,
     ) -> Result<Response<v1::RevokeAccessKeyResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::RevokeAccessKeyRequest { thumbprint, request_id } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let thumbprint = decode::filled(thumbprint, "thumbprint")?;
                 let who = who(by, &request_id)?;
-                let app = self.surface.app.clone();
-                let issued =
-                    self.change_key(async move { app.revoke_access_key(who, &thumbprint).await }).await?;
+                let issued = self.0.app.revoke_access_key(who, &thumbprint).await?;
                 Ok(v1::RevokeAccessKeyResponse { receipt: Some(encode::receipt(&issued)) })
             })
             .await
@@ -228,13 +198,12 @@ impl RegistryService for Registry {
         &self,
         request: Request<v1::CreateKeySetRequest>,
     ) -> Result<Response<v1::CreateKeySetResponse>, Status> {
-        let by = self.surface.by(&request)?;
+        let by = self.0.by(&request)?;
         let v1::CreateKeySetRequest { key_set, confirmed_digest } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let confirmed = decode::filled(confirmed_digest, "confirmed_digest")?;
-                let (version, digest, issued) =
-                    self.surface.app.register_key_set(by, &key_set, &confirmed).await?;
+                let (version, digest, issued) = self.0.app.register_key_set(by, &key_set, &confirmed).await?;
                 Ok(v1::CreateKeySetResponse { version, digest, receipt: Some(encode::receipt(&issued)) })
             })
             .await
@@ -245,11 +214,11 @@ impl RegistryService for Registry {
         request: Request<v1::ListControllersRequest>,
     ) -> Result<Response<v1::ListControllersResponse>, Status> {
         let v1::ListControllersRequest { page_size, page_token } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let limit = decode::page_size(page_size)?;
                 let after = after::<ControllerId>(&page_token)?;
-                let rows = self.surface.app.list_controllers(&after, limit).await?;
+                let rows = self.0.app.list_controllers(&after, limit).await?;
                 let next_page_token = encode::next_page(&rows, limit, |(row, _)| row.id.clone());
                 let controllers =
                     rows.into_iter().map(|(row, digest)| encode::controller(row, digest)).collect();
@@ -263,11 +232,11 @@ impl RegistryService for Registry {
         request: Request<v1::ListAppsRequest>,
     ) -> Result<Response<v1::ListAppsResponse>, Status> {
         let v1::ListAppsRequest { page_size, page_token } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let limit = decode::page_size(page_size)?;
                 let after = after::<AppId>(&page_token)?;
-                let rows = self.surface.app.list_apps(&after, limit).await?;
+                let rows = self.0.app.list_apps(&after, limit).await?;
                 let next_page_token = encode::next_page(&rows, limit, |row| row.id.clone());
                 let apps = rows.into_iter().map(encode::app).collect();
                 Ok(v1::ListAppsResponse { apps, next_page_token })
@@ -280,11 +249,11 @@ impl RegistryService for Registry {
         request: Request<v1::ListAgreementsRequest>,
     ) -> Result<Response<v1::ListAgreementsResponse>, Status> {
         let v1::ListAgreementsRequest { page_size, page_token } = request.into_inner();
-        self.surface
+        self.0
             .reply(async {
                 let limit = decode::page_size(page_size)?;
                 let after = after::<AgreementId>(&page_token)?;
-                let rows = self.surface.app.list_agreements(&after, limit).await?;
+                let rows = self.0.app.list_agreements(&after, limit).await?;
                 Ok(v1::ListAgreementsResponse {
                     next_page_token: encode::next_page(&rows, limit, |row| row.id.clone()),
                     agreements: rows.iter().map(encode::agreement).collect(),

@@ -69,7 +69,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let keys = Arc::new(RegistryKeys::new(app.store.clone()));
-    let tokens = AccessTokens::new(audience, keys.clone(), app.clock.clone());
+    let tokens = AccessTokens::new(audience, keys, app.clock.clone());
     let closing = CancellationToken::new();
     let surface = Surface::new(app, closing.clone());
 
@@ -112,10 +112,7 @@ pub async fn serve(
         )
         .add_service(ExportServiceServer::new(Exports(surface.clone())).max_decoding_message_size(MESSAGE))
         .add_service(AuditServiceServer::new(Audit(surface.clone())).max_decoding_message_size(MESSAGE))
-        .add_service(
-            RegistryServiceServer::new(Registry { surface: surface.clone(), keys })
-                .max_decoding_message_size(MESSAGE),
-        )
+        .add_service(RegistryServiceServer::new(Registry(surface.clone())).max_decoding_message_size(MESSAGE))
         .add_service(AgentServiceServer::new(Agents(surface)).max_decoding_message_size(UPLOAD_MESSAGE))
         .add_service(health)
         .add_service(reflection)

@@ -11,9 +11,9 @@ use crate::trail::{
     inclusion_proof, right_edge_tiles,
 };
 
-use super::OpenError;
 use super::sequencer::LogState;
 use super::tx::{Log, LogEnd};
+use super::{Head, Heads, OpenError};
 use crate::sql::{Conn, Insert, Pool, query};
 
 /// Writes what the batch added: leaves, changed tiles, the head. No leaf, no write.
@@ -54,6 +54,19 @@ pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> 
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The newest signed heads.
+pub(super) async fn heads(conn: &mut Conn) -> Result<Heads, sqlx::Error> {
+    let mut heads = Heads::default();
+    for row in query("SELECT log, size, checkpoint FROM log_heads").fetch_all(conn).await? {
+        let head = Head { size: to_u64(row.get("size")), checkpoint: row.get("checkpoint") };
+        match row.get::<String>("log").as_str() {
+            "trail" => heads.trail = head,
+            _ => heads.authority = head,
+        }
+    }
+    Ok(heads)
 }
 
 /// Rebuilds a log's end from the database and checks it against its signed head. An

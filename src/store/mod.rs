@@ -49,17 +49,26 @@ impl LogKeys {
 }
 
 /// The newest signed head of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
     pub size: u64,
     /// A signed note (C2SP tlog-checkpoint).
     pub checkpoint: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heads {
     pub trail: Head,
     pub authority: Head,
+}
+
+impl Heads {
+    pub fn of(&self, log: Log) -> &Head {
+        match log {
+            Log::Trail => &self.trail,
+            Log::Authority => &self.authority,
+        }
+    }
 }
 
 /// Why a store does not open.
@@ -99,6 +108,8 @@ pub struct Store {
     /// `None` once closed.
     queue: std::sync::RwLock<Option<mpsc::Sender<Box<dyn sequencer::Queued>>>>,
     writer: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// Hears what other gateways committed, where there may be others.
+    listener: Option<tokio::task::JoinHandle<()>>,
     heads: watch::Receiver<Heads>,
     fatal: watch::Receiver<bool>,
     wakes: Arc<Wakes>,
@@ -147,10 +158,12 @@ impl Store {
         };
         let writer = tokio::spawn(sequencer.run());
         let writer = std::sync::Mutex::new(Some(writer));
+        let listener = database.listen(Arc::clone(&wakes)).await?;
         let store = Store {
             read,
             queue: std::sync::RwLock::new(Some(queue)),
             writer,
+            listener,
             heads,
             fatal,
             wakes,
@@ -172,6 +185,9 @@ impl Store {
             && writer.await.is_err()
         {
             tracing::error!("the writer ended with a panic");
+        }
+        if let Some(listener) = &self.listener {
+            listener.abort();
         }
         self.read.close().await;
     }
@@ -202,16 +218,19 @@ impl Store {
 
     /// The receipt of a trail leaf, to the newest checkpoint.
     pub async fn receipt(&self, index: u64) -> Result<Issued, StoreError> {
-        let head = self.heads().trail;
+        let head = self.heads().await?.trail;
         let leaf = logs::leaves(&self.read, Log::Trail, index, 1).await?.pop().ok_or(Reason::NotFound)?;
         let proof = logs::prove_inclusion(&self.read, Log::Trail, index, head.size).await?;
         let note = Note::parse(&head.checkpoint).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
         Ok(Issued { index, leaf, receipt: Receipt::new(index, proof, note) })
     }
 
-    /// The newest heads, as last committed.
-    pub fn heads(&self) -> Heads {
-        self.heads.borrow().clone()
+    /// The newest heads, as last committed; where several gateways write, by any of them.
+    pub async fn heads(&self) -> Result<Heads, StoreError> {
+        match &self.read {
+            Pool::Sqlite(_) => Ok(self.heads.borrow().clone()),
+            Pool::Postgres(_) => Ok(logs::heads(&mut self.reader().await?).await?),
+        }
     }
 
     pub fn wakes(&self) -> &Wakes {

@@ -328,10 +328,11 @@ impl Sequencer {
         self.logs = Logs { trail, authority };
         self.heads
             .send_replace(Heads { trail: self.logs.trail.head(), authority: self.logs.authority.head() });
+        // First, so that nobody who was answered finds what is remembered of before.
+        self.wakes.ring(&wakes);
         for (command, issued) in answers {
             command.reply(Ok(issued));
         }
-        self.wakes.ring(&wakes);
     }
 
     async fn run_all(&mut self, batch: &mut Batch, ends: &mut Ends) -> Result<(), sqlx::Error> {

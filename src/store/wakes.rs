@@ -4,6 +4,7 @@
 //! now and then unasked. Losing one costs time, never data.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -26,6 +27,8 @@ pub enum Topic {
     Orders(StoreId),
     /// An execution changed.
     Execution(ExecutionId),
+    /// An access key was registered or revoked.
+    AccessKeys,
 }
 
 impl Topic {
@@ -35,6 +38,7 @@ impl Topic {
             Topic::Deliveries(controller) => format!("deliveries {controller}"),
             Topic::Orders(store) => format!("orders {store}"),
             Topic::Execution(execution) => format!("execution {execution}"),
+            Topic::AccessKeys => "access-keys all".to_owned(),
         }
     }
 
@@ -44,6 +48,7 @@ impl Topic {
             "deliveries" => Topic::Deliveries(id.parse().ok()?),
             "orders" => Topic::Orders(id.parse().ok()?),
             "execution" => Topic::Execution(id.parse().ok()?),
+            "access-keys" => Topic::AccessKeys,
             _ => return None,
         })
     }
@@ -71,6 +76,8 @@ pub(super) async fn notify(conn: &mut Conn, topics: &[Topic]) -> Result<(), sqlx
 #[derive(Default)]
 pub struct Wakes {
     waiting: Mutex<HashMap<Topic, Arc<Notify>>>,
+    /// Counts changes of the access keys, for those who remember what they verified.
+    access_keys: AtomicU64,
 }
 
 impl Wakes {
@@ -78,6 +85,11 @@ impl Wakes {
     pub fn subscribe(&self, topic: Topic) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(waiting.entry(topic).or_default())
+    }
+
+    /// Grows whenever an access key may have been registered or revoked.
+    pub fn access_keys_generation(&self) -> u64 {
+        self.access_keys.load(Ordering::SeqCst)
     }
 
     /// Takes what another gateway told.
@@ -89,6 +101,7 @@ impl Wakes {
     /// Wakes everybody: something may have been missed.
     pub(super) fn ring_all(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.access_keys.fetch_add(1, Ordering::SeqCst);
         for bell in waiting.values() {
             bell.notify_waiters();
         }
@@ -97,6 +110,9 @@ impl Wakes {
     pub(super) fn ring(&self, topics: &[Topic]) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in topics {
+            if *topic == Topic::AccessKeys {
+                self.access_keys.fetch_add(1, Ordering::SeqCst);
+            }
             if let Some(bell) = waiting.get(topic) {
                 bell.notify_waiters();
                 if Arc::strong_count(bell) == 1 {
