@@ -31,9 +31,7 @@ pub fn shared() -> &'static Cluster {
 }
 
 extern "C" fn at_exit() {
-    let cluster = shared();
-    cluster.stop("immediate");
-    let _ = std::fs::remove_dir_all(&cluster.folder);
+    shared().remove();
 }
 
 impl Cluster {
@@ -52,8 +50,7 @@ impl Cluster {
         if let Some((uid, gid)) = owner {
             std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("the folder's owner is set");
         }
-        let cluster =
-            Cluster { folder, bin, owner, server: Mutex::new(None), databases: AtomicU32::new(0) };
+        let cluster = Cluster { folder, bin, owner, server: Mutex::new(None), databases: AtomicU32::new(0) };
         let made = cluster
             .command("initdb")
             .args(["--auth=trust", "--username=mandate", "--no-sync", "--encoding=UTF8", "--locale=C"])
@@ -130,6 +127,12 @@ impl Cluster {
         let _ = child.wait();
     }
 
+    /// Ends it for good.
+    pub fn remove(&self) {
+        self.stop("immediate");
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
     /// Makes an empty database; returns its URL.
     pub fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -158,13 +161,6 @@ impl Cluster {
     pub fn name(url: &str) -> &str {
         let after = url.split_once("localhost/").map_or("", |(_, after)| after);
         after.split('?').next().unwrap_or_default()
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.stop("immediate");
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -4,6 +4,9 @@
 //! 64-bit integers (also for booleans: 0 or 1) or bytes, so a parameter is one of three types and a row
 //! reads the same from both. What the statements say is the business of `store` and `vault` alone.
 
+#[cfg(test)]
+#[path = "../../tests/cluster.rs"]
+pub(crate) mod cluster;
 mod query;
 mod value;
 

@@ -6,6 +6,8 @@
 
 mod batch;
 pub mod calls;
+#[cfg(test)]
+mod conformance;
 mod database;
 pub mod executions;
 pub mod exports;
