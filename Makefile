@@ -11,7 +11,8 @@ demo: ## The main job on real input: mails in, signed orders, erasure, attacks, 
 	$(CARGO) build --bins
 	target/debug/mandate demo $(DEMO)
 
-test: ## Every test that needs Rust alone
+test: ## Every test. Starts a PostgreSQL of its own, and installs it where it is missing
+	@tests/need-postgres.sh
 	$(CARGO) test --bins --lib --tests
 	$(CARGO) test --doc
 

@@ -58,6 +58,11 @@ impl Process {
         Self::ready("serve", dir, "gateway")
     }
 
+    /// The gateway whose configuration is `<name>.toml`.
+    pub fn replica(dir: &Path, name: &str) -> Self {
+        Self::ready("serve", dir, name)
+    }
+
     pub fn agent(dir: &Path) -> Self {
         Self::ready("agent", dir, "agent")
     }
@@ -103,6 +108,11 @@ impl Drop for Process {
     }
 }
 
+/// The configuration's name of the n-th gateway on one database.
+pub fn replica_name(n: usize) -> String {
+    if n == 0 { "gateway".to_owned() } else { format!("gateway-{n}") }
+}
+
 pub struct World {
     pub dir: TempDir,
     pub gateway: Option<Process>,
@@ -137,6 +147,54 @@ impl World {
             .await
             .expect("the sample registry is registered");
         world
+    }
+
+    /// The databases on PostgreSQL, and the configurations of `count` gateways that share them. The
+    /// first is `self.gateway`; the others are started by the test.
+    pub async fn on_postgres(count: usize) -> Self {
+        Self::without_agent(|dir| {
+            let mut text = std::fs::read_to_string(dir.join("gateway.toml")).expect("the configuration");
+            for (name, file) in [("database", "data/gateway.sqlite"), ("keyring", "data/keyring.sqlite")] {
+                let url = crate::cluster::shared().database();
+                std::fs::write(dir.join(format!("{name}.url")), url).expect("the URL is written");
+                let line = format!("{name} = {{ postgres_url_file = \"{name}.url\" }}");
+                text = text.replace(&format!("{name} = \"{file}\""), &line);
+            }
+            assert!(text.contains("database.url") && text.contains("keyring.url"));
+            for n in 0..count {
+                let mut own = text.clone();
+                if n > 0 {
+                    let listen = text.lines().find(|line| line.starts_with("listen")).expect("an address");
+                    own = text.replace(listen, &format!("listen = \"127.0.0.1:{}\"", free_port()));
+                }
+                std::fs::write(dir.join(replica_name(n)).with_extension("toml"), own).expect("written");
+            }
+            let migrated = Command::new(env!("CARGO_BIN_EXE_mandate"))
+                .arg("migrate")
+                .arg("--config")
+                .arg(dir.join("gateway.toml"))
+                .output()
+                .expect("mandate runs");
+            assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        })
+        .await
+    }
+
+    /// The address of the n-th gateway.
+    fn address_of(&self, n: usize) -> String {
+        let file = self.path().join(replica_name(n)).with_extension("toml");
+        let text = std::fs::read_to_string(file).expect("the configuration");
+        let line = text.lines().find(|line| line.starts_with("listen")).expect("an address");
+        line.split('"').nth(1).expect("quoted").to_owned()
+    }
+
+    /// A profile file that dials the n-th gateway.
+    pub fn profile_at(&self, name: &str, n: usize) -> PathBuf {
+        let text = std::fs::read_to_string(self.path().join(format!("profiles/{name}.toml"))).expect("there");
+        let file = self.path().join(format!("profiles/{name}-{n}.toml"));
+        let text = text.replace(&self.address_of(0), &self.address_of(n));
+        std::fs::write(&file, text).expect("the profile is written");
+        file
     }
 
     pub fn path(&self) -> &Path {

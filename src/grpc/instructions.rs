@@ -1,14 +1,41 @@
 //! `InstructionService`: what a controller orders, signed.
 
+use futures::future::join_all;
 use tonic::{Request, Response, Status};
+use tonic_types::StatusExt as _;
 
 use super::surface::Surface;
+use super::v1::instruction_outcome::Outcome;
 use super::v1::instruction_service_server::InstructionService;
 use super::{decode, encode, v1};
 use crate::app::{InstructionView, Submitted};
-use crate::domain::InstructionId;
+use crate::domain::{InstructionId, Reason, Refusal};
+
+/// Instructions in one call.
+const BATCH: usize = 256;
 
 pub struct Instructions(pub Surface);
+
+fn submitted(Submitted { row, executions, receipt }: Submitted) -> v1::SubmitInstructionResponse {
+    v1::SubmitInstructionResponse {
+        instruction: Some(encode::instruction(&InstructionView { row, executions })),
+        receipt: Some(encode::receipt(&receipt)),
+    }
+}
+
+/// What a status says, as a part of an answer.
+fn refusal_of(status: &Status) -> v1::InstructionRefusal {
+    let details = status.get_error_details();
+    let info = details.error_info();
+    let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
+    v1::InstructionRefusal {
+        code: status.code().into(),
+        reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
+        message: status.message().to_owned(),
+        metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
+        field: violation.map(|violation| violation.field.clone()).unwrap_or_default(),
+    }
+}
 
 #[tonic::async_trait]
 impl InstructionService for Instructions {
@@ -19,16 +46,32 @@ impl InstructionService for Instructions {
         let controller = self.0.controller(&request)?;
         let v1::SubmitInstructionRequest { instruction } = request.into_inner();
         self.0
-            .reply(async {
-                let Submitted { row, executions, receipt } =
-                    self.0.app.submit_instruction(&controller, &instruction).await?;
-                let view = InstructionView { row, executions };
-                Ok(v1::SubmitInstructionResponse {
-                    instruction: Some(encode::instruction(&view)),
-                    receipt: Some(encode::receipt(&receipt)),
-                })
-            })
+            .reply(async { Ok(submitted(self.0.app.submit_instruction(&controller, &instruction).await?)) })
             .await
+    }
+
+    async fn batch_submit_instructions(
+        &self,
+        request: Request<v1::BatchSubmitInstructionsRequest>,
+    ) -> Result<Response<v1::BatchSubmitInstructionsResponse>, Status> {
+        let controller = self.0.controller(&request)?;
+        let v1::BatchSubmitInstructionsRequest { requests } = request.into_inner();
+        if requests.is_empty() || requests.len() > BATCH {
+            let refusal = Refusal::at(Reason::FieldInvalid, "requests").note("between 1 and 256");
+            return Err(self.0.refused(&refusal));
+        }
+        // All at once: those that are admitted share the commits.
+        let outcomes = join_all(requests.iter().map(|v1::SubmitInstructionRequest { instruction }| {
+            let controller = &controller;
+            async move {
+                let outcome = match self.0.app.submit_instruction(controller, instruction).await {
+                    Ok(done) => Outcome::Admitted(submitted(done)),
+                    Err(error) => Outcome::Refused(refusal_of(&self.0.status(error))),
+                };
+                v1::InstructionOutcome { outcome: Some(outcome) }
+            }
+        }));
+        Ok(Response::new(v1::BatchSubmitInstructionsResponse { outcomes: outcomes.await }))
     }
 
     async fn get_instruction(

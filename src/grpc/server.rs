@@ -32,8 +32,8 @@ use crate::identity::{Acceptor, AccessTokens};
 /// The descriptor set of `proto/`, comments and all, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mandate.fds"));
 
-/// An instruction is at most 64 KiB; the rest is the message around it.
-const INSTRUCTION_MESSAGE: usize = 256 * 1024;
+/// An instruction is at most 64 KiB and mostly under 4 KiB; 256 of them come in one message.
+const INSTRUCTION_MESSAGE: usize = 4 * 1024 * 1024;
 /// A mail is at most 10 MiB.
 const MAIL_MESSAGE: usize = 11 * 1024 * 1024;
 const MESSAGE: usize = 4 * 1024 * 1024;
