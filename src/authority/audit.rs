@@ -1,28 +1,34 @@
-//! The audit: every leaf of both logs, in order, against every rule of [`super::rules`].
+//! The audit: every leaf of the trail against every rule of [`super::rules`].
 //!
-//! A streaming state machine. Feed the **whole authority log first**, then the trail;
-//! it stops at the first leaf that breaks a rule. It proves nothing about the bytes
-//! themselves: whoever feeds it has checked them against a signed checkpoint
-//! ([`super::published`] does both).
+//! ```text
+//! leaf ─► Judge: what the leaf alone, the registrations and the authority log tell   (on all cores)
+//!           └─► facts ─► sorted by thing ─► Replay: what came before and after       (one thing at a time)
+//! ```
 //!
-//! Memory grows with the number of requests, instructions, executions and exports, not
-//! with the bytes of the log.
+//! The answer is the first leaf by index that breaks a rule, whatever the number of threads and
+//! wherever the facts were kept. The audit proves nothing about the bytes themselves: whoever feeds it
+//! has checked them against a signed checkpoint ([`super::published`] does both).
+//!
+//! Memory grows with what is registered and with the authority log; the rest is bounded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::audit_cases::Cases;
-use super::audit_deeds::Deeds;
+use super::audit_facts::{CaseFact, ExecutionFact, ExportFact, Facts, InstructionFact, Kept, MessageFact};
+use super::audit_replay::{Reread, Unread, Wrong};
 use super::authority_log::AuthorityLog;
-use super::judged;
+use super::judged::{self, Admitted, Asked, Told};
 use super::leaf_form;
-use super::pins::Pins;
 use super::registered::Registered;
-use super::rules::{Broken, LogName, Rule, Violation};
-use crate::domain::event::{Event, KeySetRegistered};
-use crate::domain::{ControllerId, InstructionId, Timestamp};
-use crate::trail::Leaf;
+use super::rules::{Broken, LogName, Rule};
+use crate::domain::event::{Event, ExecutionReported, InstructionAdmitted, Order};
+use crate::domain::ids::IdError;
+use crate::domain::{
+    ControllerId, ExecutionId, ExportId, InstructionId, MessageId, RequestId, StoreId, Timestamp,
+};
+use crate::token::Report;
+use crate::trail::{Hash, Leaf, leaf_hash};
 
 /// What a good trail holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,199 +49,319 @@ pub struct Summary {
     pub until: Timestamp,
 }
 
-/// The machine.
+/// The registrations of a trail, taken in order, up to the first that breaks a rule.
 #[derive(Debug)]
-pub struct Audit {
-    source: String,
-    origin: String,
-    authority: AuthorityLog,
-    registered: Registered,
-    /// Key sets named by the trail so far: (controller, version).
-    key_sets: BTreeSet<(ControllerId, u64)>,
-    jtis: BTreeSet<(ControllerId, InstructionId)>,
-    cases: Cases,
-    deeds: Deeds,
-    leaves: BTreeMap<&'static str, u64>,
-    size: u64,
-    last: Option<Timestamp>,
+pub(super) struct Registrations {
+    pub registered: Registered,
+    pub broken: Option<(u64, Broken)>,
 }
 
-impl Audit {
-    pub fn new(pins: &Pins) -> Self {
-        Self {
-            source: pins.source().to_owned(),
-            origin: pins.trail.origin.clone(),
-            authority: AuthorityLog::new(pins),
-            registered: Registered::new(pins),
-            key_sets: BTreeSet::new(),
-            jtis: BTreeSet::new(),
-            cases: Cases::default(),
-            deeds: Deeds::default(),
-            leaves: BTreeMap::new(),
-            size: 0,
-            last: None,
+impl Registrations {
+    pub(super) fn take(&mut self, index: u64, bytes: &[u8], source: &str, authority: &AuthorityLog) {
+        if self.broken.is_some() {
+            return;
         }
-    }
-
-    /// Takes the next leaf of a log: `index` counts from 0 without gaps.
-    pub fn feed(&mut self, log: LogName, index: u64, bytes: &[u8]) -> Result<(), Violation> {
-        let expected = match log {
-            LogName::Authority => self.authority.size(),
-            LogName::Trail => self.size,
-        };
-        let taken = if index != expected {
-            Err(Rule::LeafForm.broken(format!("leaf {expected} was to come next")))
-        } else {
-            match log {
-                LogName::Authority if self.size > 0 => {
-                    Err(Rule::KeySetChain.broken("the authority log must be read whole before the trail"))
+        let taken =
+            leaf_form::read(LogName::Trail, source, None, bytes).and_then(|(leaf, event)| match &event {
+                Event::KeySetRegistered(named) => {
+                    self.registered.take_key_set(index, leaf.subject(), named, authority)
                 }
-                LogName::Authority => self.authority.feed(bytes).map(drop),
-                LogName::Trail => self.take(bytes),
-            }
-        };
-        taken.map_err(|Broken { rule, what }| Violation { log, index, rule, what: what.into_owned() })
+                _ => self.registered.take(index, leaf.subject(), &event),
+            });
+        self.broken = taken.err().map(|broken| (index, broken));
     }
+}
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let (leaf, event) = leaf_form::read(LogName::Trail, &self.source, self.last, bytes)?;
+/// Judges leaves, each for itself and on any thread.
+pub(super) struct Judge<'a> {
+    pub source: &'a str,
+    pub origin: &'a str,
+    pub authority: &'a AuthorityLog,
+    pub registrations: &'a Registrations,
+    /// Leaves before this one were judged by an earlier audit: their signatures are not checked again.
+    pub since: u64,
+}
+
+/// A leaf's place and bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'a> {
+    pub index: u64,
+    pub bytes: &'a [u8],
+}
+
+fn id<T>(parsed: Result<T, IdError>) -> Result<T, Broken> {
+    parsed.map_err(|error| Rule::LeafForm.broken(error.to_string()))
+}
+
+impl Judge<'_> {
+    /// Judges the leaf after one of time `previous`. A leaf that breaks a rule leaves no facts.
+    pub(super) fn judge(
+        &self,
+        placed: Placed<'_>,
+        previous: Option<Timestamp>,
+        facts: &mut Facts,
+    ) -> Result<(Timestamp, &'static str), Broken> {
+        let (leaf, event) = leaf_form::read(LogName::Trail, self.source, previous, placed.bytes)?;
         let opens = matches!(event, Event::LogOpened(_));
-        Rule::OpenedFirst.holds(self.size > 0 || opens, "the first leaf does not open the log")?;
-        Rule::OpenedFirst.holds(self.size == 0 || !opens, "the log is opened again")?;
-        self.judge(&leaf, &event)?;
-        *self.leaves.entry(event.type_name()).or_default() += 1;
-        self.size += 1;
-        self.last = Some(leaf.time());
-        Ok(())
+        Rule::OpenedFirst.holds(placed.index > 0 || opens, "the first leaf does not open the log")?;
+        Rule::OpenedFirst.holds(placed.index == 0 || !opens, "the log is opened again")?;
+        self.by_type(placed, &leaf, &event, facts)?;
+        Ok((leaf.time(), event.type_name()))
     }
 
-    fn judge(&mut self, leaf: &Leaf, event: &Event) -> Result<(), Broken> {
-        let (subject, time) = (leaf.subject(), leaf.time());
+    fn by_type(
+        &self,
+        placed: Placed<'_>,
+        leaf: &Leaf,
+        event: &Event,
+        facts: &mut Facts,
+    ) -> Result<(), Broken> {
+        let (index, subject) = (placed.index, leaf.subject());
+        let registered = self.registrations.registered.before(index);
         match event {
             Event::LogOpened(opened) => {
-                Rule::OpenedFirst.holds(opened.origin == self.origin, "it opens a log of another origin")
+                Rule::OpenedFirst.holds(opened.origin == self.origin, "it opens a log of another origin")?;
             }
             Event::ControllerRegistered(_)
             | Event::AppRegistered(_)
             | Event::AgreementRegistered(_)
             | Event::AgentRegistered(_)
             | Event::AccessKeyRegistered(_)
-            | Event::AccessKeyRevoked(_) => self.registered.take(subject, event),
-            Event::KeySetRegistered(registered) => self.take_key_set(subject, registered),
-            Event::KeySetPublished(_) => Err(Rule::LeafForm.broken("its type does not belong in this log")),
-
-            Event::MessageReceived(_) | Event::MessageRead(_) | Event::MessageDismissed(_) => {
-                self.cases.message(subject, event)
+            | Event::AccessKeyRevoked(_)
+            | Event::KeySetRegistered(_) => {
+                if let Some((at, broken)) = &self.registrations.broken
+                    && *at == index
+                {
+                    return Err(broken.clone());
+                }
             }
-            Event::MessageAssigned(assigned) => {
-                Rule::Registered
-                    .holds(self.registered.has_app(&assigned.app), "the app was not registered before")?;
-                self.cases.message(subject, event)
+            // `leaf_form` knows that it belongs in the other log.
+            Event::KeySetPublished(_) => {}
+
+            Event::MessageReceived(_) => {
+                let id = id(MessageId::from_resource_name(subject))?;
+                facts.message(id.as_uuid(), index, &MessageFact::Received);
+            }
+            Event::MessageRead(_) | Event::MessageDismissed(_) | Event::MessageAssigned(_) => {
+                if let Event::MessageAssigned(assigned) = event {
+                    registered.needs_any_app(&assigned.app)?;
+                }
+                let id = id(MessageId::from_resource_name(subject))?;
+                facts.message(id.as_uuid(), index, &MessageFact::Touched);
             }
             Event::RequestReceived(_)
             | Event::RequestForwarded(_)
             | Event::RequestAcknowledged(_)
             | Event::RequestMisrouted(_)
             | Event::RequestAnswered(_)
-            | Event::RequestRead(_) => self.cases.take(subject, event, &self.registered),
+            | Event::RequestRead(_) => self.case(index, subject, event, facts)?,
 
-            Event::InstructionAdmitted(admission) => {
-                let admitted = judged::admission(
-                    admission,
-                    subject,
-                    time,
-                    &self.registered,
-                    &self.authority,
-                    &self.origin,
-                )?;
-                let set = (admitted.controller.clone(), admitted.key_set.version);
-                Rule::Registered
-                    .holds(self.key_sets.contains(&set), "the trail did not name the key set before")?;
-                self.use_jti(&admitted.controller, admitted.id, true)?;
-                if let Some(request) = admitted.request {
-                    self.cases.instructed(&request, &admitted.controller, &admitted.app)?;
-                }
-                self.deeds.admit(admitted)
-            }
+            Event::InstructionAdmitted(admission) => self.admission(placed, leaf, admission, facts)?,
             Event::InstructionRefused(refused) => {
-                match (refused.jti, ControllerId::from_resource_name(subject)) {
-                    (Some(jti), Ok(controller)) => {
-                        self.registered.needs_controller(&controller)?;
-                        self.use_jti(&controller, jti, false)
-                    }
-                    _ => Ok(()),
+                if let (Some(jti), Ok(controller)) = (refused.jti, ControllerId::from_resource_name(subject))
+                {
+                    registered.needs_controller(&controller)?;
+                    facts.instruction(jti.as_uuid(), index, &InstructionFact::Refused(controller));
                 }
             }
-            Event::InstructionEnded(_)
-            | Event::ExecutionLeased(_)
+            Event::InstructionEnded(ended) => {
+                let id = id(InstructionId::from_resource_name(subject))?;
+                let fact = InstructionFact::Ended(ended.controller.clone(), ended.state.clone());
+                facts.instruction(id.as_uuid(), index, &fact);
+            }
+            Event::ExecutionLeased(_)
             | Event::ExecutionDeferred(_)
             | Event::ExecutionFailed(_)
-            | Event::ExecutionReported(_) => {
-                self.deeds.take(subject, time, event, &self.registered, &self.authority, &self.origin)
-            }
+            | Event::ExecutionReported(_) => self.execution(placed, leaf, event, facts)?,
+
             Event::ExportReleased(_)
             | Event::ExportDownloaded(_)
             | Event::ExportRemoved(_)
-            | Event::EvidenceExported(_) => self.deeds.take_export(subject, time, event),
+            | Event::EvidenceExported(_) => export(index, leaf, event, facts)?,
             // States what was destroyed; there is nothing left to hold it against.
-            Event::DataShredded(_) => Ok(()),
-        }
-    }
-
-    /// The trail names a key set of the authority log, each once and in order.
-    fn take_key_set(&mut self, subject: &str, event: &KeySetRegistered) -> Result<(), Broken> {
-        let controller = ControllerId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        self.registered.needs_controller(&controller)?;
-        let published = self.authority.published_at(event.authority_index);
-        let same = published.is_some_and(|(owner, version, digest)| {
-            *owner == controller && *version == event.version && digest.to_string() == event.digest
-        });
-        Rule::KeySetChain.holds(same, "the authority log has another leaf at the place it names")?;
-        let next = event.version == 1 || self.key_sets.contains(&(controller.clone(), event.version - 1));
-        Rule::KeySetChain.holds(next, "the trail did not name the version before it")?;
-        let new = self.key_sets.insert((controller.clone(), event.version));
-        Rule::KeySetChain.holds(new, "the trail names the key set again")?;
-        if let Some(set) = self.authority.newest_at(&controller, event.authority_index.saturating_add(1)) {
-            for (kid, _) in set.keys() {
-                self.registered.claim_key(*kid, "key_set", subject)?;
-            }
+            Event::DataShredded(_) => {}
         }
         Ok(())
     }
 
-    /// A refusal may name a `jti` that was used up before: that is what `JTI_REUSED` says.
-    fn use_jti(&mut self, controller: &ControllerId, jti: InstructionId, admits: bool) -> Result<(), Broken> {
-        let new = self.jtis.insert((controller.clone(), jti));
-        Rule::JtiOnce.holds(new || !admits, "the jti was used up before")
+    fn case(&self, index: u64, subject: &str, event: &Event, facts: &mut Facts) -> Result<(), Broken> {
+        let fact = match event {
+            Event::RequestReceived(received) => {
+                let registered = self.registrations.registered.before(index);
+                registered.needs_app(&received.app, &received.controller)?;
+                CaseFact::Received(received.clone())
+            }
+            Event::RequestForwarded(e) => CaseFact::Touched(e.controller.clone()),
+            Event::RequestAcknowledged(e) => CaseFact::Touched(e.controller.clone()),
+            Event::RequestMisrouted(e) => CaseFact::Misrouted(e.controller.clone()),
+            Event::RequestAnswered(answered) => CaseFact::Answered(answered.clone()),
+            Event::RequestRead(read) => {
+                // A controller looks at its own cases only: at one, or at a page of them.
+                let Ok(reader) = ControllerId::from_resource_name(&read.by) else { return Ok(()) };
+                if RequestId::from_resource_name(subject).is_err() {
+                    let own = subject == read.by;
+                    return Rule::RequestStages.holds(own, "the cases read are not the reader's");
+                }
+                CaseFact::Read(reader)
+            }
+            _ => return Ok(()),
+        };
+        facts.case(id(RequestId::from_resource_name(subject))?.as_uuid(), index, &fact);
+        Ok(())
     }
 
-    /// Ends the audit.
-    pub fn finish(self) -> Result<Summary, Violation> {
-        let unopened = |log| Violation {
-            log,
-            index: 0,
-            rule: Rule::OpenedFirst,
-            what: "the log has no leaf".to_owned(),
-        };
-        if self.authority.size() == 0 {
-            return Err(unopened(LogName::Authority));
+    fn admission(
+        &self,
+        placed: Placed<'_>,
+        leaf: &Leaf,
+        event: &InstructionAdmitted,
+        facts: &mut Facts,
+    ) -> Result<(), Broken> {
+        let index = placed.index;
+        let instruction = id(InstructionId::from_resource_name(leaf.subject()))?;
+        let asked = if index < self.since { None } else { Some(self.admitted(index, leaf, event)?.asked()) };
+        // A leaf has far fewer orders than a u32 counts.
+        let orders = event.executions.len() as u32;
+        let admitted = InstructionFact::Admitted { controller: event.controller.clone(), orders };
+        facts.instruction(instruction.as_uuid(), index, &admitted);
+        if let Some(request) = event.request {
+            let instructed = CaseFact::Instructed(event.controller.clone(), event.app.clone());
+            facts.case(request.as_uuid(), index, &instructed);
         }
-        let until = self.last.ok_or_else(|| unopened(LogName::Trail))?;
-        let (controllers, apps, agents) = self.registered.counts();
-        let (instructions, executions, ended) = self.deeds.counts();
-        Ok(Summary {
-            trail_size: self.size,
-            authority_size: self.authority.size(),
-            leaves: self.leaves,
-            controllers,
-            apps,
-            agents,
-            requests: self.cases.count(),
-            instructions,
-            executions,
-            ended,
-            until,
-        })
+        for Order { execution, store } in &event.executions {
+            let asked = match &asked {
+                Some(asked) => Kept::Read(asked.clone()),
+                None => Kept::In { index, leaf: leaf_hash(placed.bytes) },
+            };
+            let ordered = ExecutionFact::Ordered {
+                controller: event.controller.clone(),
+                instruction,
+                store: StoreId::clone(store),
+                asked,
+            };
+            facts.execution(execution.as_uuid(), index, &ordered);
+        }
+        Ok(())
+    }
+
+    fn admitted(&self, index: u64, leaf: &Leaf, event: &InstructionAdmitted) -> Result<Admitted, Broken> {
+        let registered = self.registrations.registered.before(index);
+        let (subject, time) = (leaf.subject(), leaf.time());
+        let admitted = judged::admission(event, subject, time, registered, self.authority, self.origin)?;
+        registered.needs_key_set(&admitted.controller, admitted.key_set.version)?;
+        Ok(admitted)
+    }
+
+    fn execution(
+        &self,
+        placed: Placed<'_>,
+        leaf: &Leaf,
+        event: &Event,
+        facts: &mut Facts,
+    ) -> Result<(), Broken> {
+        let index = placed.index;
+        let registered = self.registrations.registered.before(index);
+        let fact = match event {
+            Event::ExecutionLeased(leased) => {
+                registered.agent(&leased.agent)?;
+                let (agent, attempt) = (leased.agent.clone(), leased.attempt);
+                ExecutionFact::Leased { agent, attempt, at: leaf.time().as_second() }
+            }
+            Event::ExecutionDeferred(deferred) => {
+                ExecutionFact::Deferred { agent: deferred.agent.clone(), attempt: deferred.attempt }
+            }
+            Event::ExecutionFailed(failed) => ExecutionFact::Failed { attempt: failed.attempt },
+            Event::ExecutionReported(reported) => {
+                registered.agent(&reported.agent)?;
+                let told = if index < self.since {
+                    Kept::In { index, leaf: leaf_hash(placed.bytes) }
+                } else {
+                    Kept::Read(judged::told(reported, &self.reported(index, reported)?))
+                };
+                let (agent, outcome) = (reported.agent.clone(), reported.outcome.clone());
+                ExecutionFact::Reported { agent, attempt: reported.attempt, outcome, told }
+            }
+            _ => return Ok(()),
+        };
+        facts.execution(id(ExecutionId::from_resource_name(leaf.subject()))?.as_uuid(), index, &fact);
+        Ok(())
+    }
+
+    fn reported(&self, index: u64, event: &ExecutionReported) -> Result<Report, Broken> {
+        judged::signed_report(event, self.registrations.registered.before(index), self.origin)
+    }
+}
+
+fn export(index: u64, leaf: &Leaf, event: &Event, facts: &mut Facts) -> Result<(), Broken> {
+    let subject = leaf.subject();
+    if let Event::EvidenceExported(evidence) = event {
+        let id = id(InstructionId::from_resource_name(subject))?;
+        let by = ControllerId::from_resource_name(&evidence.by).ok();
+        let fact = InstructionFact::Evidence { by, disclosures: evidence.disclosures };
+        facts.instruction(id.as_uuid(), index, &fact);
+        return Ok(());
+    }
+    let id = id(ExportId::from_resource_name(subject))?;
+    match event {
+        Event::ExportReleased(released) => {
+            let fact = ExecutionFact::Released {
+                export: id,
+                digest: released.digest.clone(),
+                size: released.size,
+                expires: released.expires,
+            };
+            facts.execution(released.execution.as_uuid(), index, &fact);
+        }
+        Event::ExportDownloaded(downloaded) => {
+            let fact = ExportFact::Downloaded { by: downloaded.by.clone(), at: leaf.time().as_second() };
+            facts.export(id.as_uuid(), index, &fact);
+        }
+        Event::ExportRemoved(removed) => {
+            facts.export(id.as_uuid(), index, &ExportFact::Removed(removed.execution));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Gives older leaves to [`Judge`] once more.
+pub(super) struct Older<'a, 'j> {
+    pub judge: &'a Judge<'j>,
+    /// The entry at an index.
+    pub entry: &'a dyn Fn(u64) -> Result<Vec<u8>, Unread>,
+}
+
+impl Older<'_, '_> {
+    fn read(&self, index: u64, hash: &Hash) -> Result<(Leaf, Event), Wrong> {
+        let bytes = (self.entry)(index).map_err(Wrong::Unread)?;
+        if leaf_hash(&bytes) != *hash {
+            return Err(Wrong::Unread(Unread {
+                which: format!("{} leaf {index}", LogName::Trail),
+                what: "it changed while it was read".to_owned(),
+            }));
+        }
+        leaf_form::read(LogName::Trail, self.judge.source, None, &bytes)
+            .map_err(|broken| Wrong::Broken(Some(index), broken))
+    }
+}
+
+impl Reread for Older<'_, '_> {
+    fn admission(&self, index: u64, leaf: &Hash) -> Result<Vec<(ExecutionId, Asked)>, Wrong> {
+        let (leaf, event) = self.read(index, leaf)?;
+        // The fact was made of an admission.
+        let Event::InstructionAdmitted(event) = event else { return Ok(Vec::new()) };
+        let admitted = self.judge.admitted(index, &leaf, &event);
+        let admitted = admitted.map_err(|broken| Wrong::Broken(Some(index), broken))?;
+        Ok(admitted.orders.iter().map(|order| (order.execution, admitted.asked())).collect())
+    }
+
+    fn report(&self, index: u64, leaf: &Hash) -> Result<Told, Wrong> {
+        let (_, event) = self.read(index, leaf)?;
+        let Event::ExecutionReported(event) = event else {
+            return Err(Wrong::Broken(Some(index), Rule::Ordered.broken("it is no report")));
+        };
+        let report = self.judge.reported(index, &event);
+        let report = report.map_err(|broken| Wrong::Broken(Some(index), broken))?;
+        Ok(judged::told(&event, &report))
     }
 }

@@ -1,123 +1,102 @@
 //! What the audit asks of messages and cases: `REQUEST_STAGES`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::registered::Registered;
+use super::audit_facts::{CaseFact, MessageFact};
 use super::rules::{Broken, Rule};
-use crate::domain::event::Event;
-use crate::domain::{AppId, ControllerId, RequestId, Right};
+use crate::domain::event::RequestAnswered;
+use crate::domain::{AppId, ControllerId, Right};
+
+fn stages(holds: bool, what: &'static str) -> Result<(), Broken> {
+    Rule::RequestStages.holds(holds, what)
+}
+
+/// One message so far.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    received: bool,
+}
+
+impl Message {
+    pub(super) fn take(&mut self, fact: MessageFact) -> Result<(), Broken> {
+        match fact {
+            MessageFact::Received => {
+                stages(!std::mem::replace(&mut self.received, true), "the message is received again")
+            }
+            MessageFact::Touched => stages(self.received, "the message was not received before"),
+        }
+    }
+}
+
+/// One case so far: none before it is received.
+#[derive(Debug, Default)]
+pub(super) struct Case(Option<Received>);
 
 #[derive(Debug)]
-struct Case {
+struct Received {
     controller: ControllerId,
     app: AppId,
     rights: BTreeSet<Right>,
     misrouted: bool,
 }
 
-/// The cases seen so far.
-#[derive(Debug, Default)]
-pub(super) struct Cases {
-    cases: BTreeMap<RequestId, Case>,
-    /// By resource name.
-    messages: BTreeSet<String>,
-}
-
-fn stages(holds: bool, what: &'static str) -> Result<(), Broken> {
-    Rule::RequestStages.holds(holds, what)
-}
-
-impl Cases {
-    pub(super) fn message(&mut self, subject: &str, event: &Event) -> Result<(), Broken> {
-        match event {
-            Event::MessageReceived(_) => {
-                stages(self.messages.insert(subject.to_owned()), "the message is received again")
+impl Case {
+    pub(super) fn take(&mut self, fact: CaseFact) -> Result<(), Broken> {
+        match fact {
+            CaseFact::Received(received) => {
+                // A case that was misrouted may be brought to the right controller under its old name.
+                let open = self.0.as_ref().is_some_and(|case| !case.misrouted);
+                stages(!open, "the case is received again")?;
+                self.0 = Some(Received {
+                    controller: received.controller,
+                    app: received.app,
+                    rights: received.rights.into_iter().collect(),
+                    misrouted: false,
+                });
+                Ok(())
             }
-            _ => stages(self.messages.contains(subject), "the message was not received before"),
+            CaseFact::Touched(controller) => self.own(&controller).map(drop),
+            CaseFact::Misrouted(controller) => {
+                self.own(&controller)?.misrouted = true;
+                Ok(())
+            }
+            CaseFact::Answered(answered) => {
+                let case = self.own(&answered.controller)?;
+                check_answer(case, &answered)
+            }
+            // A controller looks at its own cases only.
+            CaseFact::Read(reader) => stages(
+                self.0.as_ref().is_some_and(|case| case.controller == reader),
+                "the case read is not the reader's",
+            ),
+            CaseFact::Instructed(controller, app) => {
+                let case = self.0.as_ref().filter(|case| case.controller == controller && case.app == app);
+                let case = case.ok_or_else(|| {
+                    Rule::RequestStages
+                        .broken("the instruction answers a case its controller does not have for this app")
+                })?;
+                stages(!case.misrouted, "the case was rejected as misrouted")
+            }
         }
     }
 
-    pub(super) fn take(
-        &mut self,
-        subject: &str,
-        event: &Event,
-        registered: &Registered,
-    ) -> Result<(), Broken> {
-        if let Event::RequestRead(read) = event {
-            return self.read(subject, &read.by);
-        }
-        let id = RequestId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        if let Event::RequestReceived(received) = event {
-            registered.needs_app(&received.app, &received.controller)?;
-            // A case that was misrouted may be brought to the right controller under its old name.
-            stages(self.cases.get(&id).is_none_or(|case| case.misrouted), "the case is received again")?;
-            self.cases.insert(
-                id,
-                Case {
-                    controller: received.controller.clone(),
-                    app: received.app.clone(),
-                    rights: received.rights.iter().copied().collect(),
-                    misrouted: false,
-                },
-            );
-            return Ok(());
-        }
-        let case = self.cases.get_mut(&id);
+    /// The case, which must have been received and be this controller's.
+    fn own(&mut self, controller: &ControllerId) -> Result<&mut Received, Broken> {
+        let case = self.0.as_mut();
         let case = case.ok_or_else(|| Rule::RequestStages.broken("the case was not received before"))?;
-        let controller = match event {
-            Event::RequestForwarded(e) => &e.controller,
-            Event::RequestAcknowledged(e) => &e.controller,
-            Event::RequestMisrouted(e) => &e.controller,
-            Event::RequestAnswered(e) => &e.controller,
-            _ => return Ok(()),
-        };
         stages(*controller == case.controller, "the case is another controller's")?;
         stages(!case.misrouted, "the case was rejected as misrouted")?;
-        match event {
-            Event::RequestMisrouted(_) => case.misrouted = true,
-            Event::RequestAnswered(answered) => {
-                let asked = answered.outcomes.iter().all(|outcome| case.rights.contains(&outcome.right));
-                stages(asked, "a right is answered that the case does not ask for")?;
-                let reasoned = answered.outcomes.iter().all(|o| o.refused == o.ground.is_some());
-                stages(reasoned, "a right is refused without a ground, or granted with one")?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A controller looks at its own cases only: at one, or at a page of them.
-    fn read(&self, subject: &str, by: &str) -> Result<(), Broken> {
-        let Ok(reader) = ControllerId::from_resource_name(by) else { return Ok(()) };
-        match RequestId::from_resource_name(subject) {
-            Ok(id) => {
-                let case = self.cases.get(&id);
-                stages(
-                    case.is_some_and(|case| case.controller == reader),
-                    "the case read is not the reader's",
-                )
-            }
-            Err(_) => stages(subject == by, "the cases read are not the reader's"),
-        }
-    }
-
-    /// An instruction names a case: of its own controller and app.
-    pub(super) fn instructed(
-        &self,
-        request: &RequestId,
-        controller: &ControllerId,
-        app: &AppId,
-    ) -> Result<(), Broken> {
-        let case = self.cases.get(request).filter(|case| case.controller == *controller && case.app == *app);
-        let case = case.ok_or_else(|| {
-            Rule::RequestStages
-                .broken("the instruction answers a case its controller does not have for this app")
-        })?;
-        stages(!case.misrouted, "the case was rejected as misrouted")
+        Ok(case)
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.cases.len() as u64
+        u64::from(self.0.is_some())
     }
+}
+
+fn check_answer(case: &Received, answered: &RequestAnswered) -> Result<(), Broken> {
+    let asked = answered.outcomes.iter().all(|outcome| case.rights.contains(&outcome.right));
+    stages(asked, "a right is answered that the case does not ask for")?;
+    let reasoned = answered.outcomes.iter().all(|outcome| outcome.refused == outcome.ground.is_some());
+    stages(reasoned, "a right is refused without a ground, or granted with one")
 }

@@ -1,231 +1,161 @@
-//! What the audit asks of executions and exports: `ORDERED`, `REPORT_*`, `RAN_ONCE`,
-//! `ENDED_RIGHTLY`, `EXPORT_RELEASED`.
+//! What the audit asks of executions: `ORDERED`, `REPORT_SCOPE`, `RAN_ONCE`, and the release of what
+//! they exported.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-
-use super::authority_log::AuthorityLog;
-use super::judged::{self, Admitted};
-use super::registered::Registered;
+use super::audit_facts::{ExecutionFact, ExportFact, Facts, InstructionFact, Kept};
+use super::audit_replay::{Again, Wrong};
+use super::judged::{self, Asked, Told};
 use super::rules::{Broken, Rule};
-use crate::domain::event::Event;
-use crate::domain::execution::state_of;
-use crate::domain::{
-    AgentId, ControllerId, ExecutionId, ExecutionState, ExportId, InstructionId, StoreId, Timestamp,
-};
-use crate::token::Digest;
+use crate::domain::{AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, StoreId};
+
+/// One execution so far: none before it is ordered.
+#[derive(Debug, Default)]
+pub(super) struct Execution(Option<Order>);
 
 #[derive(Debug)]
-struct Execution {
-    instruction: Rc<Admitted>,
+struct Order {
+    controller: ControllerId,
+    instruction: InstructionId,
     store: StoreId,
+    asked: Kept<Asked>,
     state: ExecutionState,
     /// The newest lease.
     lease: Option<(AgentId, u32)>,
-    /// What the report says of its export: digest and size.
-    export: Option<(Digest, u64)>,
+    reported: Option<Kept<Told>>,
     released: bool,
 }
 
-#[derive(Debug)]
-struct Export {
-    controller: ControllerId,
-    /// Seconds.
-    expires: i64,
-    removed: bool,
+fn ordered(holds: bool, what: &'static str) -> Result<(), Broken> {
+    Rule::Ordered.holds(holds, what)
 }
 
-/// The orders given so far and what became of them.
-#[derive(Debug, Default)]
-pub(super) struct Deeds {
-    instructions: BTreeMap<(ControllerId, InstructionId), Rc<Admitted>>,
-    /// Two controllers may have chosen one `jti`.
-    ids: BTreeSet<InstructionId>,
-    ended: BTreeSet<(ControllerId, InstructionId)>,
-    executions: BTreeMap<ExecutionId, Execution>,
-    exports: BTreeMap<ExportId, Export>,
-}
-
-impl Deeds {
-    pub(super) fn admit(&mut self, admitted: Admitted) -> Result<(), Broken> {
-        let admitted = Rc::new(admitted);
-        for order in &admitted.orders {
-            let execution = Execution {
-                instruction: Rc::clone(&admitted),
-                store: order.store.clone(),
-                state: ExecutionState::Pending,
-                lease: None,
-                export: None,
-                released: false,
-            };
-            let before = self.executions.insert(order.execution, execution);
-            Rule::RanOnce.holds(before.is_none(), "an order takes the id of another execution")?;
-        }
-        self.ids.insert(admitted.id);
-        self.instructions.insert((admitted.controller.clone(), admitted.id), admitted);
-        Ok(())
-    }
-
+impl Execution {
+    /// Takes what leaf `index` says. What it means for the instruction or export goes into `then`.
     pub(super) fn take(
         &mut self,
-        subject: &str,
-        time: Timestamp,
-        event: &Event,
-        registered: &Registered,
-        authority: &AuthorityLog,
-        origin: &str,
-    ) -> Result<(), Broken> {
-        if let Event::InstructionEnded(ended) = event {
-            return self.end(subject, &ended.controller, &ended.state);
+        id: ExecutionId,
+        index: u64,
+        fact: ExecutionFact,
+        again: &mut Again<'_>,
+        then: &mut Facts,
+    ) -> Result<(), Wrong> {
+        if let ExecutionFact::Ordered { controller, instruction, store, asked } = fact {
+            Rule::RanOnce.holds(self.0.is_none(), "an order takes the id of another execution")?;
+            self.0 = Some(Order {
+                controller,
+                instruction,
+                store,
+                asked,
+                state: ExecutionState::Pending,
+                lease: None,
+                reported: None,
+                released: false,
+            });
+            return Ok(());
         }
-        let ordered = |holds, what| Rule::Ordered.holds(holds, what);
-        let id = ExecutionId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        let execution = self.executions.get_mut(&id);
-        let execution =
-            execution.ok_or_else(|| Rule::Ordered.broken("no admitted instruction ordered it"))?;
-        Rule::RanOnce.holds(!execution.state.has_ended(), "the execution had ended before")?;
-        let leased_by = |agent: &AgentId, execution: &Execution| {
-            let held = execution.state == ExecutionState::Leased
-                && execution.lease.as_ref().is_some_and(|(holder, _)| holder == agent);
-            ordered(held, "the agent holds no lease of it")
-        };
-        match event {
-            Event::ExecutionLeased(leased) => {
-                let stores = &registered.agent(&leased.agent)?.stores;
-                ordered(
-                    stores.contains(&execution.store),
-                    "the agent is not registered for the order's store",
-                )?;
-                let last = execution.lease.as_ref().map_or(0, |(_, attempt)| *attempt);
-                ordered(Some(leased.attempt) == last.checked_add(1), "attempts are not counted one by one")?;
-                ordered(
-                    last > 0 || time.as_second() < execution.instruction.exp,
-                    "it was first leased after the instruction's end",
-                )?;
-                execution.lease = Some((leased.agent.clone(), leased.attempt));
-                execution.state = ExecutionState::Leased;
-            }
-            Event::ExecutionDeferred(deferred) => {
-                leased_by(&deferred.agent, execution)?;
-                let attempt = execution.lease.as_ref().map(|(_, attempt)| *attempt);
-                ordered(attempt == Some(deferred.attempt), "another attempt is deferred than was leased")?;
-                execution.state = ExecutionState::Pending;
-            }
-            Event::ExecutionFailed(failed) => {
-                let last = execution.lease.as_ref().map_or(0, |(_, attempt)| *attempt);
-                ordered(failed.attempt == last, "another attempt is given up than was leased last")?;
-                execution.state = ExecutionState::Failed;
-            }
-            Event::ExecutionReported(reported) => {
-                leased_by(&reported.agent, execution)?;
-                // The report of an earlier attempt may come late: the agent's ledger keeps the first one.
-                let last = execution.lease.as_ref().map_or(0, |(_, attempt)| *attempt);
-                ordered(reported.attempt <= last, "an attempt is reported that was not leased")?;
-                let admitted = &execution.instruction;
-                let report =
-                    judged::report(reported, id, &execution.store, admitted, registered, authority, origin)?;
-                execution.export = report.export.map(|export| (export.digest, export.size));
-                // The report's word for its outcome is that of the execution's state.
-                execution.state = reported
-                    .outcome
-                    .parse()
-                    .map_err(|_| Rule::ReportScope.broken("the outcome is no registered word"))?;
-            }
-            _ => {}
+        let release = matches!(fact, ExecutionFact::Released { .. });
+        let order = self.0.as_mut().ok_or_else(|| {
+            let rule = if release { Rule::ExportReleased } else { Rule::Ordered };
+            rule.broken("no admitted instruction ordered it")
+        })?;
+        if let ExecutionFact::Released { export, digest, size, expires } = fact {
+            order.release(index, &digest, size, again)?;
+            let controller = order.controller.clone();
+            let released = ExportFact::Released { controller, execution: id, expires };
+            then.export(export.as_uuid(), index, &released);
+            return Ok(());
+        }
+        Rule::RanOnce.holds(!order.state.has_ended(), "the execution had ended before")?;
+        order.go_on(id, index, fact, again)?;
+        if order.state.has_ended() {
+            let ended = InstructionFact::ExecutionEnded(order.controller.clone(), order.state);
+            then.instruction(order.instruction.as_uuid(), index, &ended);
         }
         Ok(())
     }
 
-    fn end(&mut self, subject: &str, controller: &ControllerId, state: &str) -> Result<(), Broken> {
-        let (key, admitted) = self.instruction(subject, controller)?;
-        let states: Vec<ExecutionState> = admitted
-            .orders
-            .iter()
-            .filter_map(|order| self.executions.get(&order.execution))
-            .map(|execution| execution.state)
-            .collect();
-        let ended = |holds, what| Rule::EndedRightly.holds(holds, what);
-        ended(states.iter().all(|state| state.has_ended()), "an execution of it has not ended")?;
-        ended(state_of(&states).as_str() == state, "it did not end as its executions did")?;
-        ended(self.ended.insert(key), "the instruction ends again")
+    /// 1 and whether it ended, or 0.
+    pub(super) fn count(&self) -> (u64, u64) {
+        let state = self.0.as_ref().map(|order| order.state);
+        (u64::from(state.is_some()), u64::from(state.is_some_and(ExecutionState::has_ended)))
+    }
+}
+
+impl Order {
+    fn last_attempt(&self) -> u32 {
+        self.lease.as_ref().map_or(0, |(_, attempt)| *attempt)
     }
 
-    fn instruction(
-        &self,
-        subject: &str,
-        controller: &ControllerId,
-    ) -> Result<((ControllerId, InstructionId), Rc<Admitted>), Broken> {
-        let id = InstructionId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        let key = (controller.clone(), id);
-        match self.instructions.get(&key) {
-            Some(admitted) => Ok((key, Rc::clone(admitted))),
-            None => Err(Rule::Ordered.broken("the instruction was not admitted before")),
-        }
+    fn leased_by(&self, agent: &AgentId) -> Result<(), Broken> {
+        let held = self.state == ExecutionState::Leased
+            && self.lease.as_ref().is_some_and(|(holder, _)| holder == agent);
+        ordered(held, "the agent holds no lease of it")
     }
 
-    pub(super) fn take_export(
+    fn go_on(
         &mut self,
-        subject: &str,
-        time: Timestamp,
-        event: &Event,
-    ) -> Result<(), Broken> {
-        let rule = |holds, what| Rule::ExportReleased.holds(holds, what);
-        if let Event::EvidenceExported(evidence) = event {
-            return self.evidence(subject, &evidence.by, evidence.disclosures);
-        }
-        let id = ExportId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        if let Event::ExportReleased(released) = event {
-            let execution = self.executions.get_mut(&released.execution);
-            let execution =
-                execution.ok_or_else(|| Rule::ExportReleased.broken("no admitted instruction ordered it"))?;
-            let named = execution
-                .export
-                .is_some_and(|(digest, size)| digest.to_string() == released.digest && size == released.size);
-            rule(named, "no report before it names this package")?;
-            rule(
-                !std::mem::replace(&mut execution.released, true),
-                "the execution's export is released again",
-            )?;
-            let controller = execution.instruction.controller.clone();
-            let before =
-                self.exports.insert(id, Export { controller, expires: released.expires, removed: false });
-            return rule(before.is_none(), "the export is released again");
-        }
-        let export = self.exports.get_mut(&id);
-        let export =
-            export.ok_or_else(|| Rule::ExportReleased.broken("the export was not released before"))?;
-        match event {
-            Event::ExportDownloaded(downloaded) => {
-                let own = downloaded.by == export.controller.resource_name();
-                rule(own, "another than its controller downloaded it")?;
-                rule(!export.removed, "it had been removed")?;
-                rule(time.as_second() < export.expires, "it had expired")
+        id: ExecutionId,
+        index: u64,
+        fact: ExecutionFact,
+        again: &mut Again<'_>,
+    ) -> Result<(), Wrong> {
+        let last = self.last_attempt();
+        match fact {
+            ExecutionFact::Leased { agent, attempt, at } => {
+                ordered(
+                    again.registered.before(index).agent(&agent)?.stores.contains(&self.store),
+                    "the agent is not registered for the order's store",
+                )?;
+                ordered(Some(attempt) == last.checked_add(1), "attempts are not counted one by one")?;
+                if last == 0 && again.is_new(index) {
+                    let exp = again.asked(id, &mut self.asked)?.exp;
+                    ordered(at < exp, "it was first leased after the instruction's end")?;
+                }
+                self.lease = Some((agent, attempt));
+                self.state = ExecutionState::Leased;
             }
-            Event::ExportRemoved(_) => {
-                rule(!std::mem::replace(&mut export.removed, true), "it is removed again")
+            ExecutionFact::Deferred { agent, attempt } => {
+                self.leased_by(&agent)?;
+                ordered(attempt == last, "another attempt is deferred than was leased")?;
+                self.state = ExecutionState::Pending;
             }
-            _ => Ok(()),
+            ExecutionFact::Failed { attempt } => {
+                ordered(attempt == last, "another attempt is given up than was leased last")?;
+                self.state = ExecutionState::Failed;
+            }
+            ExecutionFact::Reported { agent, attempt, outcome, told } => {
+                self.leased_by(&agent)?;
+                // The report of an earlier attempt may come late: the agent's ledger keeps the first one.
+                ordered(attempt <= last, "an attempt is reported that was not leased")?;
+                ordered(
+                    again.registered.before(index).agent(&agent)?.stores.contains(&self.store),
+                    "the agent is not registered for the order's store",
+                )?;
+                if let Kept::Read(told) = &told {
+                    let asked = again.asked(id, &mut self.asked)?;
+                    judged::fits(told, id, &self.store, asked, again.authority)?;
+                }
+                // The report's word for its outcome is that of the execution's state.
+                self.state = outcome
+                    .parse()
+                    .map_err(|_| Rule::ReportScope.broken("the outcome is no registered word"))?;
+                self.reported = Some(told);
+            }
+            // Taken before.
+            ExecutionFact::Ordered { .. } | ExecutionFact::Released { .. } => {}
         }
+        Ok(())
     }
 
-    /// Evidence is given for what was admitted; with disclosures only to the instruction's own controller.
-    fn evidence(&self, subject: &str, by: &str, disclosures: bool) -> Result<(), Broken> {
+    fn release(&mut self, index: u64, digest: &str, size: u64, again: &mut Again<'_>) -> Result<(), Wrong> {
         let rule = |holds, what| Rule::ExportReleased.holds(holds, what);
-        if let Ok(controller) = ControllerId::from_resource_name(by) {
-            return self.instruction(subject, &controller).map(drop);
+        let unreported = "no report before it names this package";
+        let told = self.reported.as_mut().ok_or_else(|| Rule::ExportReleased.broken(unreported))?;
+        if again.is_new(index) {
+            let named = again.told(told)?.export;
+            let named = named.is_some_and(|e| e.digest.to_string() == digest && e.size == size);
+            rule(named, unreported)?;
         }
-        rule(!disclosures, "disclosures were given to another than the controller")?;
-        let id = InstructionId::from_resource_name(subject)
-            .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-        rule(self.ids.contains(&id), "the instruction was not admitted before")
-    }
-
-    /// Instructions, executions, and those of them that ended.
-    pub(super) fn counts(&self) -> (u64, u64, u64) {
-        let ended = self.executions.values().filter(|execution| execution.state.has_ended()).count();
-        (self.instructions.len() as u64, self.executions.len() as u64, ended as u64)
+        rule(!std::mem::replace(&mut self.released, true), "the execution's export is released again")?;
+        Ok(())
     }
 }

@@ -1,21 +1,26 @@
 //! Each rule, broken once: the audit names the rule and the leaf.
 
 use super::log_fixtures::*;
+use super::published::Fault;
 use super::rules::{LogName, Rule, Violation};
-use super::{Audit, Pins, Summary};
+use super::{Pins, Summary};
 use crate::domain::event::*;
 use crate::domain::{Act, Reason};
 use crate::token::report::AuthorityHead;
 use crate::token::{Digest, KeySetDraft, ReportOutcome, SignedKeySet, fixtures as token};
 
 fn run(authority: &[Vec<u8>], trail: &[Vec<u8>], pins: &Pins) -> Result<Summary, Violation> {
-    let mut audit = Audit::new(pins);
-    for (log, leaves) in [(LogName::Authority, authority), (LogName::Trail, trail)] {
-        for (index, leaf) in leaves.iter().enumerate() {
-            audit.feed(log, index as u64, leaf)?;
+    let trail = Log::of(TRAIL, trail.to_vec(), &trail_key()).files();
+    let authority = Log::of(AUTHORITY, authority.to_vec(), &authority_key()).files();
+    match verify(&trail, &authority, pins) {
+        Ok(report) => Ok(report.summary),
+        Err(Fault::NotGood { which, rule: Some(rule), what }) => {
+            let (log, index) = which.split_once(" leaf ").unwrap();
+            let log = if log == "trail" { LogName::Trail } else { LogName::Authority };
+            Err(Violation { log, index: index.parse().unwrap(), rule, what })
         }
+        Err(fault) => panic!("no leaf is named: {fault}"),
     }
-    audit.finish()
 }
 
 fn audit(trail: &Story) -> Result<Summary, Violation> {
@@ -104,12 +109,16 @@ fn opened_first_a_log_that_begins_elsewhere_or_twice() {
     assert_eq!(broken(|story| drop(story.remove(0))), (Rule::OpenedFirst, 0));
     let opened = trail_story()[0].clone();
     assert_eq!(broken(|story| story.insert(3, opened)), (Rule::OpenedFirst, 3));
-    let mut audit = Audit::new(&pins());
-    assert_eq!(audit.finish().unwrap_err().rule, Rule::OpenedFirst);
-    audit = Audit::new(&pins());
-    let leaf = &sealed(&trail_story(), token::NOW)[0];
-    let violation = audit.feed(LogName::Authority, 0, leaf).unwrap_err();
-    assert_eq!((violation.log, violation.rule), (LogName::Authority, Rule::OpenedFirst));
+    let (trail, authority) =
+        (sealed(&trail_story(), token::NOW), sealed(&authority_story(), AUTHORITY_START));
+    for (authority, trail, log) in [
+        (authority.as_slice(), &[][..], LogName::Trail),
+        (&[], &trail, LogName::Authority),
+        (&trail[..1], &trail, LogName::Authority),
+    ] {
+        let violation = run(authority, trail, &pins()).unwrap_err();
+        assert_eq!((violation.log, violation.index, violation.rule), (log, 0, Rule::OpenedFirst));
+    }
 }
 
 #[test]
@@ -200,10 +209,6 @@ fn key_set_chain_an_admission_under_an_older_key_set_than_the_newest_is_refused(
         run(&authority, &sealed(&trail_story(), token::NOW), &pins()).map(|s| s.authority_size),
         Ok(3)
     );
-    let mut audit = Audit::new(&pins());
-    audit.feed(LogName::Authority, 0, &authority[0]).unwrap();
-    audit.feed(LogName::Trail, 0, &sealed(&trail_story(), token::NOW)[0]).unwrap();
-    assert_eq!(audit.feed(LogName::Authority, 1, &authority[1]).unwrap_err().rule, Rule::KeySetChain);
 }
 
 #[test]

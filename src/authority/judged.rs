@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::admission::{check_not_expired, check_started, count_signers};
 use super::authority_log::{AuthorityLog, refusal_text};
-use super::registered::Registered;
+use super::registered::RegisteredBefore;
 use super::rules::{Broken, Rule};
 use crate::domain::event::{ExecutionReported, InstructionAdmitted, Order};
 use crate::domain::{
     Act, AppId, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId, Timestamp,
 };
+use crate::token::report::{AuthorityHead, ExportReport};
 use crate::token::{
     Categories, Digest, Envelope, Expected, KeySetRef, Report, ReportOutcome, SignedStatement,
 };
@@ -44,7 +47,7 @@ pub(super) fn admission(
     event: &InstructionAdmitted,
     subject: &str,
     time: Timestamp,
-    registered: &Registered,
+    registered: RegisteredBefore<'_>,
     authority: &AuthorityLog,
     trail_origin: &str,
 ) -> Result<Admitted, Broken> {
@@ -119,7 +122,7 @@ pub(super) fn admission(
 fn check_orders(
     statement: &SignedStatement,
     orders: &[Order],
-    registered: &Registered,
+    registered: RegisteredBefore<'_>,
     now: i64,
 ) -> Result<(), Broken> {
     let stores: BTreeSet<StoreId> = orders.iter().map(|order| order.store.clone()).collect();
@@ -137,49 +140,130 @@ fn check_orders(
     Err(Rule::InAgreement.broken(refusal.unwrap_or_else(|| "the controller had no agreement".to_owned())))
 }
 
-/// Judges the report of `execution`, which is `order` of `admitted`.
+/// What an order asks of the report about it. Small: an audit keeps one for each open order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub instruction: InstructionId,
+    digest: Digest,
+    act: Act,
+    /// Over all subject digests.
+    subjects: Digest,
+    recipient: Option<Digest>,
+    /// Seconds.
+    pub exp: i64,
+    authority_size: u64,
+}
+
+impl Admitted {
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            instruction: self.id,
+            digest: self.digest,
+            act: self.act,
+            subjects: over(&self.sub_digests),
+            recipient: self.recipient,
+            exp: self.exp,
+            authority_size: self.authority_size,
+        }
+    }
+}
+
+/// What an agent signed and the gateway wrote beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    execution: ExecutionId,
+    instruction: InstructionId,
+    store: StoreId,
+    refused: bool,
+    /// The leaf has the report's outcome and attempt.
+    leaf_agrees: bool,
+    digest: Digest,
+    act: Act,
+    subjects: Digest,
+    pub export: Option<ExportReport>,
+    authority: AuthorityHead,
+}
+
+fn over(digests: &[Digest]) -> Digest {
+    Digest::of(digests.iter().flat_map(|digest| *digest.as_bytes()).collect::<Vec<u8>>())
+}
+
+/// The agent's signature over its report, under the key that was registered for it.
+pub(super) fn signed_report(
+    event: &ExecutionReported,
+    registered: RegisteredBefore<'_>,
+    trail_origin: &str,
+) -> Result<Report, Broken> {
+    let agent = registered.agent(&event.agent)?;
+    Report::verify(&event.report, &agent.key, &event.agent, trail_origin)
+        .map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))
+}
+
+/// What of a signed report is held against its order.
+pub(super) fn told(event: &ExecutionReported, report: &Report) -> Told {
+    Told {
+        execution: report.execution,
+        instruction: report.instruction,
+        store: report.store.clone(),
+        refused: report.outcome == ReportOutcome::Refused,
+        leaf_agrees: report.outcome.to_string() == event.outcome && report.attempt == event.attempt,
+        digest: report.instruction_digest,
+        act: report.act,
+        subjects: over(&report.sub_digests),
+        export: report.export,
+        authority: report.authority,
+    }
+}
+
+/// Holds what was told against what was asked.
 ///
 /// An agent that refuses an order tells of what it was given, which a gateway may have
 /// altered: then digests, act and authority head are what it saw, and bind nobody.
+pub(super) fn fits(
+    told: &Told,
+    execution: ExecutionId,
+    store: &StoreId,
+    asked: &Asked,
+    authority: &AuthorityLog,
+) -> Result<(), Broken> {
+    let scope = |holds, what| Rule::ReportScope.holds(holds, what);
+    scope(told.execution == execution, "the report is of another execution")?;
+    scope(told.instruction == asked.instruction, "the report is of another instruction")?;
+    scope(told.store == *store, "the report is of another store")?;
+    scope(told.leaf_agrees, "the leaf says something else than the report")?;
+    if told.refused {
+        return Ok(());
+    }
+    scope(told.digest == asked.digest, "the report repeats another instruction digest")?;
+    scope(told.act == asked.act, "the report is of another act")?;
+    scope(told.subjects == asked.subjects, "the report is of another subject")?;
+    if let Some(export) = &told.export {
+        scope(Some(export.recipient_digest) == asked.recipient, "the export went to another recipient")?;
+    }
+    scope(
+        told.authority.size >= asked.authority_size,
+        "the agent acted on an authority log older than the admission",
+    )?;
+    let root = authority.root_at(told.authority.size);
+    scope(
+        root.is_some_and(|root| root.as_bytes() == told.authority.root.as_bytes()),
+        "the agent acted on another authority log",
+    )
+}
+
+/// Judges the report of `execution`, which is an order of `admitted`, on `store`.
 pub(super) fn report(
     event: &ExecutionReported,
     execution: ExecutionId,
     store: &StoreId,
     admitted: &Admitted,
-    registered: &Registered,
+    registered: RegisteredBefore<'_>,
     authority: &AuthorityLog,
     trail_origin: &str,
 ) -> Result<Report, Broken> {
     let agent = registered.agent(&event.agent)?;
     Rule::Ordered.holds(agent.stores.contains(store), "the agent is not registered for the order's store")?;
-    let report = Report::verify(&event.report, &agent.key, &event.agent, trail_origin)
-        .map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))?;
-
-    let scope = |holds, what| Rule::ReportScope.holds(holds, what);
-    scope(report.execution == execution, "the report is of another execution")?;
-    scope(report.instruction == admitted.id, "the report is of another instruction")?;
-    scope(report.store == *store, "the report is of another store")?;
-    scope(
-        report.outcome.to_string() == event.outcome && report.attempt == event.attempt,
-        "the leaf says something else than the report",
-    )?;
-    if report.outcome == ReportOutcome::Refused {
-        return Ok(report);
-    }
-    scope(report.instruction_digest == admitted.digest, "the report repeats another instruction digest")?;
-    scope(report.act == admitted.act, "the report is of another act")?;
-    scope(report.sub_digests == admitted.sub_digests, "the report is of another subject")?;
-    if let Some(export) = &report.export {
-        scope(Some(export.recipient_digest) == admitted.recipient, "the export went to another recipient")?;
-    }
-    scope(
-        report.authority.size >= admitted.authority_size,
-        "the agent acted on an authority log older than the admission",
-    )?;
-    let root = authority.root_at(report.authority.size);
-    scope(
-        root.is_some_and(|root| root.as_bytes() == report.authority.root.as_bytes()),
-        "the agent acted on another authority log",
-    )?;
+    let report = signed_report(event, registered, trail_origin)?;
+    fits(&told(event, &report), execution, store, &admitted.asked(), authority)?;
     Ok(report)
 }

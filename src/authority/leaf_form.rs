@@ -9,7 +9,7 @@ use crate::domain::ids::{
     AgentId, AgreementId, AppId, ControllerId, ExecutionId, ExportId, IdError, InstructionId, MessageId,
     RequestId,
 };
-use crate::trail::Leaf;
+use crate::trail::{Leaf, canonical_json};
 
 /// Longest word of a leaf that is no signed token.
 const MAX_WORD: usize = 255;
@@ -42,6 +42,34 @@ pub(super) fn read(
         event.to_data().iter().all(|(name, value)| SIGNED.contains(&name.as_str()) || is_words(value));
     Rule::PersonalData.holds(clean, "a member holds something that is no id, word, number or digest")?;
     Ok((leaf, event))
+}
+
+/// Tells registrations by their first bytes, without reading the JSON.
+///
+/// Exact for every leaf in its one spelling, in which what stands before the type has a fixed length;
+/// any other leaf breaks `LEAF_FORM` when it is read.
+pub(super) struct Registrations {
+    before_type: Vec<u8>,
+}
+
+impl Registrations {
+    const NOUNS: [&str; 6] = ["controller", "agreement", "app", "agent", "access_key", "key_set"];
+    /// Bytes of what stands first and of a UUID.
+    const UNTIL_ID: usize = br#"{"specversion":"1.0","id":""#.len() + 36;
+
+    pub(super) fn of(source: &str) -> Self {
+        let mut before_type = br#"","source":"#.to_vec();
+        canonical_json::write_string(source, &mut before_type);
+        before_type.extend_from_slice(br#","type":"mandate."#);
+        Self { before_type }
+    }
+
+    pub(super) fn contain(&self, leaf: &[u8]) -> bool {
+        let type_ =
+            leaf.get(Self::UNTIL_ID..).and_then(|rest| rest.strip_prefix(self.before_type.as_slice()));
+        let noun = type_.and_then(|rest| rest.split(|byte| *byte == b'.').next());
+        noun.is_some_and(|noun| Self::NOUNS.iter().any(|known| known.as_bytes() == noun))
+    }
 }
 
 fn belongs(log: LogName, event: &Event) -> bool {
@@ -109,5 +137,31 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
             subject.split_once('/').is_some_and(|(collection, id)| !collection.is_empty() && !id.is_empty())
                 && is_words(&Value::from(subject))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log_fixtures::{GATEWAY, sealed, trail_story};
+    use super::*;
+
+    #[test]
+    fn a_registration_is_told_by_its_first_bytes() {
+        let registrations = Registrations::of(GATEWAY);
+        let story = trail_story();
+        for (leaf, (_, event)) in sealed(&story, 1_795_420_800).iter().zip(&story) {
+            let registers = [
+                "mandate.controller.registered",
+                "mandate.agreement.registered",
+                "mandate.app.registered",
+                "mandate.agent.registered",
+                "mandate.access_key.registered",
+                "mandate.key_set.registered",
+            ]
+            .contains(&event.type_name());
+            assert_eq!(registrations.contain(leaf), registers, "{}", event.type_name());
+            assert!(!Registrations::of("other.example").contain(leaf));
+        }
+        assert!(!registrations.contain(b""));
     }
 }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use super::authority_log::AuthorityLog;
 use super::evidence::{Bundle, BundleBuilder};
 use super::pins::{LogPin, Pins, WitnessPins};
-use super::published::LogFiles;
+use super::published::{self, Fault, LogFiles, Options, Since, TemporaryFile};
 use crate::domain::event::*;
 use crate::domain::{Act, Category, Purpose, Reason, Region, RequestId, Right, Timestamp};
 use crate::token::report::{AuthorityHead, ExportReport, LedgerHead};
@@ -381,9 +381,42 @@ impl LogFiles for Files {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Infallible> {
         Ok(self.0.get(path).cloned())
     }
-    fn list(&self) -> Result<Vec<String>, Infallible> {
-        Ok(self.0.keys().cloned().collect())
+    fn list(&self, show: &mut dyn FnMut(&str)) -> Result<(), Infallible> {
+        self.0.keys().for_each(|path| show(path));
+        Ok(())
     }
+}
+
+/// Verifies on this many threads, with so many bytes to remember facts in.
+pub fn verify_on(
+    threads: usize,
+    memory: usize,
+    trail: &Files,
+    authority: &Files,
+    pins: &Pins,
+    since: &Since,
+) -> Result<published::Report, Fault> {
+    let options = Options {
+        threads: std::num::NonZeroUsize::new(threads).unwrap(),
+        memory,
+        scratch: &|| Ok(Box::new(std::io::Cursor::new(Vec::new())) as Box<dyn TemporaryFile>),
+        progress: &|_, _, _| (),
+    };
+    super::published::verify(trail, authority, pins, since, &options)
+}
+
+/// The verdict, which is the same on 1, 2 and 5 threads, in memory and spilling.
+pub fn verify(trail: &Files, authority: &Files, pins: &Pins) -> Result<published::Report, Fault> {
+    let verdict = verify_on(1, usize::MAX, trail, authority, pins, &Since::default());
+    for (threads, memory) in [(2, usize::MAX), (5, 100)] {
+        let mut other = verify_on(threads, memory, trail, authority, pins, &Since::default());
+        if let Ok(report) = &mut other {
+            assert!(memory == usize::MAX || report.spilled > 0, "nothing was spilled");
+            report.spilled = 0;
+        }
+        assert_eq!(other, verdict, "another verdict on {threads} threads");
+    }
+    verdict
 }
 
 /// The bundle about the story's instruction.

@@ -13,15 +13,21 @@ pub mod agreement;
 pub mod audit;
 mod audit_cases;
 mod audit_deeds;
+mod audit_facts;
+mod audit_orders;
+mod audit_replay;
 pub mod authority_log;
 pub mod chain;
 pub mod evidence;
+mod external_sort;
 pub mod head;
 mod judged;
 mod leaf_form;
 pub mod pins;
 pub mod proven;
 pub mod published;
+mod published_audit;
+mod published_log;
 pub mod registered;
 pub mod rules;
 pub mod verdict;
@@ -29,7 +35,7 @@ pub mod warrant;
 
 pub use admission::{Admission, AdmissionContext, admit};
 pub use agreement::{AgreementTerms, Scope};
-pub use audit::{Audit, Summary};
+pub use audit::Summary;
 pub use chain::KeySetChain;
 pub use evidence::{Bundle, BundleBuilder, BundleError};
 pub use pins::{Pins, PinsError};
@@ -47,6 +53,8 @@ pub(crate) mod fixtures;
 pub(crate) mod log_fixtures;
 #[cfg(test)]
 mod published_tests;
+#[cfg(test)]
+mod since_tests;
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]

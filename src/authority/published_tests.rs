@@ -1,7 +1,7 @@
 //! Published logs in memory: good ones, and every byte of every file changed.
 
 use super::log_fixtures::*;
-use super::published::{Fault, verify};
+use super::published::{Fault, Since};
 use super::{Pins, proven};
 use crate::domain::event::*;
 use crate::token::fixtures as token;
@@ -38,9 +38,10 @@ fn any_flipped_byte_of_any_file_is_noticed_and_named() {
             for at in 0..bytes.len() {
                 let file = bad.0.get_mut(path).unwrap();
                 file[at] ^= 1 << (at % 8);
+                let none = Since::default();
                 let verdict = match log {
-                    "trail" => verify(&bad, &authority, &pins),
-                    _ => verify(&trail, &bad, &pins),
+                    "trail" => verify_on(1, usize::MAX, &bad, &authority, &pins, &none),
+                    _ => verify_on(1, usize::MAX, &trail, &bad, &pins, &none),
                 };
                 let which = named(verdict.expect_err("a changed byte went unnoticed"));
                 let fits = which.contains(&format!("{log}/{path}"));

@@ -1,14 +1,18 @@
-//! Who and what the trail has registered so far: controllers, apps, agreements, agents, keys.
+//! Who and what the trail registers: controllers, apps, agreements, agents, keys.
 //!
 //! Everything is registered once. An app that is registered again would move to another
 //! controller; a key that comes again would have a second use.
+//!
+//! Each registration keeps the index of its leaf, so that all of them can be read first and any leaf
+//! be judged by those before it ([`Registered::before`]). Memory grows with what is registered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::AgreementTerms;
+use super::authority_log::AuthorityLog;
 use super::pins::Pins;
 use super::rules::{Broken, Rule};
-use crate::domain::event::{AgentRegistered, AgreementRegistered, Event};
+use crate::domain::event::{AgentRegistered, AgreementRegistered, Event, KeySetRegistered};
 use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId};
 use crate::token::{KeyId, PublicJwk, VerifyingKey};
 
@@ -17,17 +21,22 @@ use crate::token::{KeyId, PublicJwk, VerifyingKey};
 pub struct RegisteredAgent {
     pub stores: BTreeSet<StoreId>,
     pub key: VerifyingKey,
+    index: u64,
 }
 
 #[derive(Debug, Default)]
 pub struct Registered {
-    controllers: BTreeSet<ControllerId>,
-    apps: BTreeMap<AppId, ControllerId>,
-    agreements: BTreeMap<AgreementId, AgreementRegistered>,
+    controllers: BTreeMap<ControllerId, u64>,
+    apps: BTreeMap<AppId, (ControllerId, u64)>,
+    agreements: BTreeSet<AgreementId>,
+    /// Their terms, without the app.
+    terms: BTreeMap<ControllerId, Vec<(u64, AgreementTerms)>>,
     agents: BTreeMap<AgentId, RegisteredAgent>,
     /// Thumbprint to use and owner.
     keys: BTreeMap<KeyId, (&'static str, String)>,
     revoked: BTreeSet<KeyId>,
+    /// Key sets that the trail named: controller and version.
+    key_sets: BTreeMap<(ControllerId, u64), u64>,
     pinned_agents: BTreeMap<AgentId, PublicJwk>,
 }
 
@@ -36,28 +45,22 @@ impl Registered {
         Self { pinned_agents: pins.agents.clone(), ..Self::default() }
     }
 
-    /// Takes a registration; other events change nothing.
-    pub(super) fn take(&mut self, subject: &str, event: &Event) -> Result<(), Broken> {
+    /// Takes a registration, the leaf of this index; other events change nothing.
+    pub(super) fn take(&mut self, index: u64, subject: &str, event: &Event) -> Result<(), Broken> {
         match event {
             Event::ControllerRegistered(_) => {
                 let id = id(ControllerId::from_resource_name(subject))?;
-                Rule::Registered.holds(self.controllers.insert(id), "the controller is registered again")
+                let before = self.controllers.insert(id, index);
+                Rule::Registered.holds(before.is_none(), "the controller is registered again")
             }
             Event::AppRegistered(app) => {
-                self.needs_controller(&app.controller)?;
+                self.before(index).needs_controller(&app.controller)?;
                 let id = id(AppId::from_resource_name(subject))?;
-                let before = self.apps.insert(id, app.controller.clone());
+                let before = self.apps.insert(id, (app.controller.clone(), index));
                 Rule::Registered.holds(before.is_none(), "the app is registered again")
             }
-            Event::AgreementRegistered(agreement) => {
-                self.needs_controller(&agreement.controller)?;
-                Rule::Registered
-                    .holds(agreement.start < agreement.end, "the agreement ends before it begins")?;
-                let id = id(AgreementId::from_resource_name(subject))?;
-                let before = self.agreements.insert(id, agreement.clone());
-                Rule::Registered.holds(before.is_none(), "the agreement is registered again")
-            }
-            Event::AgentRegistered(agent) => self.take_agent(subject, agent),
+            Event::AgreementRegistered(agreement) => self.take_agreement(index, subject, agreement),
+            Event::AgentRegistered(agent) => self.take_agent(index, subject, agent),
             Event::AccessKeyRegistered(key) => {
                 // Its principal may be one that no leaf registers, such as the first operator.
                 let kid = thumbprint(&key.thumbprint)?;
@@ -73,7 +76,31 @@ impl Registered {
         }
     }
 
-    fn take_agent(&mut self, subject: &str, agent: &AgentRegistered) -> Result<(), Broken> {
+    fn take_agreement(
+        &mut self,
+        index: u64,
+        subject: &str,
+        agreement: &AgreementRegistered,
+    ) -> Result<(), Broken> {
+        self.before(index).needs_controller(&agreement.controller)?;
+        Rule::Registered.holds(agreement.start < agreement.end, "the agreement ends before it begins")?;
+        let new = self.agreements.insert(id(AgreementId::from_resource_name(subject))?);
+        Rule::Registered.holds(new, "the agreement is registered again")?;
+        let terms = AgreementTerms {
+            controller: agreement.controller.clone(),
+            apps: BTreeSet::new(),
+            categories: agreement.categories.iter().copied().collect(),
+            purposes: agreement.purposes.iter().copied().collect(),
+            stores: agreement.stores.iter().cloned().collect(),
+            regions: agreement.regions.iter().copied().collect(),
+            valid_from: agreement.start,
+            valid_until: Some(agreement.end),
+        };
+        self.terms.entry(agreement.controller.clone()).or_default().push((index, terms));
+        Ok(())
+    }
+
+    fn take_agent(&mut self, index: u64, subject: &str, agent: &AgentRegistered) -> Result<(), Broken> {
         let id = id(AgentId::from_resource_name(subject))?;
         let key = serde_json::to_vec(&agent.report_key)
             .ok()
@@ -84,12 +111,41 @@ impl Registered {
             return Err(Rule::ReportSigned.broken("the agent's report key is not the pinned one"));
         }
         self.claim_key(key.id(), "report", subject)?;
-        let entry = RegisteredAgent { stores: agent.stores.iter().cloned().collect(), key };
+        let entry = RegisteredAgent { stores: agent.stores.iter().cloned().collect(), key, index };
         Rule::Registered.holds(self.agents.insert(id, entry).is_none(), "the agent is registered again")
     }
 
+    /// The trail names a key set of the authority log, each once and in order.
+    pub(super) fn take_key_set(
+        &mut self,
+        index: u64,
+        subject: &str,
+        event: &KeySetRegistered,
+        authority: &AuthorityLog,
+    ) -> Result<(), Broken> {
+        let controller = id(ControllerId::from_resource_name(subject))?;
+        self.before(index).needs_controller(&controller)?;
+        let published = authority.published_at(event.authority_index);
+        let same = published.is_some_and(|(owner, version, digest)| {
+            *owner == controller && *version == event.version && digest.to_string() == event.digest
+        });
+        Rule::KeySetChain.holds(same, "the authority log has another leaf at the place it names")?;
+        // Versions of a published key set count from 1.
+        let before = (controller.clone(), event.version.saturating_sub(1));
+        let next = event.version == 1 || self.key_sets.contains_key(&before);
+        Rule::KeySetChain.holds(next, "the trail did not name the version before it")?;
+        let again = self.key_sets.insert((controller.clone(), event.version), index);
+        Rule::KeySetChain.holds(again.is_none(), "the trail names the key set again")?;
+        if let Some(set) = authority.newest_at(&controller, event.authority_index.saturating_add(1)) {
+            for (kid, _) in set.keys() {
+                self.claim_key(*kid, "key_set", subject)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Records a key's only use and owner. A key set's keys come again with each version.
-    pub(super) fn claim_key(&mut self, kid: KeyId, usage: &'static str, owner: &str) -> Result<(), Broken> {
+    fn claim_key(&mut self, kid: KeyId, usage: &'static str, owner: &str) -> Result<(), Broken> {
         let claim = (usage, owner.to_owned());
         let again = usage == "key_set";
         match self.keys.get(&kid) {
@@ -102,47 +158,63 @@ impl Registered {
         }
     }
 
-    pub(super) fn needs_controller(&self, controller: &ControllerId) -> Result<(), Broken> {
-        Rule::Registered
-            .holds(self.controllers.contains(controller), "the controller was not registered before")
-    }
-
-    /// The app exists and is this controller's.
-    pub(super) fn needs_app(&self, app: &AppId, controller: &ControllerId) -> Result<(), Broken> {
-        Rule::Registered
-            .holds(self.apps.get(app) == Some(controller), "the app was not registered to this controller")
-    }
-
-    pub(super) fn has_app(&self, app: &AppId) -> bool {
-        self.apps.contains_key(app)
-    }
-
-    pub(super) fn agent(&self, agent: &AgentId) -> Result<&RegisteredAgent, Broken> {
-        self.agents.get(agent).ok_or_else(|| Rule::Registered.broken("the agent was not registered before"))
-    }
-
-    /// What may be ordered for an app of the controller, by each of its agreements.
-    pub(super) fn terms<'a>(
-        &'a self,
-        controller: &'a ControllerId,
-        app: &'a AppId,
-    ) -> impl Iterator<Item = AgreementTerms> + 'a {
-        self.agreements.values().filter(move |agreement| agreement.controller == *controller).map(
-            move |agreement| AgreementTerms {
-                controller: controller.clone(),
-                apps: [app.clone()].into(),
-                categories: agreement.categories.iter().copied().collect(),
-                purposes: agreement.purposes.iter().copied().collect(),
-                stores: agreement.stores.iter().cloned().collect(),
-                regions: agreement.regions.iter().copied().collect(),
-                valid_from: agreement.start,
-                valid_until: Some(agreement.end),
-            },
-        )
+    /// As the trail stood before the leaf of this index.
+    pub(super) fn before(&self, index: u64) -> RegisteredBefore<'_> {
+        RegisteredBefore { all: self, index }
     }
 
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         (self.controllers.len() as u64, self.apps.len() as u64, self.agents.len() as u64)
+    }
+}
+
+/// What a leaf may refer to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RegisteredBefore<'a> {
+    all: &'a Registered,
+    index: u64,
+}
+
+impl<'a> RegisteredBefore<'a> {
+    pub(super) fn needs_controller(&self, controller: &ControllerId) -> Result<(), Broken> {
+        let known = self.all.controllers.get(controller).is_some_and(|index| *index < self.index);
+        Rule::Registered.holds(known, "the controller was not registered before")
+    }
+
+    /// The app exists and is this controller's.
+    pub(super) fn needs_app(&self, app: &AppId, controller: &ControllerId) -> Result<(), Broken> {
+        let own = self.all.apps.get(app).is_some_and(|(owner, at)| owner == controller && *at < self.index);
+        Rule::Registered.holds(own, "the app was not registered to this controller")
+    }
+
+    /// The app exists.
+    pub(super) fn needs_any_app(&self, app: &AppId) -> Result<(), Broken> {
+        let known = self.all.apps.get(app).is_some_and(|(_, at)| *at < self.index);
+        Rule::Registered.holds(known, "the app was not registered before")
+    }
+
+    /// The trail named this version of the controller's key sets.
+    pub(super) fn needs_key_set(&self, controller: &ControllerId, version: u64) -> Result<(), Broken> {
+        let named = self.all.key_sets.get(&(controller.clone(), version)).is_some_and(|at| *at < self.index);
+        Rule::Registered.holds(named, "the trail did not name the key set before")
+    }
+
+    pub(super) fn agent(&self, agent: &AgentId) -> Result<&'a RegisteredAgent, Broken> {
+        let agent = self.all.agents.get(agent).filter(|agent| agent.index < self.index);
+        agent.ok_or_else(|| Rule::Registered.broken("the agent was not registered before"))
+    }
+
+    /// What may be ordered for an app of the controller, by each of its agreements.
+    pub(super) fn terms(
+        self,
+        controller: &ControllerId,
+        app: &AppId,
+    ) -> impl Iterator<Item = AgreementTerms> + use<'a> {
+        let app = app.clone();
+        let all = self.all.terms.get(controller).map(Vec::as_slice).unwrap_or_default();
+        all.iter()
+            .filter(move |(index, _)| *index < self.index)
+            .map(move |(_, terms)| AgreementTerms { apps: [app.clone()].into(), ..terms.clone() })
     }
 }
 

@@ -12,7 +12,7 @@ use super::head::{self, Head};
 use super::judged::{self, Admitted};
 use super::leaf_form;
 use super::pins::Pins;
-use super::registered::Registered;
+use super::registered::{Registered, RegisteredBefore};
 use super::rules::{Broken, LogName};
 use crate::domain::event::{Event, InstructionAdmitted};
 use crate::domain::{ControllerId, ExecutionId, ExportId, StoreId, Timestamp};
@@ -280,7 +280,7 @@ impl Reader<'_> {
                     event,
                     leaf.subject(),
                     leaf.time(),
-                    &self.registered,
+                    self.registered.before(index),
                     self.authority,
                     &self.pins.trail.origin,
                 )
@@ -300,14 +300,15 @@ impl Reader<'_> {
             | Event::AgreementRegistered(_)
             | Event::AppRegistered(_)
             | Event::AgentRegistered(_) => {
-                self.registered.take(leaf.subject(), event).map_err(which.broken())
+                self.registered.take(index, leaf.subject(), event).map_err(which.broken())
             }
             _ => {
                 let found = self
                     .admitted
                     .as_mut()
                     .ok_or_else(|| which.fault("it tells of a deed before the instruction was admitted"))?;
-                found.take(which, leaf, event, &self.registered, self.authority, &self.pins.trail.origin)
+                let registered = self.registered.before(index);
+                found.take(which, leaf, event, registered, self.authority, &self.pins.trail.origin)
             }
         }
     }
@@ -319,7 +320,7 @@ impl Found {
         which: Which,
         leaf: &Leaf,
         event: &Event,
-        registered: &Registered,
+        registered: RegisteredBefore<'_>,
         authority: &AuthorityLog,
         origin: &str,
     ) -> Result<(), Fault> {

@@ -266,7 +266,7 @@ fn others_key_sets_need_no_pin_of_who_asks_about_one_controller() {
     let verdict = verify(&bundle(&trail, &authority, None), &pins()).unwrap();
     assert_eq!((verdict.authority_size, verdict.authority_withheld), (4, 0));
     // The audit of everything is another question.
-    let audited = super::published::verify(&trail.files(), &authority.files(), &pins()).unwrap_err();
+    let audited = super::log_fixtures::verify(&trail.files(), &authority.files(), &pins()).unwrap_err();
     assert!(audited.to_string().contains("controllers/leting is not pinned"), "{audited}");
 }
 

@@ -1,24 +1,26 @@
 //! The whole tree again, from the entries: every tile is recomputed and compared with the
-//! published one. Streaming, in O(log n) memory.
+//! published one. On all cores, in bounded memory, with the same answer on any number of them.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 
-use super::appender::{Appender, right_edge_tiles};
-use super::hash::{Hash, leaf_hash};
+use super::hash::{Hash, empty_root, leaf_hash};
+use super::in_order::in_order;
 use super::layout::Resource;
 use super::tile::{FULL_WIDTH, TileId, TileSource};
+use super::tiled::{HashedTile, TiledTree};
+
+/// Where entries come from: a published log.
+pub trait EntrySource: TileSource {
+    /// Shows the entries under a level-0 tile, exactly `tile.width` of them.
+    fn entries<R>(&self, tile: TileId, show: impl FnOnce(&[&[u8]]) -> R) -> Result<R, Self::Error>;
+}
 
 /// The first thing in which a published log disagrees with itself.
 #[derive(Debug, PartialEq, Eq)]
-pub enum TreeFault<E, S> {
-    /// The entries could not be read on.
-    EntrySource { index: u64, error: E },
-    /// A tile could not be read.
-    TileSource { tile: TileId, error: S },
-    /// There are fewer entries than the checkpoint says.
-    EntriesMissing { from: u64 },
-    /// There are more entries than the checkpoint says.
-    EntriesExtra { from: u64 },
+pub enum TreeFault<E> {
+    /// A tile or its entries could not be read.
+    Source { tile: TileId, error: E },
     /// This entry is not the one that was hashed into the log: neither its tile nor the root fits it.
     Entry { index: u64 },
     /// The tile is not that of the entries, at this hash. The entries are those of the checkpoint,
@@ -30,15 +32,12 @@ pub enum TreeFault<E, S> {
     Root { computed: Hash },
 }
 
-impl<E: fmt::Display, S: fmt::Display> fmt::Display for TreeFault<E, S> {
+impl<E: fmt::Display> fmt::Display for TreeFault<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = |tile: &TileId| Resource::Tile(*tile).path();
         match self {
-            TreeFault::EntrySource { index, error } => write!(f, "entry {index} cannot be read: {error}"),
-            TreeFault::TileSource { tile, error } => write!(f, "{} cannot be read: {error}", path(tile)),
-            TreeFault::EntriesMissing { from } => write!(f, "the entries from {from} on are missing"),
-            TreeFault::EntriesExtra { from } => {
-                write!(f, "there are entries beyond the checkpoint, from {from} on")
+            TreeFault::Source { tile, error } => {
+                write!(f, "{} or its entries cannot be read: {error}", path(tile))
             }
             TreeFault::Entry { index } => write!(f, "entry {index} is not the one that was logged"),
             TreeFault::Tile { tile, at } => write!(f, "{} differs from the entries at hash {at}", path(tile)),
@@ -50,55 +49,74 @@ impl<E: fmt::Display, S: fmt::Display> fmt::Display for TreeFault<E, S> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display, S: fmt::Debug + fmt::Display> std::error::Error for TreeFault<E, S> {}
+impl<E: fmt::Debug + fmt::Display> std::error::Error for TreeFault<E> {}
 
-/// Recomputes the tree of the first `size` entries and compares tiles and root.
+/// What to hold a log against.
+#[derive(Debug, Clone, Copy)]
+pub struct TreeCheck<'a> {
+    pub size: u64,
+    pub root: &'a Hash,
+    /// A size whose root is wanted too: of an older checkpoint. At most `size`.
+    pub older: Option<u64>,
+    pub threads: NonZeroUsize,
+}
+
+/// One level-0 tile with its entries, worked through by a worker.
+struct Worked {
+    tile: TileId,
+    hashed: HashedTile,
+    differs: Option<u16>,
+    kept: Vec<(u64, Vec<u8>)>,
+}
+
+/// Recomputes the tree of the first `size` entries and compares tiles and root. Answers the root at
+/// the older size, where one is asked for.
 ///
-/// `entries` must end after `size` items. A difference in a tile is only judged at the end, when the
-/// root tells whether the entry or the tile was changed; what cannot be read ends the check at once.
-pub fn verify_tree<I, E, S>(
-    size: u64,
-    root: &Hash,
-    entries: I,
-    tiles: &S,
-) -> Result<(), TreeFault<E, S::Error>>
+/// A difference in a tile is only judged at the end, when the root tells whether the entry or the
+/// tile was changed; what cannot be read ends the check at once.
+///
+/// `wants` chooses entries on any thread, so that they need not be read again. `passed` gets them in
+/// order, tile by tile, with the number of entries checked so far.
+pub fn verify_tree<S>(
+    check: &TreeCheck<'_>,
+    source: &S,
+    wants: impl Fn(&[u8]) -> bool + Sync,
+    mut passed: impl FnMut(u64, Vec<(u64, Vec<u8>)>),
+) -> Result<Option<Hash>, TreeFault<S::Error>>
 where
-    I: IntoIterator<Item = Result<Vec<u8>, E>>,
-    S: TileSource,
+    S: EntrySource + Sync,
+    S::Error: Send,
 {
-    let mut entries = entries.into_iter();
-    let mut appender = Appender::new();
+    let TreeCheck { size, root, older, threads } = *check;
+    let mut tree = TiledTree::new();
+    let mut older_root = (older == Some(0)).then(empty_root);
     let mut first_difference = None;
-    for index in 0..size {
-        let entry = match entries.next() {
-            None => return Err(TreeFault::EntriesMissing { from: index }),
-            Some(Err(error)) => return Err(TreeFault::EntrySource { index, error }),
-            Some(Ok(entry)) => entry,
-        };
-        appender.append(leaf_hash(&entry));
-        if (index + 1) % u64::from(FULL_WIDTH) == 0 {
-            for (tile, computed) in appender.take_dirty_tiles() {
-                // A tile that still grows is compared when it is full, or below when the log ends.
-                if tile.is_full() {
-                    let found = compare(tile, &computed, tiles)?;
-                    first_difference = first_difference.or(found);
-                }
+    let count = size.div_ceil(u64::from(FULL_WIDTH));
+    in_order(
+        threads,
+        count,
+        |index| work(index, size, source, &wants),
+        |_, worked| {
+            let Worked { tile, hashed, differs, kept } = worked?;
+            older_root = older_root.or_else(|| tree.root_within(&hashed, older?));
+            let full = tree.push(&hashed);
+            older_root = older_root.or_else(|| (older == Some(tree.size())).then(|| tree.root()));
+            first_difference = first_difference.or(differs.map(|at| (tile, at)));
+            for (tile, computed) in full {
+                let found = compare(tile, &computed, source)?;
+                first_difference = first_difference.or(found);
             }
-            appender.settle();
-        }
-    }
-    if entries.next().is_some() {
-        return Err(TreeFault::EntriesExtra { from: size });
-    }
-    for tile in right_edge_tiles(size) {
-        // An appender holds the right edge of its own size whole, whatever was settled.
-        let computed = appender.tile(tile).expect("the right edge is held whole");
-        let found = compare(tile, &computed, tiles)?;
+            passed(tree.size(), kept);
+            Ok(())
+        },
+    )?;
+    for (tile, computed) in tree.edge_tiles() {
+        let found = compare(tile, &computed, source)?;
         first_difference = first_difference.or(found);
     }
-    let computed = appender.root();
+    let computed = tree.root();
     match (first_difference, computed == *root) {
-        (None, true) => Ok(()),
+        (None, true) => Ok(older_root),
         (None, false) => Err(TreeFault::Root { computed }),
         (Some((tile, at)), false) if tile.level == 0 => {
             Err(TreeFault::Entry { index: tile.index * u64::from(FULL_WIDTH) + u64::from(at) })
@@ -107,16 +125,35 @@ where
     }
 }
 
+fn work<S: EntrySource>(
+    index: u64,
+    size: u64,
+    source: &S,
+    wants: &impl Fn(&[u8]) -> bool,
+) -> Result<Worked, TreeFault<S::Error>> {
+    // `index` counts the tiles that a tree of this size has; a size of 2^64 − 1 has no more.
+    let tile = TileId::in_tree(0, index, size).expect("the tile lies in the tree");
+    let first = index * u64::from(FULL_WIDTH);
+    let read = source.entries(tile, |entries| {
+        let hashed = HashedTile::new(entries.iter().map(|entry| leaf_hash(entry)).collect());
+        let kept = (first..).zip(entries).filter(|(_, entry)| wants(entry));
+        (hashed, kept.map(|(index, entry)| (index, entry.to_vec())).collect())
+    });
+    let (hashed, kept) = read.map_err(|error| TreeFault::Source { tile, error })?;
+    let differs = compare(tile, hashed.hashes(), source)?.map(|(_, at)| at);
+    Ok(Worked { tile, hashed, differs, kept })
+}
+
 /// A hash of a published tile that is not the computed one.
 type Difference = (TileId, u16);
 
 /// Where the published tile first differs from the computed one.
-fn compare<E, S: TileSource>(
+fn compare<S: TileSource>(
     tile: TileId,
     computed: &[Hash],
     tiles: &S,
-) -> Result<Option<Difference>, TreeFault<E, S::Error>> {
-    let published = tiles.tile(tile).map_err(|error| TreeFault::TileSource { tile, error })?;
+) -> Result<Option<Difference>, TreeFault<S::Error>> {
+    let published = tiles.tile(tile).map_err(|error| TreeFault::Source { tile, error })?;
     if published.len() != computed.len() {
         return Err(TreeFault::TileWidth { tile, got: published.len() });
     }
@@ -129,6 +166,7 @@ fn compare<E, S: TileSource>(
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::appender::Appender;
     use super::*;
 
     struct Published {
@@ -144,6 +182,15 @@ mod tests {
         }
     }
 
+    impl EntrySource for Published {
+        fn entries<R>(&self, tile: TileId, show: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'static str> {
+            let first = tile.index as usize * 256;
+            let entries =
+                self.entries.get(first..first + usize::from(tile.width)).ok_or("no such entries")?;
+            Ok(show(&entries.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        }
+    }
+
     impl Published {
         fn of(size: u64) -> Self {
             let entries: Vec<Vec<u8>> = (0..size).map(|i| format!("entry {i}").into_bytes()).collect();
@@ -156,8 +203,17 @@ mod tests {
             Self { entries, tiles, root: appender.root() }
         }
 
-        fn verdict(&self, size: u64) -> Result<(), TreeFault<String, &'static str>> {
-            verify_tree(size, &self.root, self.entries.iter().cloned().map(Ok), self)
+        /// The same on one thread and on several.
+        fn verdict(&self, size: u64) -> Result<(), TreeFault<&'static str>> {
+            let on = |threads| {
+                let threads = NonZeroUsize::new(threads).unwrap();
+                let check = TreeCheck { size, root: &self.root, older: None, threads };
+                verify_tree(&check, self, |_| false, |_, _| ())
+            };
+            let verdict = on(1);
+            assert_eq!(on(2), verdict);
+            assert_eq!(on(5), verdict);
+            verdict.map(drop)
         }
     }
 
@@ -198,28 +254,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_too_much_is_named() {
+    fn what_is_missing_or_too_narrow_is_named() {
         let mut log = Published::of(300);
-        let full = TileId::new(0, 0, 256).unwrap();
-        assert_eq!(log.verdict(299), Err(TreeFault::EntriesExtra { from: 299 }));
-        log.entries.push(b"one more".to_vec());
-        assert_eq!(log.verdict(300), Err(TreeFault::EntriesExtra { from: 300 }));
-        log.entries.truncate(300);
-        let partial = TileId::new(0, 1, 44).unwrap();
+        let (full, partial) = (TileId::new(0, 0, 256).unwrap(), TileId::new(0, 1, 44).unwrap());
         let kept = log.tiles.remove(&partial).unwrap();
-        assert_eq!(log.verdict(300), Err(TreeFault::TileSource { tile: partial, error: "no such file" }));
+        assert_eq!(log.verdict(300), Err(TreeFault::Source { tile: partial, error: "no such file" }));
         log.tiles.insert(partial, kept);
         assert_eq!(log.verdict(300), Ok(()));
         log.entries.truncate(280);
-        assert_eq!(log.verdict(300), Err(TreeFault::EntriesMissing { from: 280 }));
+        assert_eq!(log.verdict(300), Err(TreeFault::Source { tile: partial, error: "no such entries" }));
         log.tiles.get_mut(&full).unwrap().pop();
         assert_eq!(log.verdict(300), Err(TreeFault::TileWidth { tile: full, got: 255 }));
         log.tiles.remove(&full);
-        assert_eq!(log.verdict(300), Err(TreeFault::TileSource { tile: full, error: "no such file" }));
-        let broken = (0..3).map(|i| if i < 2 { Ok(vec![i]) } else { Err("unreadable") });
-        assert_eq!(
-            verify_tree(3, &log.root, broken, &log),
-            Err(TreeFault::EntrySource { index: 2, error: "unreadable" })
-        );
+        assert_eq!(log.verdict(300), Err(TreeFault::Source { tile: full, error: "no such file" }));
+    }
+
+    #[test]
+    fn an_older_root_and_chosen_entries_come_along() {
+        let log = Published::of(1000);
+        for threads in [1, 3].map(|n| NonZeroUsize::new(n).unwrap()) {
+            for older in [0, 1, 255, 256, 257, 512, 999, 1000] {
+                let (mut kept, mut done) = (Vec::new(), 0);
+                let check = TreeCheck { size: 1000, root: &log.root, older: Some(older), threads };
+                let root = verify_tree(
+                    &check,
+                    &log,
+                    |entry| entry.ends_with(b"7"),
+                    |so_far, more| {
+                        done = so_far;
+                        kept.extend(more);
+                    },
+                );
+                assert_eq!(root, Ok(Some(Published::of(older).root)), "at {older}");
+                assert_eq!((kept.len(), done), (100, 1000));
+                assert!((0..).step_by(10).zip(&kept).all(|(ten, (index, _))| *index == ten + 7));
+            }
+        }
     }
 }

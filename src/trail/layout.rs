@@ -34,7 +34,7 @@ mod tests {
 
     use super::super::appender::Appender;
     use super::super::bundle::{decode_bundle, encode_bundle};
-    use super::super::check::verify_tree;
+    use super::super::check::{EntrySource, TreeCheck, verify_tree};
     use super::super::hash::{Hash, leaf_hash};
     use super::super::tile::{TileSource, decode_tile, encode_tile};
     use super::*;
@@ -100,15 +100,18 @@ mod tests {
         }
     }
 
+    impl EntrySource for Files {
+        fn entries<R>(&self, tile: TileId, show: impl FnOnce(&[&[u8]]) -> R) -> Result<R, String> {
+            let path = Resource::Entries { index: tile.index, width: tile.width }.path();
+            let bytes = self.0.get(&path).ok_or(path)?;
+            decode_bundle(bytes, tile.width).map(|entries| show(&entries)).map_err(|error| error.to_string())
+        }
+    }
+
     fn verdict(size: u64, files: &Files, root: &Hash) -> Result<(), String> {
-        let entries = entries_for(size).flat_map(|resource| {
-            let bytes = &files.0[&resource.path()];
-            match decode_bundle(bytes, resource.width()) {
-                Ok(entries) => entries.into_iter().map(|entry| Ok(entry.to_vec())).collect(),
-                Err(error) => vec![Err(error)],
-            }
-        });
-        verify_tree(size, root, entries, files).map_err(|fault| fault.to_string())
+        let threads = std::num::NonZeroUsize::MIN;
+        let check = TreeCheck { size, root, older: None, threads };
+        verify_tree(&check, files, |_| false, |_, _| ()).map(drop).map_err(|fault| fault.to_string())
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod canonical_json;
 pub mod check;
 pub mod checkpoint;
 pub mod hash;
+pub mod in_order;
 pub mod layout;
 pub mod leaf;
 pub mod merkle;
@@ -31,12 +32,14 @@ pub mod path;
 pub mod proof;
 pub mod receipt;
 pub mod tile;
+pub mod tiled;
 
 pub use appender::{Appender, NotHeld, right_edge_tiles};
 pub use bundle::{BundleError, decode_bundle, encode_bundle};
-pub use check::{TreeFault, verify_tree};
+pub use check::{EntrySource, TreeCheck, TreeFault, verify_tree};
 pub use checkpoint::{Checkpoint, CheckpointError, cosigned_at};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
+pub use in_order::in_order;
 pub use layout::{CHECKPOINT_PATH, PathError, Resource, VKEY_PATH, entries_for, paths_for, tiles_for};
 pub use leaf::{Leaf, LeafDraft, LeafError, MAX_LEAF, leaf_time};
 pub use merkle::{ProofError, Prover, consistency_proof, inclusion_proof, root};
@@ -45,6 +48,7 @@ pub use notekey::{CosigningKey, KeyKind, SigningKey, VerifierKey};
 pub use proof::{ProofFault, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};
 pub use tile::{TileId, TileLengthError, TileSource, decode_tile, encode_tile};
+pub use tiled::{HashedTile, TiledTree};
 
 #[cfg(test)]
 mod hostile;

@@ -56,8 +56,7 @@ impl LogFiles for Directory {
         }
     }
 
-    fn list(&self) -> io::Result<Vec<String>> {
-        let mut paths = Vec::new();
+    fn list(&self, show: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(self.0.join(&folder))? {
@@ -68,10 +67,10 @@ impl LogFiles for Directory {
                     folders.push(path);
                 } else {
                     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-                    paths.push(parts.join("/"));
+                    show(&parts.join("/"));
                 }
             }
         }
-        Ok(paths)
+        Ok(())
     }
 }

@@ -5,17 +5,23 @@
 //! 2: wrong usage, or a file (the pins, above all) that cannot be read.
 
 use std::fs;
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mandate::authority::evidence::MAX_BUNDLE;
+use mandate::authority::published::{Options, Since};
 use mandate::authority::{Bundle, Pins, proven, published, verdict};
 use mandate::trail::leaf::MAX_LEAF;
+use mandate::trail::note::MAX_NOTE;
 use mandate::trail::receipt::MAX_RECEIPT;
 
 mod directory;
 mod output;
+mod progress;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +51,8 @@ enum What {
     Trail {
         /// The folder with `trail/` and `authority/`
         path: PathBuf,
+        #[command(flatten)]
+        how: How,
     },
     /// One instruction: who ordered what, and what became of it
     Evidence {
@@ -60,6 +68,30 @@ enum What {
         leaf: PathBuf,
     },
 }
+
+/// How a trail is verified. Nothing here but `since` changes what is checked.
+#[derive(clap::Args)]
+struct How {
+    /// A checkpoint that an earlier run with the same pins found good: the logs must continue it, and
+    /// signatures of leaves before it are not checked again. Once for each log
+    #[arg(long, value_name = "FILE")]
+    since: Vec<PathBuf>,
+    /// Threads to work on; all cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// MiB that the rules may remember in memory; more goes to temporary files
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = clap::value_parser!(u32).range(1..))]
+    memory: u32,
+    /// Where temporary files are made; they have no name and are gone when the program ends
+    #[arg(long, value_name = "DIR")]
+    temporary: Option<PathBuf>,
+    /// Tell how far it is, on standard error; a terminal is told without asking
+    #[arg(long)]
+    progress: bool,
+}
+
+/// Default of `--memory`.
+const MEMORY: u32 = 64;
 
 fn main() -> ExitCode {
     // clap answers wrong usage with exit 2 itself.
@@ -80,19 +112,51 @@ fn run(arguments: &Arguments) -> Result<Outcome, Unanswered> {
         .map_err(|_| Unanswered(format!("{}: not UTF-8", pin.display())))?;
     let pins = Pins::parse(&text).map_err(|error| Unanswered(format!("{}: {error}", pin.display())))?;
     match &arguments.what {
-        What::Trail { path } => verify_logs(path, &pins),
+        What::Trail { path, how } => verify_logs(path, &pins, how),
         What::Evidence { file } => verify_evidence(file, &pins),
         What::Receipt { file, leaf } => verify_receipt(file, leaf, &pins),
     }
 }
 
-fn verify_logs(path: &Path, pins: &Pins) -> Result<Outcome, Unanswered> {
+fn verify_logs(path: &Path, pins: &Pins, how: &How) -> Result<Outcome, Unanswered> {
     let open = |name: &str| {
         let path = path.join(name);
         Directory::open(path.clone()).map_err(|error| Unanswered(format!("{}: {error}", path.display())))
     };
     let (trail, authority) = (open("trail")?, open("authority")?);
-    Outcome::logs(published::verify(&trail, &authority, pins), pins)
+    let since = match earlier(&how.since, pins)? {
+        Ok(since) => since,
+        Err(outcome) => return Ok(outcome),
+    };
+    let folder = how.temporary.clone().unwrap_or_else(std::env::temp_dir);
+    let terminal = std::io::stderr().is_terminal();
+    let progress = progress::Progress::new(terminal, terminal || how.progress);
+    let threads = how.threads.or(std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let options = Options {
+        threads,
+        memory: (how.memory as usize).saturating_mul(1 << 20),
+        scratch: &|| temporary::file(&folder),
+        progress: &|stage, done, all| progress.tell(stage, done, all),
+    };
+    let verdict = published::verify(&trail, &authority, pins, &since, &options);
+    progress.end();
+    Outcome::logs(verdict, pins)
+}
+
+/// The checkpoints of `--since`. One that is not signed as the pins ask proves nothing: not good.
+fn earlier(files: &[PathBuf], pins: &Pins) -> Result<Result<Since, Outcome>, Unanswered> {
+    let mut since = Since::default();
+    for file in files {
+        let name = file.display().to_string();
+        let taken = match String::from_utf8(read(file, MAX_NOTE as u64)?) {
+            Ok(note) => since.take(&note, pins),
+            Err(_) => Err("it is no UTF-8".to_owned()),
+        };
+        if let Err(what) = taken {
+            return Ok(Err(Outcome::not_good("trail", Some(&name), None, &what)));
+        }
+    }
+    Ok(Ok(since))
 }
 
 fn verify_evidence(file: &Path, pins: &Pins) -> Result<Outcome, Unanswered> {

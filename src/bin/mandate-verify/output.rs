@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use mandate::authority::proven::Proven;
-use mandate::authority::published::{Fault, Report};
+use mandate::authority::published::{Fault, Report, SinceReport};
 use mandate::authority::{Verdict, pins::Pins};
 use serde_json::{Value, json};
 
@@ -102,8 +102,36 @@ fn logs_text(report: &Report, pins: &Pins) -> String {
         format!("  cases         {}", summary.requests),
         format!("  instructions  {}", summary.instructions),
         format!("  executions    {}, of which {} have ended", summary.executions, summary.ended),
-        "  leaves by type".to_owned(),
     ];
+    if let Some(since) = &report.since {
+        lines.extend(since_lines(since, summary.trail_size));
+    }
+    lines.push("  leaves by type".to_owned());
     lines.extend(summary.leaves.iter().map(|(name, count)| format!("    {count:>8}  {name}")));
     lines.join("\n")
+}
+
+/// What was checked again and what an earlier audit is believed for.
+fn since_lines(since: &SinceReport, size: u64) -> Vec<String> {
+    let SinceReport { trail, authority, reread } = since;
+    let mut lines = Vec::new();
+    if *trail > 0 {
+        lines.push(format!("  since         the trail continues its first {trail} leaves, unchanged"));
+        lines.push(format!(
+            "    checked     all of it: hashes, form, order and histories of all {size} leaves"
+        ));
+        lines.push(format!(
+            "    checked     signatures and agreements of the {} newer leaves, and of {reread} older ones they rest on",
+            size - trail
+        ));
+        lines.push(format!(
+            "    NOT checked signatures and agreements of the other leaves before {trail}: the audit of that checkpoint is believed"
+        ));
+    }
+    if let Some(size) = authority {
+        lines.push(format!(
+            "  since         the authority log continues its first {size} leaves; checked whole"
+        ));
+    }
+    lines
 }

@@ -33,6 +33,11 @@ fn pins() -> Pins {
     }
 }
 
+fn how() -> How {
+    let threads = NonZeroUsize::new(2);
+    How { since: Vec::new(), threads, memory: 1, temporary: None, progress: false }
+}
+
 /// Writes the log as it is exported; answers a receipt for its last leaf, and that leaf.
 fn export(folder: &Path, log: &str, events: &[(&str, Event)]) -> (String, Vec<u8>) {
     let origin = format!("{GATEWAY}/{log}");
@@ -151,13 +156,13 @@ fn any_flipped_byte_of_any_file_is_not_good_and_named_by_its_path() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             fs::write(&path, &bad).unwrap();
-            let (code, text) = text(verify_logs(folder.path(), &pins));
+            let (code, text) = text(verify_logs(folder.path(), &pins, &how()));
             assert_eq!(code, 1, "byte {at} of {name}: {text}");
             assert!(text.contains(&name), "byte {at} of {name} was called {text}");
         }
         fs::write(&path, &good).unwrap();
     }
-    assert_eq!(text(verify_logs(folder.path(), &pins)).0, 0);
+    assert_eq!(text(verify_logs(folder.path(), &pins, &how())).0, 0);
 }
 
 #[test]
