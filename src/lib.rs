@@ -80,6 +80,9 @@ pub mod domain;
 pub mod token;
 pub mod trail;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 #[cfg(feature = "gateway")]
 pub mod agent;
 #[cfg(feature = "gateway")]

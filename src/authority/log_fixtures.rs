@@ -411,7 +411,8 @@ pub fn verify(trail: &Files, authority: &Files, pins: &Pins) -> Result<published
     for (threads, memory) in [(2, usize::MAX), (5, 100)] {
         let mut other = verify_on(threads, memory, trail, authority, pins, &Since::default());
         if let Ok(report) = &mut other {
-            assert!(memory == usize::MAX || report.spilled > 0, "nothing was spilled");
+            let enough = report.summary.requests > 0;
+            assert!(memory == usize::MAX || !enough || report.spilled > 0, "nothing was spilled");
             report.spilled = 0;
         }
         assert_eq!(other, verdict, "another verdict on {threads} threads");

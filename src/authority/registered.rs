@@ -6,6 +6,7 @@
 //! Each registration keeps the index of its leaf, so that all of them can be read first and any leaf
 //! be judged by those before it ([`Registered::before`]). Memory grows with what is registered.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::AgreementTerms;
@@ -50,14 +51,14 @@ impl Registered {
         match event {
             Event::ControllerRegistered(_) => {
                 let id = id(ControllerId::from_resource_name(subject))?;
-                let before = self.controllers.insert(id, index);
-                Rule::Registered.holds(before.is_none(), "the controller is registered again")
+                Rule::Registered
+                    .holds(once(&mut self.controllers, id, index), "the controller is registered again")
             }
             Event::AppRegistered(app) => {
                 self.before(index).needs_controller(&app.controller)?;
                 let id = id(AppId::from_resource_name(subject))?;
-                let before = self.apps.insert(id, (app.controller.clone(), index));
-                Rule::Registered.holds(before.is_none(), "the app is registered again")
+                let new = once(&mut self.apps, id, (app.controller.clone(), index));
+                Rule::Registered.holds(new, "the app is registered again")
             }
             Event::AgreementRegistered(agreement) => self.take_agreement(index, subject, agreement),
             Event::AgentRegistered(agent) => self.take_agent(index, subject, agent),
@@ -112,7 +113,7 @@ impl Registered {
         }
         self.claim_key(key.id(), "report", subject)?;
         let entry = RegisteredAgent { stores: agent.stores.iter().cloned().collect(), key, index };
-        Rule::Registered.holds(self.agents.insert(id, entry).is_none(), "the agent is registered again")
+        Rule::Registered.holds(once(&mut self.agents, id, entry), "the agent is registered again")
     }
 
     /// The trail names a key set of the authority log, each once and in order.
@@ -134,8 +135,8 @@ impl Registered {
         let before = (controller.clone(), event.version.saturating_sub(1));
         let next = event.version == 1 || self.key_sets.contains_key(&before);
         Rule::KeySetChain.holds(next, "the trail did not name the version before it")?;
-        let again = self.key_sets.insert((controller.clone(), event.version), index);
-        Rule::KeySetChain.holds(again.is_none(), "the trail names the key set again")?;
+        let new = once(&mut self.key_sets, (controller.clone(), event.version), index);
+        Rule::KeySetChain.holds(new, "the trail names the key set again")?;
         if let Some(set) = authority.newest_at(&controller, event.authority_index.saturating_add(1)) {
             for (kid, _) in set.keys() {
                 self.claim_key(*kid, "key_set", subject)?;
@@ -215,6 +216,17 @@ impl<'a> RegisteredBefore<'a> {
         all.iter()
             .filter(move |(index, _)| *index < self.index)
             .map(move |(_, terms)| AgreementTerms { apps: [app.clone()].into(), ..terms.clone() })
+    }
+}
+
+/// Puts it in where nothing is yet: what was registered first stays, also for the leaves in between.
+fn once<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    match map.entry(key) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(value);
+            true
+        }
+        Entry::Occupied(_) => false,
     }
 }
 

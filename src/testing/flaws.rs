@@ -1,0 +1,316 @@
+//! One flaw of each kind: a story is changed so that exactly one leaf is the first to break a rule.
+
+use super::parties::{Parties, origin};
+use super::story::Told;
+use crate::authority::Rule;
+use crate::domain::Act;
+use crate::domain::event::*;
+use crate::token::{Digest, Report, VerifyingKey};
+
+/// A way to spoil a story.
+pub struct Flaw {
+    pub name: &'static str,
+    /// The rule that is broken.
+    pub rule: Rule,
+    /// Changes the story; answers the index of the leaf that breaks the rule, if the story has a place for
+    /// the flaw.
+    pub spoil: fn(&mut Vec<Told>, &Parties) -> Option<usize>,
+}
+
+/// The place from the story's first third on where an event of this kind is, and the event.
+macro_rules! find {
+    ($story:expr, $variant:ident) => {
+        find!($story, $variant, |_e| true)
+    };
+    ($story:expr, $variant:ident, |$event:ident| $holds:expr) => {{
+        let from = $story.len() / 3;
+        let at = $story[from..]
+            .iter()
+            .position(|told| matches!(&told.event, Event::$variant($event) if $holds))
+            .map(|at| from + at)?;
+        at
+    }};
+}
+
+macro_rules! edit {
+    ($story:expr, $at:expr, $variant:ident, |$event:ident| $change:expr) => {
+        match &mut $story[$at].event {
+            Event::$variant($event) => $change,
+            _ => return None,
+        }
+    };
+}
+
+/// The next leaf after `at` about the same subject.
+fn next_about(story: &[Told], at: usize) -> Option<usize> {
+    let about = &story[at].subject;
+    story[at + 1..].iter().position(|told| told.subject == *about).map(|more| at + 1 + more)
+}
+
+/// The report at `at`, changed and signed again; by another agent if asked.
+fn report_again(
+    story: &mut [Told],
+    at: usize,
+    parties: &Parties,
+    by_another: bool,
+    change: impl FnOnce(&mut Report),
+) -> Option<usize> {
+    let Event::ExecutionReported(event) = &mut story[at].event else { return None };
+    let own = parties.agents.iter().position(|agent| agent.id == event.agent)?;
+    let agent = &parties.agents[own];
+    let key = VerifyingKey::new(agent.key.public().clone()).ok()?;
+    let mut report = Report::verify(&event.report, &key, &agent.id, &origin("trail")).ok()?;
+    change(&mut report);
+    let signer = if by_another { (own + 1) % parties.agents.len() } else { own };
+    event.report = report.sign(&parties.agents[signer].key).ok()?;
+    Some(at)
+}
+
+fn insert_copy(story: &mut Vec<Told>, from: usize, to: usize) {
+    let mut copy = story[from].clone();
+    copy.time = story[to - 1].time;
+    story.insert(to, copy);
+}
+
+/// Every rule at least once.
+pub const FLAWS: &[Flaw] = &[
+    Flaw {
+        name: "a leaf earlier than the one before it",
+        rule: Rule::LeafForm,
+        spoil: |story, _| {
+            let at = find!(story, RequestForwarded);
+            story[at].time = story[at / 2].time;
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an event about a thing of another kind",
+        rule: Rule::LeafForm,
+        spoil: |story, _| {
+            let at = find!(story, RequestForwarded);
+            story[at].subject = story[at].subject.replace("requests/", "messages/");
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an address in a member",
+        rule: Rule::PersonalData,
+        spoil: |story, _| {
+            let at = find!(story, RequestReceived);
+            edit!(story, at, RequestReceived, |e| e.origin = "someone@example.com".to_owned());
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a log that is opened again",
+        rule: Rule::OpenedFirst,
+        spoil: |story, _| {
+            let at = story.len() / 2;
+            insert_copy(story, 0, at);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an app that is registered again",
+        rule: Rule::Registered,
+        spoil: |story, _| {
+            let app = story.iter().position(|told| matches!(told.event, Event::AppRegistered(_)))?;
+            let at = story.len() / 2;
+            insert_copy(story, app, at);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a lease by an agent that nobody registered",
+        rule: Rule::Registered,
+        spoil: |story, _| {
+            let at = find!(story, ExecutionLeased);
+            edit!(story, at, ExecutionLeased, |e| e.agent = "stranger".parse().ok()?);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a key set that the authority log does not have",
+        rule: Rule::KeySetChain,
+        spoil: |story, _| {
+            let at = find!(story, KeySetRegistered);
+            edit!(story, at, KeySetRegistered, |e| e.digest = Digest::of("another").to_string());
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a signature that does not verify",
+        rule: Rule::AdmittedSigned,
+        spoil: |story, _| {
+            let at = find!(story, InstructionAdmitted, |e| e.act != Act::Erase);
+            edit!(story, at, InstructionAdmitted, |e| {
+                let place = e.signed_part.rfind('.')? + 5;
+                let other = if e.signed_part.as_bytes()[place] == b'A' { "B" } else { "A" };
+                e.signed_part.replace_range(place..=place, other);
+            });
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an admission of another act than was signed",
+        rule: Rule::AdmittedSigned,
+        spoil: |story, _| {
+            let at = find!(story, InstructionAdmitted, |e| e.act == Act::Preview);
+            edit!(story, at, InstructionAdmitted, |e| e.act = Act::Erase);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an instruction that is admitted again",
+        rule: Rule::JtiOnce,
+        spoil: |story, _| {
+            let at = find!(story, InstructionAdmitted);
+            let again = (at + 40).min(story.len());
+            insert_copy(story, at, again);
+            Some(again)
+        },
+    },
+    Flaw {
+        name: "an order that is left out",
+        rule: Rule::InAgreement,
+        spoil: |story, _| {
+            let at = find!(story, InstructionAdmitted);
+            edit!(story, at, InstructionAdmitted, |e| drop(e.executions.pop()));
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a report without a lease",
+        rule: Rule::Ordered,
+        spoil: |story, _| {
+            let at = find!(story, ExecutionLeased, |e| e.attempt == 1);
+            let next = next_about(story, at)?;
+            story.remove(at);
+            Some(next - 1)
+        },
+    },
+    Flaw {
+        name: "an execution that nobody ordered",
+        rule: Rule::Ordered,
+        spoil: |story, _| {
+            let at = find!(story, ExecutionLeased);
+            story[at].subject = "executions/01938a5e-0000-7b2e-9f7a-00000000ffff".to_owned();
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a report that another key signed",
+        rule: Rule::ReportSigned,
+        spoil: |story, parties| {
+            let at = find!(story, ExecutionReported);
+            report_again(story, at, parties, true, |_| ())
+        },
+    },
+    Flaw {
+        name: "a report about another person",
+        rule: Rule::ReportScope,
+        spoil: |story, parties| {
+            let at = find!(story, ExecutionReported);
+            report_again(story, at, parties, false, |report| report.sub_digests = vec![Digest::of("another")])
+        },
+    },
+    Flaw {
+        name: "a report of another instruction's payload",
+        rule: Rule::ReportScope,
+        spoil: |story, parties| {
+            let at = find!(story, ExecutionReported);
+            report_again(story, at, parties, false, |report| {
+                report.instruction_digest = Digest::of("another")
+            })
+        },
+    },
+    Flaw {
+        name: "an execution that is reported again",
+        rule: Rule::RanOnce,
+        spoil: |story, _| {
+            let at = find!(story, ExecutionReported);
+            let again = (at + 40).min(story.len());
+            insert_copy(story, at, again);
+            Some(again)
+        },
+    },
+    Flaw {
+        name: "an order that takes the id of an older one",
+        rule: Rule::RanOnce,
+        spoil: |story, _| {
+            let older = find!(story, InstructionAdmitted);
+            let taken = edit!(story, older, InstructionAdmitted, |e| e.executions[0].execution);
+            let more = story[older + 1..]
+                .iter()
+                .position(|told| matches!(told.event, Event::InstructionAdmitted(_)))?;
+            let at = older + 1 + more;
+            edit!(story, at, InstructionAdmitted, |e| e.executions[0].execution = taken);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an end that is better than it was",
+        rule: Rule::EndedRightly,
+        spoil: |story, _| {
+            let at = find!(story, InstructionEnded);
+            edit!(story, at, InstructionEnded, |e| {
+                e.state = if e.state == "done" { "failed" } else { "done" }.to_owned();
+            });
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an end before the last execution",
+        rule: Rule::EndedRightly,
+        spoil: |story, _| {
+            let ended = find!(story, InstructionEnded);
+            let about = story[ended].subject.clone();
+            let admitted = story.iter().position(|told| told.subject == about)?;
+            insert_copy(story, ended, admitted + 1);
+            Some(admitted + 1)
+        },
+    },
+    Flaw {
+        name: "a case that was never received",
+        rule: Rule::RequestStages,
+        spoil: |story, _| {
+            let at = find!(story, RequestReceived);
+            let next = next_about(story, at)?;
+            story.remove(at);
+            Some(next - 1)
+        },
+    },
+    Flaw {
+        name: "a case that is forwarded to another controller",
+        rule: Rule::RequestStages,
+        spoil: |story, parties| {
+            let at = find!(story, RequestForwarded);
+            edit!(story, at, RequestForwarded, |e| {
+                let other = parties.controllers.iter().find(|controller| controller.id != e.controller)?;
+                e.controller = other.id.clone();
+            });
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a package that no report names",
+        rule: Rule::ExportReleased,
+        spoil: |story, _| {
+            let at = find!(story, ExportReleased);
+            edit!(story, at, ExportReleased, |e| e.size += 1);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an export that another controller downloads",
+        rule: Rule::ExportReleased,
+        spoil: |story, parties| {
+            let at = find!(story, ExportDownloaded);
+            edit!(story, at, ExportDownloaded, |e| {
+                let mut names = parties.controllers.iter().map(|controller| controller.resource_name());
+                e.by = names.find(|name| *name != e.by)?;
+            });
+            Some(at)
+        },
+    },
+];

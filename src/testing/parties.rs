@@ -1,0 +1,198 @@
+//! Who there is in a made-up trail: controllers with apps and key sets, agents with stores, the logs' keys.
+
+use super::seeded::Seeded;
+use crate::authority::pins::{LogPin, Pins, WitnessPins};
+use crate::domain::event::*;
+use crate::domain::{Act, AgentId, AppId, Category, ControllerId, Entropy, Purpose, Region, StoreId};
+use crate::token::{Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, SetRole, SignedKeySet};
+use crate::trail::SigningKey;
+
+pub const GATEWAY: &str = "gateway.example";
+/// Seconds of the trail's first leaf. The authority log is older.
+pub const START: i64 = 1_795_420_800;
+const YEAR: i64 = 365 * 86_400;
+
+/// An enterprise: its app, who signs for it, and its key sets, the second of which stands from the middle
+/// of the trail.
+pub struct Controller {
+    pub id: ControllerId,
+    pub app: AppId,
+    root: PrivateKey,
+    pub signers: [PrivateKey; 2],
+    pub sets: Vec<KeySetPublished>,
+}
+
+/// An agent and the one store it stands beside.
+pub struct Agent {
+    pub id: AgentId,
+    pub store: StoreId,
+    pub key: PrivateKey,
+}
+
+/// Everybody, by the seed.
+pub struct Parties {
+    pub controllers: Vec<Controller>,
+    pub agents: Vec<Agent>,
+    pub trail_key: SigningKey,
+    pub authority_key: SigningKey,
+}
+
+fn key(seeded: &Seeded) -> PrivateKey {
+    PrivateKey::generate(KeyKind::Ed25519, seeded).expect("any seed makes an Ed25519 key")
+}
+
+fn name<T: std::str::FromStr>(text: String) -> T {
+    text.parse().ok().expect("a made-up name keeps the rules for names")
+}
+
+/// `<gateway>/<log>`.
+pub fn origin(log: &str) -> String {
+    format!("{GATEWAY}/{log}")
+}
+
+impl Controller {
+    fn new(number: usize, seeded: &Seeded) -> Self {
+        let mut controller = Self {
+            id: name(format!("enterprise-{number}")),
+            app: name(format!("app-{number}")),
+            root: key(seeded),
+            signers: [key(seeded), key(seeded)],
+            sets: Vec::new(),
+        };
+        let first = controller.set(1, None);
+        controller.sets.push(first);
+        // One of them rotates.
+        if number == 0 {
+            let prev = controller.digest(1);
+            let second = controller.set(2, Some(prev));
+            controller.sets.push(second);
+        }
+        controller
+    }
+
+    fn set(&self, version: u64, prev: Option<Digest>) -> KeySetPublished {
+        let entry = |key: &PrivateKey, signer: &str, usage| KeyEntryDraft {
+            jwk: key.public().clone(),
+            signer: signer.to_owned(),
+            usage,
+        };
+        let [ann, bob] = &self.signers;
+        let both = vec![ann.id(), bob.id()];
+        let draft = KeySetDraft {
+            iss: self.id.clone(),
+            aud: origin("trail"),
+            version,
+            prev,
+            iat: START - 1000,
+            exp: START + YEAR,
+            keys: vec![
+                entry(&self.root, "root-1", KeyUse::Root),
+                entry(ann, "ann", KeyUse::Instruction),
+                entry(bob, "bob", KeyUse::Instruction),
+            ],
+            roles: vec![
+                (SetRole::Root, vec![self.root.id()], 1),
+                (SetRole::Act(Act::Preview), both.clone(), 1),
+                (SetRole::Act(Act::Export), both.clone(), 1),
+                (SetRole::Act(Act::Erase), both, 2),
+            ],
+        };
+        let signed = draft.sign(&[&self.root]).expect("the draft is signed by its root");
+        let digest = SignedKeySet::read(&signed).expect("what was signed reads back").digest().to_string();
+        let key_set = String::from_utf8(signed).expect("JSON is UTF-8");
+        KeySetPublished { version, digest, key_set }
+    }
+
+    /// Of a version's key set.
+    pub fn digest(&self, version: u64) -> Digest {
+        let set = self.sets.iter().find(|set| set.version == version).expect("the version was made");
+        set.digest.parse().expect("a digest reads back")
+    }
+
+    pub fn resource_name(&self) -> String {
+        self.id.resource_name()
+    }
+}
+
+impl Parties {
+    /// So many controllers, at least one, and three agents.
+    pub fn new(seed: u64, controllers: usize) -> Self {
+        let seeded = Seeded::new(seed);
+        let log_key = |log: &str| {
+            let entropy: &dyn Entropy = &seeded;
+            SigningKey::from_seed(&origin(log), &entropy.array()).expect("any seed makes an Ed25519 key")
+        };
+        Self {
+            controllers: (0..controllers.max(1)).map(|number| Controller::new(number, &seeded)).collect(),
+            agents: ["sdk", "logs", "rooms"]
+                .map(|store| Agent {
+                    id: name(format!("beside-{store}")),
+                    store: name(store.to_owned()),
+                    key: key(&seeded),
+                })
+                .into(),
+            trail_key: log_key("trail"),
+            authority_key: log_key("authority"),
+        }
+    }
+
+    /// What an auditor holds.
+    pub fn pins(&self) -> Pins {
+        let pin =
+            |log: &str, key: &SigningKey| LogPin { origin: origin(log), vkey: key.verifier_key().clone() };
+        Pins {
+            trail: pin("trail", &self.trail_key),
+            authority: pin("authority", &self.authority_key),
+            freshness: None,
+            witnesses: WitnessPins::default(),
+            controllers: self.controllers.iter().map(|c| (c.id.clone(), c.digest(1))).collect(),
+            agents: self.agents.iter().map(|a| (a.id.clone(), a.key.public().clone())).collect(),
+        }
+    }
+
+    /// The registrations with which the trail begins, in order.
+    pub fn registrations(&self) -> Vec<(String, Event)> {
+        let by = || "operators/o-1".to_owned();
+        let mut out: Vec<(String, Event)> =
+            vec![(origin("trail"), LogOpened { origin: origin("trail") }.into())];
+        for (number, controller) in self.controllers.iter().enumerate() {
+            let subject = controller.resource_name();
+            out.push((subject.clone(), ControllerRegistered { by: by(), house: false }.into()));
+            let agreement = AgreementRegistered {
+                by: by(),
+                controller: controller.id.clone(),
+                categories: vec![Category::Device, Category::Network],
+                purposes: vec![Purpose::ServiceDelivery],
+                stores: self.agents.iter().map(|agent| agent.store.clone()).collect(),
+                regions: vec![Region::Cn],
+                start: START - 1000,
+                end: START + YEAR,
+            };
+            out.push((format!("agreements/agreement-{number}"), agreement.into()));
+            let app = AppRegistered {
+                by: by(),
+                controller: controller.id.clone(),
+                facts: 3,
+                facts_digest: Digest::of(subject.as_bytes()).to_string(),
+            };
+            out.push((controller.app.resource_name(), app.into()));
+            out.push((subject, self.named(number, 0)));
+        }
+        for agent in &self.agents {
+            let report_key = serde_json::from_str(&agent.key.public().canonical()).expect("a JWK is JSON");
+            let stores = vec![agent.store.clone()];
+            let event = AgentRegistered { by: by(), stores, region: Region::Cn, report_key };
+            out.push((agent.id.resource_name(), event.into()));
+        }
+        out
+    }
+
+    /// The trail's leaf that names a key set of the authority log.
+    pub fn named(&self, controller: usize, set: usize) -> Event {
+        let KeySetPublished { version, digest, .. } = &self.controllers[controller].sets[set];
+        // The authority log: opened, the first sets in order, then the second one of the first controller.
+        let authority_index = if set == 0 { 1 + controller } else { 1 + self.controllers.len() } as u64;
+        let (version, digest) = (*version, digest.clone());
+        KeySetRegistered { by: "operators/o-1".to_owned(), version, digest, authority_index }.into()
+    }
+}
