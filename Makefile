@@ -2,7 +2,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint interop bench build fmt clean help
+.PHONY: demo test lint interop bench fuzz build fmt clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,8 +25,19 @@ interop: ## Peers not ours: Python, Node, buf, grpcurl. Installs what it needs i
 	$(CARGO) build --bins
 	tests/interop/run.sh
 
-bench: ## Requests/s and p99 beside a bare tonic echo, in one run
+bench: ## Requests/s and p99 beside a bare tonic echo; the verifier's leaves/s and peak memory
 	$(CARGO) bench --bench throughput
+	$(CARGO) bench --no-default-features --features testing --bench verifier
+
+# Seconds for each target.
+FUZZ_TIME ?= 60
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz: ## Each parser under libFuzzer, FUZZ_TIME seconds each (needs cargo-fuzz and a nightly toolchain)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "missing: cargo install cargo-fuzz"; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_TIME) -max_len=65536 || exit 1; \
+	done
 
 build:
 	$(CARGO) build --bins

@@ -7,6 +7,7 @@ mod batch;
 mod blindness;
 mod crash;
 mod erasure;
+mod fuzz;
 mod layers;
 mod offline;
 mod refused_callers;

@@ -1,13 +1,14 @@
 //! A log's signed head, held against the pins.
 //!
-//! Stricter than C2SP `signed-note` asks: **every** signature line must be of a pinned
-//! key and must verify. A line of a stranger would be a part of the file that nobody
-//! checked; whoever publishes with more cosigners than the pins name tells the auditor.
+//! As C2SP `signed-note` asks, a line of a stranger is ignored: a log may have more cosigners than
+//! one auditor pins. Every line of a pinned key must verify, and stand once. Stricter than C2SP: a line
+//! with a pinned key's name and another key's id, or the reverse, is no stranger's but a pinned
+//! key's line spoilt (or its successor, which must be pinned first), and refused.
 
 use super::pins::{LogPin, Pins};
 use crate::domain::Timestamp;
 use crate::trail::Checkpoint;
-use crate::trail::note::Note;
+use crate::trail::note::{Note, NoteSignature};
 
 /// A head that is signed as the pins ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +25,17 @@ pub fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, String> {
     let checkpoint = Checkpoint::open(note, &log.origin, &log.vkey).map_err(|error| error.to_string())?;
     // It parsed a moment ago.
     let note = Note::parse(note).map_err(|error| error.to_string())?;
-    for line in note.signatures() {
-        let mut pinned = std::iter::once(&log.vkey).chain(&pins.witnesses.vkeys).chain(&pins.freshness);
-        if !pinned.any(|key| key.claims(line)) {
-            return Err("it bears a signature of a key that is not pinned".to_owned());
-        }
-    }
-    // A line that stands twice adds nothing and would be a second spelling.
+    let pinned = || std::iter::once(&log.vkey).chain(&pins.witnesses.vkeys).chain(&pins.freshness);
     for (at, line) in note.signatures().iter().enumerate() {
-        if note.signatures()[..at]
-            .iter()
-            .any(|other| other.key_id() == line.key_id() && other.name() == line.name())
-        {
+        if !pinned().any(|key| key.claims(line)) {
+            if pinned().any(|key| key.name() == line.name() || key.id() == line.key_id()) {
+                return Err("a signature has a pinned key's name or id, and not both".to_owned());
+            }
+            continue;
+        }
+        // A line that stands twice adds nothing and would be a second spelling.
+        let again = |other: &&NoteSignature| other.key_id() == line.key_id() && other.name() == line.name();
+        if note.signatures()[..at].iter().any(|other| again(&other)) {
             return Err("a key signed it twice".to_owned());
         }
     }
@@ -85,19 +85,40 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_line_a_foreign_log_and_too_few_witnesses_are_refused() {
+    fn a_foreign_log_and_too_few_witnesses_are_refused() {
         let mut pins = pins();
-        let stranger = CosigningKey::from_seed("stranger.example", &[8; 32]).unwrap();
+        let witness = CosigningKey::from_seed("witness.example", &[8; 32]).unwrap();
         let mut note = note();
         assert!(open(&note.to_string(), &pins.trail, &pins).is_err());
-        note.add(stranger.cosign(note.text(), at(5)).unwrap()).unwrap();
+        note.add(witness.cosign(note.text(), at(5)).unwrap()).unwrap();
         let text = note.to_string();
-        assert!(open(&text, &pins.authority, &pins).unwrap_err().contains("not pinned"));
-        pins.witnesses.vkeys.push(stranger.verifier_key().clone());
+        pins.witnesses.vkeys.push(witness.verifier_key().clone());
         pins.witnesses.required = 1;
         assert_eq!(open(&text, &pins.authority, &pins).unwrap().witnesses, 1);
-        let unseen = text.split_inclusive('\n').filter(|line| !line.contains("stranger")).collect::<String>();
+        let unseen = text.split_inclusive('\n').filter(|line| !line.contains("witness")).collect::<String>();
         assert!(open(&unseen, &pins.authority, &pins).unwrap_err().contains("0 of"));
+    }
+
+    #[test]
+    fn a_strangers_line_is_ignored_and_a_half_known_one_is_not() {
+        let pins = pins();
+        let with = |name: &str, seed: u8| {
+            let mut note = note();
+            let key = CosigningKey::from_seed(name, &[seed; 32]).unwrap();
+            note.add(key.cosign(note.text(), at(5)).unwrap()).unwrap();
+            open(&note.to_string(), &pins.authority, &pins)
+        };
+        assert_eq!(with("stranger.example", 8), open(&note().to_string(), &pins.authority, &pins));
+        assert!(with("stranger.example", 8).is_ok());
+        // The names of the pinned log key and freshness key, with other keys.
+        for name in [pins.authority.vkey.name(), pins.freshness.as_ref().unwrap().name()] {
+            assert!(with(name, 9).unwrap_err().contains("and not both"));
+        }
+        let mut note = note();
+        let line = freshness_key().cosign(note.text(), at(5)).unwrap().to_string();
+        let renamed = line.replace("/freshness", "/elsewhere");
+        note.add(NoteSignature::parse(&renamed).unwrap()).unwrap();
+        assert!(open(&note.to_string(), &pins.authority, &pins).unwrap_err().contains("and not both"));
     }
 
     #[test]

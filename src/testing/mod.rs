@@ -4,6 +4,8 @@
 //! [`Parties`] are who there is, with their keys; [`Story`] tells what happens, leaf by leaf, with real
 //! signatures; [`publish`] writes a log of it in C2SP layout; [`FLAWS`] spoil a story.
 
+#[cfg(test)]
+mod bad_input;
 mod flaws;
 mod instructions;
 mod parties;

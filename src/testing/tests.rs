@@ -13,7 +13,7 @@ use crate::trail::SigningKey;
 
 const SIZE: u64 = 900;
 
-fn files(key: &SigningKey, log: &str, leaves: Vec<Vec<u8>>) -> Files {
+pub(super) fn files(key: &SigningKey, log: &str, leaves: Vec<Vec<u8>>) -> Files {
     let mut files = BTreeMap::new();
     let put = |path: &str, bytes: &[u8]| {
         files.insert(path.to_owned(), bytes.to_vec());
@@ -23,18 +23,18 @@ fn files(key: &SigningKey, log: &str, leaves: Vec<Vec<u8>>) -> Files {
     Files(files)
 }
 
-fn sealed(story: &[Told]) -> Vec<Vec<u8>> {
+pub(super) fn sealed(story: &[Told]) -> Vec<Vec<u8>> {
     let salts = Seeded::new(7);
     story.iter().map(|told| told.seal(&salts)).collect()
 }
 
-struct Made {
-    parties: Parties,
-    story: Vec<Told>,
-    authority: Files,
+pub(super) struct Made {
+    pub parties: Parties,
+    pub story: Vec<Told>,
+    pub authority: Files,
 }
 
-fn made(seed: u64, size: u64) -> Made {
+pub(super) fn made(seed: u64, size: u64) -> Made {
     let parties = Parties::new(seed, 3);
     let story = Story::new(&parties, seed, size);
     let authority = files(&parties.authority_key, "authority", story.authority_leaves().to_vec());
@@ -43,7 +43,7 @@ fn made(seed: u64, size: u64) -> Made {
 }
 
 impl Made {
-    fn trail(&self) -> Files {
+    pub(super) fn trail(&self) -> Files {
         files(&self.parties.trail_key, "trail", sealed(&self.story))
     }
 }
