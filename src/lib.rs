@@ -36,6 +36,7 @@
 //! | [`execution`] | the retry schedule of orders | nothing |
 //! | [`agent`] | the process beside the data, with its own ledger and its own `Warrant` | the pure ones, `vault`, the generated client |
 //! | [`cli`] | the `mandate` command, one file per subcommand | everything |
+//! | `testing` | made-up trails of any size and flaws in them; only with the feature `testing` | the pure ones |
 //!
 //! Pure means: no I/O, no clock, no randomness, no async, no SQL. Without the feature `gateway` only
 //! the pure modules and `mandate-verify` are built: an auditor runs the very code the gateway runs,

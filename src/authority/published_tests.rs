@@ -1,13 +1,13 @@
 //! Published logs in memory: good ones, and every byte of every file changed.
 
 use super::log_fixtures::*;
-use super::published::{Fault, Since};
+use super::published::{self, Fault, Options, Since, Stage};
 use super::{Pins, proven};
 use crate::domain::event::*;
 use crate::token::fixtures as token;
 use crate::trail::{CosigningKey, SigningKey};
 
-fn published() -> (Files, Files) {
+fn both() -> (Files, Files) {
     (Log::trail(&trail_story()).files(), Log::authority(&authority_story()).files())
 }
 
@@ -20,7 +20,7 @@ fn named(fault: Fault) -> String {
 
 #[test]
 fn what_was_published_is_good() {
-    let (trail, authority) = published();
+    let (trail, authority) = both();
     let report = verify(&trail, &authority, &pins()).unwrap();
     assert_eq!((report.summary.trail_size, report.summary.authority_size), (18, 2));
     assert_eq!(report.authority_fresh_at.map(|time| time.as_second()), Some(token::NOW + 500));
@@ -30,7 +30,7 @@ fn what_was_published_is_good() {
 
 #[test]
 fn any_flipped_byte_of_any_file_is_noticed_and_named() {
-    let (trail, authority) = published();
+    let (trail, authority) = both();
     let pins = pins();
     for (log, files) in [("trail", &trail), ("authority", &authority)] {
         for (path, bytes) in &files.0 {
@@ -54,7 +54,7 @@ fn any_flipped_byte_of_any_file_is_noticed_and_named() {
 
 #[test]
 fn a_missing_file_and_one_too_many_are_named() {
-    let (trail, authority) = published();
+    let (trail, authority) = both();
     for path in trail.0.keys().filter(|path| *path != "vkey") {
         let mut bad = trail.clone();
         bad.0.remove(path);
@@ -71,7 +71,7 @@ fn a_missing_file_and_one_too_many_are_named() {
 fn an_earlier_narrower_tile_may_stay_if_it_is_a_true_one() {
     let mut earlier = trail_story();
     earlier.truncate(9);
-    let (mut trail, authority) = published();
+    let (mut trail, authority) = both();
     for (path, bytes) in Log::trail(&earlier).files().0 {
         if path.starts_with("tile/") {
             trail.0.insert(path, bytes);
@@ -114,7 +114,7 @@ fn a_log_that_is_whole_but_breaks_a_rule_is_named_by_leaf_and_rule() {
 
 #[test]
 fn another_pinned_key_or_too_few_witnesses_are_not_good() {
-    let (trail, authority) = published();
+    let (trail, authority) = both();
     let which = |change: &dyn Fn(&mut Pins)| {
         let mut pins = pins();
         change(&mut pins);
@@ -153,4 +153,33 @@ fn a_receipt_proves_one_leaf_and_no_flipped_byte_of_it_passes() {
     let authority = Log::authority(&authority_story());
     let proven = proven::verify(&authority.receipt(1), &authority.leaves[1], &pins).unwrap();
     assert_eq!(proven.log, super::LogName::Authority);
+}
+
+#[test]
+fn a_full_disk_is_no_verdict() {
+    let (trail, authority) = both();
+    let options = Options {
+        threads: std::num::NonZeroUsize::MIN,
+        memory: 100,
+        scratch: &|| Err(std::io::ErrorKind::StorageFull.into()),
+        progress: &|_, _, _| (),
+    };
+    let fault = published::verify(&trail, &authority, &pins(), &Since::default(), &options).unwrap_err();
+    assert!(matches!(fault, Fault::Unreadable { which, .. } if which == "a temporary file"));
+}
+
+#[test]
+fn progress_counts_every_leaf_in_each_stage() {
+    let (trail, authority) = both();
+    let told = std::cell::RefCell::new(Vec::new());
+    let options = Options {
+        threads: std::num::NonZeroUsize::MIN,
+        memory: usize::MAX,
+        scratch: &|| Err(std::io::ErrorKind::Other.into()),
+        progress: &|stage, done, all| told.borrow_mut().push((stage, done, all)),
+    };
+    published::verify(&trail, &authority, &pins(), &Since::default(), &options).unwrap();
+    let histories = [(Stage::Histories, 0, 18), (Stage::Histories, 18, 18)];
+    let expected = [&[(Stage::Tree, 18, 18), (Stage::Rules, 18, 18)][..], &histories].concat();
+    assert_eq!(told.into_inner(), expected);
 }

@@ -1,7 +1,7 @@
 //! The audit rules by name: what must hold of every leaf, for whoever re-reads the whole trail.
 //!
 //! A rule's name is stable; auditors cite it. What each asks is on its variant and in
-//! `docs/auditors.md`.
+//! `docs/auditors/rules.md`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -124,4 +124,18 @@ pub struct Violation {
     pub index: u64,
     pub rule: Rule,
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_documented_for_auditors_and_nothing_else_is() {
+        let page = include_str!("../../docs/auditors/rules.md");
+        let documented: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let known: Vec<&str> = Rule::ALL.iter().map(|rule| rule.code()).collect();
+        assert_eq!(documented, known, "docs/auditors/rules.md lists the rules in the order of this file");
+    }
 }

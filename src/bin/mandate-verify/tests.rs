@@ -219,3 +219,46 @@ fn json_says_the_same() {
     assert_eq!(json["which"], "trail/tile/0/000.p/4");
     assert_eq!(json["good"], false);
 }
+
+#[test]
+fn since_a_checkpoint_it_says_what_was_not_checked_again_and_names_rollback_and_fork() {
+    let folder = exported();
+    fs::copy(folder.path().join("trail/checkpoint"), folder.path().join("earlier")).unwrap();
+    fs::copy(folder.path().join("authority/checkpoint"), folder.path().join("authority-earlier")).unwrap();
+    let words = ["trail", "@", "--pin", "@pins.toml", "--since", "@earlier"];
+    let (code, said) = text(ask(folder.path(), &words));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("NOT checked signatures and agreements of the other leaves before 4"), "{said}");
+    let both = [&words[..], &["--since", "@authority-earlier", "--threads", "3", "--memory", "1"]].concat();
+    let Ok(Outcome::Good { json, .. }) = ask(folder.path(), &both) else { panic!("it was not good") };
+    assert_eq!(json["since"], serde_json::json!({"trail": 4, "authority": 1, "reread": 0}));
+
+    // Salts are drawn anew: another export is another history of the same size.
+    let other = exported();
+    fs::copy(other.path().join("trail/checkpoint"), folder.path().join("earlier")).unwrap();
+    let (code, said) = text(ask(folder.path(), &words));
+    assert_eq!((code, said.contains("trail/checkpoint: fork: its first 4 leaves")), (1, true), "{said}");
+    let dismissed: Event = MessageDismissed { by: "operators/o-1".to_owned() }.into();
+    let longer = vec![("messages/01938a5e-0000-7b2e-9f7a-000000000001", dismissed); 9];
+    export(other.path(), "trail", &longer);
+    fs::copy(other.path().join("trail/checkpoint"), folder.path().join("earlier")).unwrap();
+    let (code, said) = text(ask(folder.path(), &words));
+    assert_eq!((code, said.contains("rollback: it has 4 leaves")), (1, true), "{said}");
+
+    fs::write(folder.path().join("earlier"), "no note").unwrap();
+    assert_eq!(text(ask(folder.path(), &words)).0, 1);
+    fs::remove_file(folder.path().join("earlier")).unwrap();
+    assert_eq!(text(ask(folder.path(), &words)).0, 2);
+}
+
+#[test]
+fn impossible_bounds_are_wrong_usage_and_temporary_files_are_made_only_if_needed() {
+    let folder = exported();
+    let words = ["trail", "@", "--pin", "@pins.toml"];
+    for more in [["--threads", "0"], ["--memory", "0"], ["--memory", "-1"], ["--threads", "x"]] {
+        assert_eq!(text(ask(folder.path(), &[&words[..], &more].concat())).0, 2, "{more:?}");
+    }
+    // Too little is remembered here to need a temporary file: the folder is not even looked at.
+    let more = ["--temporary", "@no-such-folder"];
+    assert_eq!(text(ask(folder.path(), &[&words[..], &more].concat())).0, 0);
+}
