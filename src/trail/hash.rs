@@ -38,7 +38,10 @@ impl Hash {
 
     /// Plain SHA-256 over the bytes, without a prefix.
     pub fn sha256(bytes: &[u8]) -> Self {
-        Self::concatenated(&[bytes])
+        // In one call: a context costs more than the hashing of a node.
+        let mut out = [0u8; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(out)
     }
 
     /// Reads canonical base64 (RFC 4648 §4, with padding, no stray bits).
@@ -54,21 +57,14 @@ impl Hash {
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
     }
-
-    fn concatenated(parts: &[&[u8]]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            context.update(part);
-        }
-        let mut out = [0u8; 32];
-        out.copy_from_slice(context.finish().as_ref());
-        Self(out)
-    }
 }
 
 /// `SHA-256(0x00 ‖ entry)`, the hash of a leaf (RFC 6962 §2.1).
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    Hash::concatenated(&[&[0], entry])
+    let mut bytes = Vec::with_capacity(1 + entry.len());
+    bytes.push(0);
+    bytes.extend_from_slice(entry);
+    Hash::sha256(&bytes)
 }
 
 /// `SHA-256(0x01 ‖ left ‖ right)`, the hash of an inner node (RFC 6962 §2.1).

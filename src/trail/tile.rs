@@ -57,12 +57,13 @@ pub fn hashes_in_level(level: u8, size: u64) -> u64 {
 /// The root of a complete subtree whose leaves are `hashes`: 1, 2, 4 … 256 of them.
 pub(super) fn complete_root(hashes: &[Hash]) -> Hash {
     debug_assert!(hashes.len().is_power_of_two());
-    if let [only] = hashes {
-        return *only;
-    }
-    let mut row: Vec<Hash> = hashes.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
-    while row.len() > 1 {
-        row = row.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+    let mut row = hashes.to_vec();
+    let mut width = row.len();
+    while width > 1 {
+        width /= 2;
+        for at in 0..width {
+            row[at] = node_hash(&row[2 * at], &row[2 * at + 1]);
+        }
     }
     row[0]
 }
