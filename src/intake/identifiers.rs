@@ -13,7 +13,7 @@ use super::labels::{Label, labels};
 use super::letter::is_address;
 use super::mime::{Mailbox, tidy_address};
 use super::scan::Line;
-use crate::domain::phrase::{says, says_any};
+use crate::domain::phrase::{fold, says, says_any};
 
 /// What kind of identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub struct Context<'c> {
     pub guardian: bool,
     /// Addresses that are PPIO's or only receive mail.
     pub house_domains: &'c [String],
+    /// How people call PPIO.
+    pub brands: &'c [String],
     pub recipients: &'c [Mailbox],
 }
 
@@ -92,7 +94,12 @@ const NICK: &[&str] = &[
     "账户", "帐号", "帐户",
 ];
 
-const OTHERS: &str = "对方|别人的|他人的|朋友的|同事的|骚扰者|被举报|举报的|举报|someone else's|someone else|another user|other user|my friend's|his friend|the other person";
+const OTHERS: &str = "对方|别人的|他人的|朋友的|同事的|同学的|室友的|老公的|老婆的|丈夫的|妻子的|骚扰者|被举报|举报的|举报|另一个人|朋友|someone else's|someone else|another user|other user|friend's|friends'|his friend|the other person|colleague's|husband's|wife's|brother's|sister's|roommate's";
+/// Says it only directly before a label.
+const OTHERS_NEAR: &str = "他的|她的|客服的|客服|主播的|his|her|their|agent's|operator's|moderator's|host's";
+/// Whose: the person's own.
+const OWN: &str = "我的|我自己的|本人的|本人|我是|自己的|my|my own|i am|i'm|mine";
+const ACCUSED: &str = "骚扰|辱骂|威胁|诈骗|骗|欺负|冒充|侵犯|偷录|泄露了我|harass*|insult*|threaten*|abus*|scam*|stalk*|bull*|impersonat*|recorded me|stole";
 const CORRECTION: &[&str] = &[
     "更正|改正|纠正|改为|改成|换成|变更为|更新为|修改为|更改为|订正",
     "correct|change|update|amend|fix|replace…to|with|from|as",
@@ -105,8 +112,8 @@ const ANSWER_TO: &[&str] = &[
 /// Reads the letter's own words and the sender.
 pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
     let mut out = Vec::new();
-    for line in text.lines() {
-        let line = Line::new(line);
+    for line in joined_lines(text) {
+        let line = Line::new(&line);
         labelled(&line, context, &mut out);
         loose_channels(&line, &mut out);
         names(&line, context, &mut out);
@@ -118,6 +125,31 @@ pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
         add(&mut out, IdentifierKind::Email, context.requester.address.clone(), of, String::new());
     }
     out.sort_by_key(|g| g.kind);
+    out
+}
+
+/// The lines, and a value that stands alone on the line after its label with that label.
+fn joined_lines(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let waits = out.last().is_some_and(|l| {
+            let l = l.trim_end();
+            l.ends_with([':', '：', '=', '是', '为']) && l.chars().count() <= 60 || l.ends_with(" is")
+        });
+        let line = line.trim();
+        let value = !line.is_empty()
+            && line.len() <= 80
+            && line.chars().any(|c| c.is_ascii_digit() || matches!(c, '_' | '@'))
+            && line.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@+*,，、 /#".contains(c));
+        match out.last_mut().filter(|_| waits && (value || line.is_empty())) {
+            Some(_) if line.is_empty() => {}
+            Some(label) => {
+                label.push(' ');
+                label.push_str(line);
+            }
+            None => out.push(line.to_owned()),
+        }
+    }
     out
 }
 
@@ -133,21 +165,58 @@ fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words:
 
 fn labelled(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
     let labels = labels(line);
-    for (start, end, label) in &labels {
+    for (at, (start, end, label)) in labels.iter().enumerate() {
         if line.left_is(*start, '-') || line.left_is(*start, '_') {
             continue;
         }
-        if !context.guardian && says(&line.folded(start.saturating_sub(20), *start), OTHERS) {
+        if !context.guardian && of_another(line, *start) {
             continue;
         }
-        let (mut values, explicit) = line.values_after(*end);
+        let next = labels.get(at + 1).map_or(usize::MAX, |(start, ..)| *start);
+        let (mut values, explicit) = line.values_after(*end, next);
         if values.is_empty() {
             values.extend(line.value_before(*start, *end));
         }
+        let who = matches!(label, Label::User | Label::PerhapsUser);
+        values.retain(|value| !(who && is_accused(line, *start, value)));
         for value in values {
             take(line, *label, &value, explicit, context, out);
         }
     }
+}
+
+/// Whether the label belongs to somebody else: of the words before it, in the same sentence, the nearest say whose.
+fn of_another(line: &Line, start: usize) -> bool {
+    const REACH: usize = 20;
+    let near = start.saturating_sub(REACH);
+    let before = line.folded(near, start);
+    // No word begins in its middle.
+    let cut = near > 0 && line.at(near - 1).is_some_and(|c| c.is_ascii_alphanumeric());
+    let before = if cut { before.trim_start_matches(|c: char| c.is_ascii_alphanumeric()) } else { &before };
+    let before = before.rsplit(['。', ';', '；', '!', '？', '?']).next().unwrap_or_default();
+    let before = before.rsplit(". ").next().unwrap_or_default();
+    let last = |words: &str| words.split('|').filter_map(|w| last_word(before, w)).max();
+    match (last(OTHERS).max(last(OTHERS_NEAR)), last(OWN)) {
+        (Some(other), Some(own)) => other >= own,
+        (other, _) => other.is_some(),
+    }
+}
+
+/// Where the word ends for the last time, on its own boundaries.
+fn last_word(text: &str, word: &str) -> Option<usize> {
+    text.rmatch_indices(word).map(|(at, _)| at).find_map(|at| {
+        let end = at + word.len();
+        let edge = |c: Option<char>| !word.is_ascii() || !c.is_some_and(|c| c.is_ascii_alphanumeric());
+        (edge(text[..at].chars().next_back()) && edge(text[end..].chars().next())).then_some(end)
+    })
+}
+
+/// "User st_1 harassed me": the words after the value say that it is the other one.
+fn is_accused(line: &Line, start: usize, value: &str) -> bool {
+    let rest = line.folded(start, start + 120);
+    let Some((_, after)) = rest.split_once(&value.to_ascii_lowercase()) else { return false };
+    let clause: String = after.chars().take(24).take_while(|c| !"，,。.;；".contains(*c)).collect();
+    says(&clause, ACCUSED)
 }
 
 fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Context<'_>, out: &mut Vec<Given>) {
@@ -163,7 +232,7 @@ fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Contex
             }
             let value = tidy_address(value);
             // In an app the address is how the person signs in; with PPIO it is the account.
-            if context.house {
+            if context.house || is_with_house(&line.before(&value), "", context) {
                 return add(out, IdentifierKind::PpioAccount, value, Of::Requester, line.quote());
             }
             let of = if context.guardian { Of::Guardian } else { Of::Requester };
@@ -180,7 +249,7 @@ fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Contex
             }
             IdentifierKind::AppUserId
         }
-        Label::PerhapsUser if id_like => IdentifierKind::AppUserId,
+        Label::PerhapsUser if id_like || value.contains('_') && value.len() >= 4 => IdentifierKind::AppUserId,
         Label::Channel if digits > 0 && (explicit || letters || digits >= 3) && !value.contains('@') => {
             IdentifierKind::ChannelId
         }
@@ -327,29 +396,57 @@ fn is_house(address: &str, context: &Context<'_>) -> bool {
 
 /// Addresses in the text that are written as the person's own.
 fn addresses(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
-    for (value, before) in line.addresses() {
+    const OWN_ADDRESS: &[&str] = &[
+        "我的|我|注册|登录|登陆|绑定|使用|本人|账号…邮箱|邮件地址|email|e-mail|mail",
+        "邮箱|电子邮箱|电子邮件|邮箱地址",
+        "注册|登录|登陆|绑定",
+        "my|registered|sign up|signed up|signup|log in|login|logged in|account|registration|under|using…email|e-mail|mail|address|with|is|under|as|using|by",
+        "email|e-mail|email address",
+    ];
+    for (value, before, after) in line.addresses() {
         let address = tidy_address(&value);
-        let own = says_any(
-            &before,
-            &[
-                "我的|我|注册|登录|登陆|绑定|使用|本人|账号…邮箱|邮件地址|email|e-mail|mail",
-                "邮箱|电子邮箱|电子邮件|邮箱地址",
-                "注册|登录|登陆|绑定",
-                "my|registered|sign up|signed up|signup|log in|login|logged in|account|registration|under|using…email|e-mail|mail|address|with|is|under|as|using|by",
-                "email|e-mail|email address",
-            ],
-        );
-        if own
-            && !says_any(&before, ANSWER_TO)
-            && !says(&before, OTHERS)
-            && !says_any(&line.all_folded(), CORRECTION)
-            && !is_house(&address, context)
-            && !out.iter().any(|g| g.kind == IdentifierKind::PpioAccount && g.value == address)
+        let registered_with = says_any(&before, &["用|使用|以|通过|using|used|with"])
+            && says_any(&after, &["注册|登录|登陆|开户|绑定|signed up|sign up|registered|register|log in"]);
+        let account = registered_with && !says(&before, ANSWERED) || names_account(&before);
+        let own = account && is_with_house(&before, &after, context)
+            || registered_with
+            || says_any(&before, OWN_ADDRESS);
+        if !own
+            || says_any(&before, ANSWER_TO)
+            || says(&before, OTHERS)
+            || says_any(&line.all_folded(), CORRECTION)
+            || is_house(&address, context)
+            || out.iter().any(|g| g.kind == IdentifierKind::PpioAccount && g.value == address)
         {
+            continue;
+        }
+        if account && is_with_house(&before, &after, context) {
+            add(out, IdentifierKind::PpioAccount, address, Of::Requester, line.quote());
+        } else {
             let of = if context.guardian { Of::Guardian } else { Of::Requester };
             add(out, IdentifierKind::Email, address, of, line.quote());
         }
     }
+}
+
+const ANSWERED: &str = "回复|联系|reply|contact";
+
+/// An account stands before the address: "账号是 …", "registered as …".
+fn names_account(before: &str) -> bool {
+    says_any(
+        before,
+        &[
+            "账号|账户|帐号|帐户|登录名|用户名|登录邮箱|注册邮箱|登录|注册了|注册的",
+            "account|log in|login|logged in|sign in|signed up|signed in|registered|registration…with|as|is|under|using|:|(|email|address",
+        ],
+    )
+}
+
+/// The account is one with PPIO: the letter is about it, or these words name PPIO or its console.
+fn is_with_house(before: &str, after: &str, context: &Context<'_>) -> bool {
+    let here = format!("{before} {after}");
+    let brand = || context.brands.iter().any(|b| says(&here, &fold(b)));
+    context.house || says(&here, "控制台|console") || brand()
 }
 
 #[cfg(test)]
@@ -359,6 +456,7 @@ mod tests {
     fn given_by(text: &str, name: &str, house: bool, guardian: bool) -> Vec<(&'static str, String)> {
         let requester = Mailbox { name: Some(name.into()), address: "me@mail.example".into() };
         let context = Context {
+            brands: &["PPIO".to_owned()],
             requester: &requester,
             house,
             guardian,
@@ -498,6 +596,7 @@ mod tests {
         let all = format!("{:?}", given("用户ID为 u_8839201").len());
         let requester = Mailbox { name: None, address: "me@mail.example".into() };
         let context = Context {
+            brands: &[],
             requester: &requester,
             house: false,
             guardian: false,

@@ -65,6 +65,22 @@ const MACHINE_BODY: &[&str] = &[
 const MINE: &str = "我的|本人|我在|我要|我想|我是|我方|我撤|我请|给我|把我|关于我|孩子|女儿|儿子|将我|我将|我希望|我已|my|mine|me|i want|i would|i'd like|i request|i withdraw|i am|i was|our child";
 
 const ABOUT_DATA: &str = "个人信息|个人数据|我的数据|我的信息|隐私|个人资料|个保法|数据主体|personal data|personal information|my data|my information|privacy|gdpr|pipl|ccpa|data protection";
+/// To have read the policy is no word about one's data.
+const POLICY: &[&str] = &[
+    "隐私政策",
+    "隐私协议",
+    "隐私条款",
+    "隐私声明",
+    "隐私保护政策",
+    "privacy policies",
+    "privacy policy",
+    "privacy notice",
+    "privacy statement",
+];
+/// An answer that only thanks.
+const THANKS: &str = "谢谢|感谢|多谢|辛苦|收到|thank you|thanks|got it|received|much appreciated";
+const NOT_ONLY_THANKS: &str =
+    "请|是的|确认|同意|可以|但|还|没有|不|？|吗|yes|please|confirm|agree|but|still|not|no|my|id|go ahead";
 
 /// Decides.
 pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
@@ -104,8 +120,17 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     }
     // An answer to ours may bring the id that was asked for.
     let (_, _, reply) = super::letter::bare_subject(&mail.subject);
-    if !asked.rights.is_empty() || says(&text, ABOUT_DATA) || reply {
+    let without_policy = POLICY.iter().fold(text.clone(), |t, p| t.replace(p, " "));
+    let answers = reply && !only_thanks(&fold(own));
+    if !asked.rights.is_empty() || says(&without_policy, ABOUT_DATA) || answers {
         return MailKind::Request;
     }
     MailKind::Other
+}
+
+fn only_thanks(own: &str) -> bool {
+    own.chars().count() <= 80
+        && says(own, THANKS)
+        && !says(own, NOT_ONLY_THANKS)
+        && !own.contains(|c: char| c.is_ascii_digit() || c == '?')
 }

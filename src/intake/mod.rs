@@ -11,6 +11,8 @@
 mod candidate;
 mod categories;
 mod charset;
+mod colour;
+mod css;
 mod extract;
 mod flag;
 mod guardian;

@@ -195,6 +195,30 @@ fn conditional(clause: &str) -> bool {
     .any(|w| text.starts_with(w))
 }
 
+/// "如需注销，请…", "Would you like us to delete …": an offer that somebody made, no request.
+pub fn offers(clause: &str) -> bool {
+    let text = clause.trim_start_matches(|c: char| c.is_whitespace() || c == '>');
+    [
+        "如需",
+        "若需",
+        "如您需",
+        "若您需",
+        "如果您需",
+        "如果需要",
+        "是否需要我们",
+        "您是否需要",
+        "if you want us to",
+        "if you would like us to",
+        "if you'd like us to",
+        "if you wish us to",
+        "would you like us to",
+        "do you want us to",
+        "shall we",
+    ]
+    .iter()
+    .any(|w| text.starts_with(w))
+}
+
 /// "You have not deleted": a complaint, no refusal.
 fn complains(before: &str) -> bool {
     says_any(

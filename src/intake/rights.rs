@@ -49,6 +49,7 @@ const RULES: &[Rule] = &[
         phrases: &[
             "删除|删掉|删去|删光|删干净|抹掉|抹除|抹去|擦除|清除|遗忘权|被遗忘|忘记我",
             "删…掉|了吧|一下",
+            "{kind}…删除|delete|erasure",
             with_data!("清空|清掉|清理|移除|消除|去除|去掉|销毁|作废|撤掉|剔除|抹"),
             "信息|数据|资料|记录|录音|录像|日志…清空|清掉|清理|移除|消除|去除|去掉|销毁|剔除|抹|删了",
             "不要|别|不得|不许|停止|不希望|不想|不应…保留|留存|保存|存储|存着|留着",
@@ -68,6 +69,8 @@ const RULES: &[Rule] = &[
             "不良信息|负面信息|负面|差评",
             "remove|delete|take me off…mailing list|email list|distribution list|marketing list|newsletter|mailing",
             "mailing list",
+            "名单|邮件列表|订阅列表|邮件组…移除|移出|删除|删掉|去掉|剔除",
+            "移除|移出|删除…名单|邮件列表|订阅列表|邮件组",
             "密码",
         ],
         sentence: false,
@@ -79,7 +82,7 @@ const RULES: &[Rule] = &[
             "销号|销户|号销了|号销掉|号给销|号注销",
             "关闭|停用|取消|关停|删除|删掉…账号|账户|帐号|帐户|会员",
             "账号|账户|帐号|帐户…注销|关闭|停用|删除|删掉|删了",
-            "close|closed|closing|closure of|deactivate|deactivated|terminate|terminated|cancel|delete|deleted|remove|shut down…account|accounts|membership",
+            "close|closed|closing|closure of|deactivate|deactivated|terminate|terminated|cancel|delete|deleted|remove|shut down…account|accounts|acount|accout|membership|profile",
             "account…closed|closure|deactivated|terminated|deleted|deletion|cancelled",
         ],
         unless: &[
@@ -100,6 +103,9 @@ const RULES: &[Rule] = &[
             "同意|授权…撤回|撤销|收回|取消|作废",
             "不再同意|不再授权|拒绝授权|不同意…处理|使用|收集|继续|录|识别|分析|分享|共享",
             "停止|终止|不要再|别再|不得再|禁止|拒绝|不希望|不想…处理|使用|收集|采集|利用|分析|录制|识别…信息|数据|资料|声音|画面|人脸|录音|我",
+            "请|要求|希望|立即|马上|即刻|现在|并|也|就|都|，|:|、…停止使用|停止处理|停止收集|停止采集|停止录制|停止共享|停止分享|停止提供",
+            "停止|终止|不要再|别再|不得再|不得|禁止|拒绝|请勿|不要|不允许|反对…共享|分享|提供给|转让|对外提供|向第三方|给第三方|给其他公司|给别的公司",
+            "do not|don't|stop|cease|never|not to|no longer…sell|selling|share|sharing|disclose|disclosing|passing…data|information|it|them|my|third",
             "withdraw*|revoke*|revoking|rescind*|retract*|take back|cancel…consent|permission|permissions|authoris*|authoriz*|agreement",
             "consent|permission…withdrawn|revoked|withdrawal|is hereby withdrawn",
             "no longer consent|no longer agree|do not consent|don't consent|not consent|no longer give…",
@@ -110,6 +116,8 @@ const RULES: &[Rule] = &[
             "账号|账户|帐号…取消",
             "取消…订单|订阅|会员|关注",
             "使用该app|使用你们的app|使用app|使用这个app",
+            "我已|我于|本人已|本人于|我早已|我不再…停止使用",
+            "不知道|不清楚|don't know|do not know|never know|not sure|wonder",
         ],
         sentence: false,
     },
@@ -137,6 +145,9 @@ const RULES: &[Rule] = &[
             "how|where…did you|have you|do you…get|got|obtain*|receive*|find…my|data|information|number|email|address",
             "source of|origin of…data|information|my",
             "知情权|查阅权|访问权",
+            "查一下|查查|查下|看看|看下|告诉我|说说…你们|贵司|贵公司|那边…有什么|有啥|存了什么|有哪些|还有什么",
+            "{kind}…查阅|查询|访问|access",
+            "whether|if you…process|processing|hold|holding|have|store|keep|collect*…my|me",
             "在你们那里吗|在你们那儿吗|在不在你们|是不是在你们",
             "tell|let|inform|show|know|list|find out|disclose|confirm|see|learn|ask|explain|send…what…have|had|hold|held|store|stored|keep|kept|collect*|data|information|know",
             "what|which…data|information|records|details…do you|you have|you hold|you store|you keep|you collect*|have you|did you|is held|are held|is stored",
@@ -237,6 +248,8 @@ const RULES: &[Rule] = &[
             "信息|数据|资料|记录|录音…导出|打包|拷贝|复制|拷一份",
             "copy|copies of|duplicate of|export|extract of|download…data|information|records|everything|recording*|logs|what you|all|it|details|file",
             "data…copy|export|download|exported",
+            "send|give|provide|get|receive|want|need|have|email|obtain|request*…a copy|copies",
+            "{kind}…复制|副本|拷贝|copy",
             "portable|machine-readable|machine readable|structured format",
         ],
         unless: &[
@@ -267,6 +280,9 @@ const RULES: &[Rule] = &[
         right: Right::MarketingOptOut,
         phrases: &[
             "退订|取消订阅|拒收",
+            "别再发了|不要再发了|别再发啦|请勿再发|不要发了|别发了|不要再打扰|别再打扰",
+            "从…名单|列表|邮件组|通讯录|收件人…移除|移出|删除|删掉|去掉|拿掉|剔除|划掉",
+            "移除|移出|退出…名单|邮件列表|订阅列表|邮件组",
             "不要再|别再|停止|请勿再|不再|勿再|别|不要|禁止|请勿|拒绝…给我发|发送|推送|打电话|发短信|发邮件|联系我|骚扰|推销|推广|营销|来电|发广告|群发",
             "不想|不希望|不愿|不要|拒绝|停止|不再|无需…收到|接到|接收|接受|收…邮件|短信|广告|推广|营销|推送|电话|信息|资讯|商业",
             "拒绝|关闭|停止|取消|退出|终止…营销|推广|广告|商业|促销|个性化推荐|推送",
@@ -287,6 +303,9 @@ const RULES: &[Rule] = &[
 ];
 
 const FIELD: &str = "信息|数据|资料|手机号|手机|电话|邮箱|姓名|名字|昵称|生日|出生|地址|公司|职位|性别|身份证|头像|号码|联系方式|档案|记录|name|phone|number|email|e-mail|address|birth|birthday|data|information|details|record|records|profile|spelling|surname|gender|job title|company|age";
+
+/// What a form writes before the right that is asked for.
+const KIND: &str = "申请类型|请求类型|请求事项|申请事项|诉求|请求内容|申请内容|权利类型|行使的权利|行使权利|事项|request type|type of request|rights requested|right requested";
 
 /// The object of closing is the account alone: then nothing else was asked to be deleted.
 const ACCOUNT_ONLY: &[&str] = &[
@@ -310,7 +329,13 @@ pub fn read(text: &str) -> Asked {
     let fold_rules: Vec<(&Rule, Vec<String>)> = RULES
         .iter()
         .map(|rule| {
-            (rule, rule.phrases.iter().map(|p| p.replace("{data}", DATA).replace("{field}", FIELD)).collect())
+            (
+                rule,
+                rule.phrases
+                    .iter()
+                    .map(|p| p.replace("{data}", DATA).replace("{field}", FIELD).replace("{kind}", KIND))
+                    .collect(),
+            )
         })
         .collect();
     // A decision may be told in one sentence and questioned in the next.
@@ -363,7 +388,7 @@ fn questions_decision(sentence: &str) -> bool {
 fn judge(rule: &Rule, phrases: &[String], clause: &str, folded: &str, out: &mut Asked) {
     let hit = phrases.iter().find_map(|phrase| find(folded, phrase));
     let Some((start, end)) = hit else { return };
-    if says_any(folded, rule.unless) || negation::is_past(folded, start, end) {
+    if says_any(folded, rule.unless) || negation::is_past(folded, start, end) || negation::offers(folded) {
         return;
     }
     if rule.right == Right::Delete && says_any(folded, ACCOUNT_ONLY) && !says(folded, PERSONAL) {

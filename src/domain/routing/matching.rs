@@ -166,8 +166,8 @@ pub fn sightings(text: &str, facts: &Facts) -> Vec<Sighting> {
     for (app, registered) in facts.apps.iter().enumerate() {
         for fact in &registered.facts {
             let needle: Vec<char> = fact.text.trim().chars().map(fold_char).collect();
-            for start in occurrences(&folded, &needle) {
-                let end = start + needle.len();
+            let breaks = matches!(fact.kind, FactKind::Name | FactKind::Alias);
+            for (start, end) in occurrences(&folded, &needle, breaks) {
                 if let Some(weight) = judge(&written, &folded, start, end, fact) {
                     let words = around(&written, start, end);
                     found.push(Sighting {
@@ -202,11 +202,40 @@ fn keep_longest(found: Vec<Sighting>) -> Vec<Sighting> {
     found.into_iter().zip(kept).filter(|(_, keep)| *keep).map(|(s, _)| s).collect()
 }
 
-fn occurrences(text: &[char], needle: &[char]) -> Vec<usize> {
+/// Where the needle stands. A mail program may break a name's line: a break counts as its space, and
+/// as nothing between two Chinese characters of a name that is long enough to be known by its parts.
+fn occurrences(text: &[char], needle: &[char], breaks: bool) -> Vec<(usize, usize)> {
     if needle.is_empty() || needle.len() > text.len() {
         return Vec::new();
     }
-    (0..=text.len() - needle.len()).filter(|at| text[*at..*at + needle.len()] == *needle).collect()
+    let may_break = breaks && needle.len() >= 4;
+    (0..=text.len() - needle.len())
+        .filter_map(|at| Some((at, ends_at(text, at, needle, may_break)?)))
+        .collect()
+}
+
+fn ends_at(text: &[char], start: usize, needle: &[char], may_break: bool) -> Option<usize> {
+    let mut at = start;
+    let mut broken = false;
+    for (i, c) in needle.iter().enumerate() {
+        let here = *text.get(at)?;
+        if here == '\n' && may_break && !broken && i > 0 && here != *c {
+            broken = true;
+            match (*c, needle[i - 1]) {
+                (' ', _) => {
+                    at += 1;
+                    continue;
+                }
+                (c, before) if is_han(c) && is_han(before) => at += 1,
+                _ => return None,
+            }
+        }
+        if text.get(at) != Some(c) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
 }
 
 fn around(written: &[char], start: usize, end: usize) -> String {
@@ -280,7 +309,7 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     if han_only && end - start <= 2 && !stands_alone(text, start, end) {
         return None;
     }
-    if latin_tail(text, end) || latin_head(written, start) {
+    if latin_tail(text, end) || numbered(text, end) || latin_head(written, start) {
         return Some(Weight::Suggests);
     }
     // A short Latin name in another case than registered is more likely the word.
@@ -323,6 +352,19 @@ fn latin_tail(text: &[char], end: usize) -> bool {
             && starts(text, at, tail)
             && !(matches!(*tail, "live" | "go" | "chat" | "meet" | "music") && text.get(stop) == Some(&' '))
     })
+}
+
+/// "星语直播 2", "StarTalk III": another product of the name. What counts or dates something is none.
+fn numbered(text: &[char], end: usize) -> bool {
+    let at = if text.get(end) == Some(&' ') { end + 1 } else { end };
+    let word: String =
+        text[at.min(text.len())..].iter().take(6).take_while(|c| c.is_ascii_alphanumeric()).collect();
+    let stop = at + word.len();
+    let closes = !text.get(stop).is_some_and(|c| "年月日号点次个小分秒元岁人条天周%-_:/@、)".contains(*c));
+    let digits = (1..=2).contains(&word.len()) && word.chars().all(|c| c.is_ascii_digit());
+    let roman = matches!(word.as_str(), "ii" | "iii" | "iv" | "vi" | "vii" | "viii");
+    let generation = text.get(end..end + 2).is_some_and(|w| matches!(w, ['二' | '三' | '四' | '五', '代']));
+    (digits || roman) && closes || generation
 }
 
 /// "Super StarTalk": a word with a capital that makes another name.
