@@ -31,6 +31,7 @@ const RELATION: &[&str] = &[
 const PARENT_OF: &[&str] = &[
     "我是|本人是|本人系|我系|作为…的母亲|的父亲|的妈妈|的爸爸|的家长|的监护人|之母|之父",
     "guardian of|parent of|mother of|father of",
+    "i'm|i am|as…his|her|their|the child's|the kid's…dad|daddy|mum|mom|mommy|father|mother|parent|guardian|grandmother|grandfather",
 ];
 
 /// Reads a text. `today` is the day on which the mail came (year, month, day), to count from a birth.

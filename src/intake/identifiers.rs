@@ -116,6 +116,7 @@ pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
         let line = Line::new(&line);
         labelled(&line, context, &mut out);
         loose_channels(&line, &mut out);
+        used_as(&line, context, &mut out);
         names(&line, context, &mut out);
         phones(&line, context, &mut out);
         addresses(&line, context, &mut out);
@@ -169,7 +170,8 @@ fn labelled(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
         if line.left_is(*start, '-') || line.left_is(*start, '_') {
             continue;
         }
-        if !context.guardian && of_another(line, *start) {
+        let own_word = ["mine", "我自己的"].contains(&line.folded(*start, *end).as_str());
+        if !context.guardian && !own_word && of_another(line, *start) {
             continue;
         }
         let next = labels.get(at + 1).map_or(usize::MAX, |(start, ..)| *start);
@@ -332,6 +334,32 @@ fn loose_channels(line: &Line, out: &mut Vec<Given>) {
             says_any(&before, &["id|uid|账号|账户|用户|学号|user|account"]) && before.chars().count() < 8;
         if named.is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit())) && !taken && !labelled {
             add(out, IdentifierKind::ChannelId, value, Of::Requester, line.quote());
+        }
+    }
+}
+
+/// "uses StarTalk as comet_12".
+fn used_as(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
+    const AS: &[&str] = &[" as ", "under the name ", "by the name ", "under the id "];
+    let using = || {
+        says(
+            &line.all_folded(),
+            "i use|i used|i am using|he uses|she uses|uses|registered|signed up|i play|plays|i am on|i'm on|known|log in|logged in|joined",
+        )
+    };
+    for (value, before) in line.tokens() {
+        let id_like =
+            value.chars().any(|c| c.is_ascii_digit()) && value.chars().any(|c| c.is_ascii_alphabetic());
+        let known = out.iter().any(|g| g.value == value);
+        if id_like
+            && !known
+            && !value.contains('@')
+            && AS.iter().any(|w| before.ends_with(w))
+            && using()
+            && !context.house
+        {
+            let of = if context.guardian { Of::Minor } else { Of::Requester };
+            add(out, IdentifierKind::AppUserId, value, of, line.quote());
         }
     }
 }

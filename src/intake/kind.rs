@@ -58,7 +58,15 @@ const AUTOMATIC: &[&str] = &[
 ];
 const MACHINE_BODY: &[&str] = &[
     "本邮件|此邮件|这是…系统自动|自动发送|自动回复",
+    "我正在|我在|本人正在…休假|年假|出差|度假…返回|期间|回来|恢复",
+    "i am|i'm…leave|holiday|vacation…until|back|return",
     "this is an automated|this is an automatic|i am out of office|i am out of the office|currently out of the office",
+];
+
+/// Says it so plainly that no right in it is asked for, where nobody speaks of himself.
+const MACHINE_PLAIN: &[&str] = &[
+    "系统自动发送|系统自动发出|系统自动生成|系统邮件|自动发送|请勿回复|请勿直接回复|无需回复",
+    "do not reply to this|please do not reply|this is an automated|this is an automatic|automatically generated|no-reply|noreply",
 ];
 
 /// The person speaks of own data.
@@ -103,7 +111,8 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     // A program's subject stands first; a person's answer to it begins with "Re:".
     let subject = fold(mail.subject.trim());
     let machine_subject = AUTOMATIC.iter().any(|w| subject.starts_with(w));
-    let machine_body = asked.rights.is_empty() && says_any(&text, MACHINE_BODY);
+    let machine_body = asked.rights.is_empty() && says_any(&text, MACHINE_BODY)
+        || says_any(&text, MACHINE_PLAIN) && !says(&text, MINE);
     if signs.contains(&MachineSign::AutoReply)
         || machine_subject
         || machine_body
@@ -122,7 +131,8 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     let (_, _, reply) = super::letter::bare_subject(&mail.subject);
     let without_policy = POLICY.iter().fold(text.clone(), |t, p| t.replace(p, " "));
     let answers = reply && !only_thanks(&fold(own));
-    if !asked.rights.is_empty() || says(&without_policy, ABOUT_DATA) || answers {
+    if !asked.rights.is_empty() || !asked.declined.is_empty() || says(&without_policy, ABOUT_DATA) || answers
+    {
         return MailKind::Request;
     }
     MailKind::Other

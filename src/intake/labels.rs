@@ -25,7 +25,7 @@ const USER: &[&str] = &[
 #[rustfmt::skip]
 const PERHAPS_USER: &[&str] = &[
     "账号", "账户", "帐号", "帐户", "account", "login", "handle", "id", "ids", "用户", "user", "编号", "会员",
-    "学员", "accounts", "mine",
+    "学员", "accounts", "mine", "我自己的",
 ];
 
 #[rustfmt::skip]

@@ -219,6 +219,18 @@ pub fn offers(clause: &str) -> bool {
     .any(|w| text.starts_with(w))
 }
 
+/// "之前要求注销", "last week I asked you to close": an earlier request is told.
+pub fn tells(clause: &str) -> bool {
+    says_any(
+        clause,
+        &[
+            "之前|此前|上次|上周|上个月|曾|曾经|早前|前几天|昨天…要求|申请|请求|提出|说|发",
+            "earlier|previously|before|last week|last month|yesterday|had…asked|requested|wrote|request",
+            "asked|requested|wrote…earlier|previously|before|last week|last month|yesterday",
+        ],
+    )
+}
+
 /// "You have not deleted": a complaint, no refusal.
 fn complains(before: &str) -> bool {
     says_any(
@@ -230,6 +242,12 @@ fn complains(before: &str) -> bool {
 /// Whether the clause tells what was done: "I deleted the app", "我已注销".
 pub fn is_past(clause: &str, start: usize, end: usize) -> bool {
     let before = &clause[..start];
+    if ["did you ", "have you ", "have you already ", "did you already ", "did you really "]
+        .iter()
+        .any(|w| before.ends_with(w))
+    {
+        return true;
+    }
     let wants = [
         "请", "要求", "希望", "申请", "现", "需要", "麻烦", "要你", "帮", "想", "能否", "可否", "务必", "应",
     ];

@@ -72,6 +72,7 @@ const RULES: &[Rule] = &[
             "名单|邮件列表|订阅列表|邮件组…移除|移出|删除|删掉|去掉|剔除",
             "移除|移出|删除…名单|邮件列表|订阅列表|邮件组",
             "密码",
+            "how…handle|handles|handling|process|processes…deletion|erasure|requests",
         ],
         sentence: false,
     },
@@ -106,10 +107,11 @@ const RULES: &[Rule] = &[
             "请|要求|希望|立即|马上|即刻|现在|并|也|就|都|，|:|、…停止使用|停止处理|停止收集|停止采集|停止录制|停止共享|停止分享|停止提供",
             "停止|终止|不要再|别再|不得再|不得|禁止|拒绝|请勿|不要|不允许|反对…共享|分享|提供给|转让|对外提供|向第三方|给第三方|给其他公司|给别的公司",
             "do not|don't|stop|cease|never|not to|no longer…sell|selling|share|sharing|disclose|disclosing|passing…data|information|it|them|my|third",
+            "不许再|不准再|不要再|别再|不得再|不能再|禁止再|不允许再…录|收集|采集|使用|处理|监听|识别|分析",
             "withdraw*|revoke*|revoking|rescind*|retract*|take back|cancel…consent|permission|permissions|authoris*|authoriz*|agreement",
             "consent|permission…withdrawn|revoked|withdrawal|is hereby withdrawn",
             "no longer consent|no longer agree|do not consent|don't consent|not consent|no longer give…",
-            "stop|cease|quit…processing|collecting|using|tracking|recording|analysing|analyzing|profiling…data|information|me|my|voice",
+            "stop|cease|quit…processing|collecting|using|tracking|recording|analysing|analyzing|profiling…data|information|me|my|voice|recording*|his|her|their|them",
             "opt out|opt-out|opting out…sale|sharing|selling|processing|tracking|collection",
         ],
         unless: &[
@@ -142,7 +144,7 @@ const RULES: &[Rule] = &[
             "有没有|是不是有|是否有|有无|是否还有…我的|我|孩子…信息|数据|资料|记录|录音",
             "从哪里|从哪儿|哪里|怎么|如何|从何…得到|获得|拿到|获取|弄到|得知|知道…我的|我…信息|数据|资料|手机|号码|邮箱",
             "信息来源|数据来源",
-            "how|where…did you|have you|do you…get|got|obtain*|receive*|find…my|data|information|number|email|address",
+            "how|where…did you|have you|do you|you…get|got|obtain*|receive*|find…my|data|information|number|email|address",
             "source of|origin of…data|information|my",
             "知情权|查阅权|访问权",
             "查一下|查查|查下|看看|看下|告诉我|说说…你们|贵司|贵公司|那边…有什么|有啥|存了什么|有哪些|还有什么",
@@ -165,6 +167,8 @@ const RULES: &[Rule] = &[
             "what|which…do you need|you need|should i|information do i|documents",
             "解释|申诉|人工",
             "提供…服务|sdk|技术支持",
+            "有没有|是否|是不是|有无…给过|给了|提供给|提供过|共享|分享|转给|泄露|卖给|披露",
+            "有没有|是否|是不是|有无…把…给",
             "什么时候|什么意思|为什么|有什么用",
             "怎么|如何…查看|查询",
         ],
@@ -181,8 +185,9 @@ const RULES: &[Rule] = &[
             "使用目的|处理目的|使用方式|处理方式|用途|共享情况|共享名单|接收方|分享情况|共享的第三方",
             "用在|用到…哪|什么",
             "被谁|谁|哪些人|什么人…听过|看过|访问过|查看过|拿到过|能看到|能听到|接触过",
-            "who|whom|which companies|which parties|which third|what third|anyone…shared|share|sold|sell|gave|given|disclos*|passed|pass|received|receive|got|has access|have access|transfer*",
+            "who|whom|which companies|which parties|which third|what third|anyone…shared|share|sold|sell|gave|give|given|disclos*|passed|pass|received|receive|got|has access|have access|transfer*",
             "shared|share|sold|sell|gave|given|disclos*|passed|transferred|sharing…with whom|to whom|who|with which|which companies|which third|with anyone|to anyone|third parties|any third|other companies",
+            "know|knowing|told|learn…recipients|the recipients",
             "third parties|recipients|third-party…list|name|names|who|received|shared|which",
             "list of|identity of|names of|all…recipients|third parties",
             "how|why|for what|what for…you|is|was|it's|are|being|do you|did you|ppio…use|used|using|process|processed|processing|handle|need",
@@ -246,7 +251,7 @@ const RULES: &[Rule] = &[
             "提供|获取|索取|要|给我|发我|发给|得到|复制|拷贝…副本|拷贝|复制件|一份…",
             "导出|下载|打包|复制…信息|数据|资料|记录|录音|给我|发我",
             "信息|数据|资料|记录|录音…导出|打包|拷贝|复制|拷一份",
-            "copy|copies of|duplicate of|export|extract of|download…data|information|records|everything|recording*|logs|what you|all|it|details|file",
+            "copy|copies of|duplicate of|export|extract of|download…一份|数据|信息|资料|记录|录音|data|information|records|everything|recording*|logs|what you|all|it|details|file",
             "data…copy|export|download|exported",
             "send|give|provide|get|receive|want|need|have|email|obtain|request*…a copy|copies",
             "{kind}…复制|副本|拷贝|copy",
@@ -353,12 +358,35 @@ pub fn read(text: &str) -> Asked {
         }
         for clause in clauses(sentence) {
             let folded = fold(clause);
+            if let Some(right) = bare(&folded) {
+                add(&mut out.rights, right, clause);
+            }
             for (rule, phrases) in fold_rules.iter().filter(|(r, _)| !r.sentence) {
                 judge(rule, phrases, clause, &folded, &mut out);
             }
         }
     }
+    // "I asked you to close it. No longer needed": what was told is not asked again.
+    let Asked { rights, declined } = &mut out;
+    rights.retain(|found| !(declined.contains(&found.what) && negation::tells(&fold(&found.words))));
     out
+}
+
+/// A clause that is nothing but the name of a right, as in a numbered list.
+fn bare(folded: &str) -> Option<Right> {
+    const MARKS: &str = "0123456789().、:-*•①②③④⑤⑥⑦⑧⑨⑩一二三四五六七八九十";
+    let word =
+        folded.trim_matches(|c: char| c.is_whitespace() || MARKS.contains(c) || ",;，；。".contains(c));
+    let word =
+        word.strip_prefix("and ").unwrap_or(word).trim_matches(|c: char| c == ' ' || MARKS.contains(c));
+    Some(match word {
+        "查阅" | "查询" | "访问" | "access" | "right of access" => Right::Access,
+        "复制" | "副本" | "copy" | "a copy" | "查阅、复制" => Right::Copy,
+        "转移" | "可携带" | "portability" => Right::Transfer,
+        "更正" | "补充" | "correction" => Right::Correct,
+        "解释说明" => Right::ExplainUseAndSharing,
+        _ => return None,
+    })
 }
 
 /// An explanation, a reason or a second look is asked for.

@@ -139,7 +139,7 @@ fn called(text: &str, facts: &Facts) -> bool {
             !cut && !bare && at < chars.len() && names_one(at) && !(end..=at).any(|i| known(i))
         })
     });
-    by_word || quoted_app(&chars, &known)
+    by_word || quoted_app(&chars, &known) || named_account(text, facts)
 }
 
 /// “麦浪”App.
@@ -153,7 +153,13 @@ fn quoted_app(chars: &[char], known: &impl Fn(usize) -> bool) -> bool {
                 let after: String = chars[at + 1..].iter().take(5).collect();
                 let app = ["app", "软件", "应用", "小程序"].iter().any(|w| after.trim_start().starts_with(w));
                 let clause: String = clause_at(chars, from).iter().collect();
-                if app && (1..=16).contains(&(at - from - 1)) && !known(from + 1) && !says(&clause, GIVEN_TO)
+                let app = app || has_account(chars, from, &after);
+                let given = from > 0 && matches!(chars[from - 1], '给' | '向');
+                if app
+                    && !given
+                    && (1..=16).contains(&(at - from - 1))
+                    && !known(from + 1)
+                    && !says(&clause, GIVEN_TO)
                 {
                     return true;
                 }
@@ -163,6 +169,51 @@ fn quoted_app(chars: &[char], known: &impl Fn(usize) -> bool) -> bool {
         }
     }
     false
+}
+
+/// 在“麦浪”的账号. What stands in an app's own menus is none.
+fn has_account(chars: &[char], open: usize, after: &str) -> bool {
+    let lead: String = chars[open.saturating_sub(2)..open].iter().collect();
+    let after = after.trim_start_matches(['的', '上', '里', '中', '面', ' ']);
+    let inside: String = chars[open + 1..].iter().take(16).collect();
+    ["在", "用", "删除", "注销"].iter().any(|w| lead.ends_with(w))
+        && ["账号", "账户", "帐号", "用户", "注册", "会员"].iter().any(|w| after.starts_with(w))
+        && !["设置", "中心", "我的", "页面", "隐私", "帮助"].iter().any(|w| inside.contains(w))
+}
+
+/// "my MoonChat account": a word of two capitals that is no registered name, and no service people sign in with.
+fn named_account(text: &str, facts: &Facts) -> bool {
+    const SIGN_IN: &[&str] = &[
+        "wechat",
+        "youtube",
+        "github",
+        "linkedin",
+        "paypal",
+        "whatsapp",
+        "icloud",
+        "facebook",
+        "tiktok",
+        "iphone",
+        "ipad",
+        "testflight",
+    ];
+    let words: Vec<&str> = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|w| !w.is_empty())
+        .take(4_000)
+        .collect();
+    words.windows(2).any(|pair| {
+        let [word, next] = pair else { return false };
+        let camel = word.len() >= 5
+            && word.chars().all(|c| c.is_ascii_alphabetic())
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().filter(char::is_ascii_uppercase).count() == 2
+            && word.chars().nth(1).is_some_and(|c| c.is_ascii_lowercase())
+            && word.ends_with(|c: char| c.is_ascii_lowercase());
+        let of =
+            ["account", "id", "app", "user", "username", "profile", "data"].contains(&fold(next).as_str());
+        camel && of && !SIGN_IN.contains(&fold(word).as_str()) && names_another(word, facts)
+    })
 }
 
 /// "小鹿课堂和悦读星球这两个App", "StarTalk and MoonChat": a name joined to a registered one without marks.
@@ -175,7 +226,11 @@ fn joined(text: &str, facts: &Facts) -> bool {
         .filter(|s| s.weight == Weight::Exact && matches!(s.kind, FactKind::Name | FactKind::Alias));
     names.into_iter().any(|s| {
         let clause: String = clause_at(&chars, s.start).iter().collect();
-        !says(&clause, GIVEN_TO) && (joined_han(&chars, s, &sightings) || joined_latin(&written, s, facts))
+        !says(&clause, GIVEN_TO)
+            && (joined_han(&chars, s, &sightings)
+                || joined_han_before(&chars, s, &sightings)
+                || joined_latin(&written, s, facts)
+                || joined_latin_before(&written, s, facts))
     })
 }
 
@@ -263,6 +318,55 @@ fn joined_han(chars: &[char], s: &Sighting, sightings: &[Sighting]) -> bool {
         && !["sdk", "信息", "数据", "录音", "记录", "资料"].iter().any(|w| first.contains(w))
 }
 
+/// "悦读星球和小鹿课堂都有账号": the other name first.
+fn joined_han_before(chars: &[char], s: &Sighting, sightings: &[Sighting]) -> bool {
+    let tail: String = chars[s.end..].iter().take(16).take_while(|c| !"，,。\n；;".contains(**c)).collect();
+    if !APPS.iter().any(|m| tail.contains(m)) {
+        return false;
+    }
+    let near = s.start.saturating_sub(16);
+    let lead: String = chars[near..s.start].iter().collect();
+    let lead = lead.trim_end_matches(['“', '「', '《', '【', ' ']);
+    let Some(lead) = ["以及", "还有", "和", "与", "跟", "及", "、"].iter().find_map(|c| lead.strip_suffix(c))
+    else {
+        return false;
+    };
+    let lead = lead.trim_end_matches(['”', '」', '》', '】', ' ']);
+    let lead = lead.strip_suffix("app").unwrap_or(lead);
+    let Some(cut) = lead.rfind(['在', '用', '对', '从', '把', '玩', '过', '了']) else {
+        return false;
+    };
+    let name: String = lead[cut..].chars().skip(1).collect();
+    let known = sightings.iter().any(|o| o.end <= s.start && o.end + 8 >= s.start);
+    (2..=10).contains(&name.chars().count())
+        && name.chars().all(|c| is_han(c) || c.is_ascii_alphanumeric())
+        && !known
+        && !NO_NAME.iter().any(|w| name.starts_with(w))
+        && !["sdk", "信息", "数据", "录音", "记录", "资料"].iter().any(|w| name.contains(w))
+}
+
+/// "MoonChat and StarTalk".
+fn joined_latin_before(written: &[char], s: &Sighting, facts: &Facts) -> bool {
+    let near = s.start.saturating_sub(40);
+    let lead: String = written[near..s.start].iter().collect();
+    let Some(lead) = [" and ", " or ", " & ", ", "].iter().find_map(|c| lead.strip_suffix(c)) else {
+        return false;
+    };
+    let word: String = lead
+        .chars()
+        .rev()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
+    let head = lead.strip_suffix(word.as_str()).unwrap_or_default().trim_end();
+    // A capital that only begins a sentence or a line is none of a name; a comma joins inside a list only.
+    let begins = head.is_empty() || head.ends_with(['.', '!', '?', ':', '\n']);
+    let comma = written[near..s.start].ends_with(&[',', ' ']);
+    !begins && !comma && names_another(&word, facts)
+}
+
 /// A capital after "and": another name. PPIO itself is none.
 fn joined_latin(written: &[char], s: &Sighting, facts: &Facts) -> bool {
     let rest: String = written[s.end..].iter().take(40).collect();
@@ -273,7 +377,12 @@ fn joined_latin(written: &[char], s: &Sighting, facts: &Facts) -> bool {
         return false;
     };
     let word: String = next.chars().take_while(char::is_ascii_alphanumeric).collect();
-    let folded = fold(&word);
+    names_another(&word, facts)
+}
+
+/// A word with a capital that is no registered name's beginning, nor PPIO, nor a common one.
+fn names_another(word: &str, facts: &Facts) -> bool {
+    let folded = fold(word);
     const NO: &[&str] = &[
         "i", "i'm", "gdpr", "pipl", "ccpa", "article", "please", "user", "id", "mr", "ms", "english",
         "chinese",
@@ -283,7 +392,7 @@ fn joined_latin(written: &[char], s: &Sighting, facts: &Facts) -> bool {
         && word.len() > 1
         && !house
         && !NO.contains(&folded.as_str())
-        && !facts.apps.iter().flat_map(|r| &r.facts).any(|f| fold(&f.text).starts_with(&folded))
+        && !facts.apps.iter().flat_map(|r| &r.facts).any(|f| fold(&f.text).replace(' ', "").contains(&folded))
 }
 
 /// The clause around a place.
@@ -333,7 +442,11 @@ mod tests {
             "我用的App叫麦浪，小鹿课堂是另外的",
             "应用名称：“麦浪”，不清楚是否与小鹿课堂有关",
             "“麦浪”App和小鹿课堂不是一家",
+            "我在悦读星球和小鹿课堂都有账号",
             "my data in StarTalk and MoonChat",
+            "my data from both MoonChat and StarTalk",
+            "StarTalk is where I came from, delete my MoonChat account",
+            "删除我在“麦浪”的账号，小鹿课堂那边不用管",
             "The app is called Chatterbox, a bit like the room of StarTalk",
         ] {
             assert!(another(text), "{text}");
@@ -355,8 +468,12 @@ mod tests {
             "App: StarTalk",
             "StarTalk and I want it deleted",
             "StarTalk and PPIO",
+            "Hello and StarTalk users",
+            "我在手机和小鹿课堂的账号",
             "transfer my data from StarTalk and Co to another",
             "The app is StarTalk",
+            "I signed in to StarTalk with my WeChat account",
+            "我在小鹿课堂“设置”里的账号页面",
         ] {
             assert!(!another(text), "{text}");
         }

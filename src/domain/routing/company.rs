@@ -12,9 +12,51 @@ const FORMS_HAN: &[&str] =
 const FORMS_LATIN: &[&str] =
     &["ltd", "limited", "inc", "llc", "gmbh", "corporation", "corp", "plc", "pte", "co", "b.v", "s.a"];
 
-/// Says that the company is the one behind the app.
+/// Directly after a Chinese company: it is the one behind the app, unless what a person does there follows.
+const DOES: &[&str] = &[
+    "所运营",
+    "运营",
+    "开发",
+    "出品",
+    "旗下",
+    "发行",
+    "经营",
+    "研发",
+    "制作",
+    "推出",
+    "的app",
+    "的应用",
+    "的软件",
+    "的产品",
+    "的平台",
+    "的那个",
+    "那个",
+];
+const TITLES: &[&str] =
+    &["总监", "经理", "部", "专员", "主管", "工程师", "负责人", "中心", "助理", "总裁", "人员", "岗"];
+/// Shortly before a Chinese company.
+const ROLES: &[&str] = &[
+    "运营方",
+    "运营者",
+    "运营商",
+    "运营主体",
+    "运营公司",
+    "开发者",
+    "开发商",
+    "开发方",
+    "主体",
+    "所属",
+    "发行商",
+    "公司是",
+    "公司为",
+    "公司叫",
+    "属于",
+    "出品方",
+    "经营者",
+    "运营单位",
+];
+/// Says it of an English one.
 const BEHIND: &[&str] = &[
-    "运营|开发|出品|旗下|主体|所属|发行|经营|研发|制作|推出|属于|公司是|的app|的应用|的软件|的产品|的平台",
     "operated|operator|run by|developed|developer|owned|owner|published|publisher|made by|built by|belongs to|company behind|product of|app of|app by|offered by",
 ];
 /// The company is something else to the person, or it is PPIO.
@@ -154,7 +196,16 @@ fn behind(sentence: &str, at: usize, name: &str, registered: &Registered) -> boo
             || after.starts_with(&app)
             || after.starts_with("s ") && says(after, &app)
     });
-    beside || says_any(sentence, BEHIND)
+    if !name.chars().any(is_han) {
+        return beside || says_any(sentence, BEHIND);
+    }
+    let (before, after) = sentence.split_at(sentence.find(name).unwrap_or(0));
+    let after = after.strip_prefix(name).unwrap_or_default().trim_start();
+    let does = DOES.iter().find_map(|w| after.strip_prefix(w));
+    let role: String = before.chars().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect();
+    beside
+        || does.is_some_and(|rest| !TITLES.iter().any(|t| rest.starts_with(t)))
+        || ROLES.iter().any(|r| role.contains(r))
 }
 
 #[cfg(test)]
@@ -202,6 +253,7 @@ mod tests {
             "StarTalk, operated by Star Forge Pte Ltd.",
             "我在广州蓝鲸信息技术有限公司工作，是星语直播用户",
             "赵磊\n云帆数据（上海）有限公司 运维经理",
+            "星语直播用户 刘洋\n杭州远山文化传媒有限公司 运营总监",
             "星语直播的SDK由贵司派欧云计算有限公司提供并开发",
             "是否把星语直播的数据提供给广告公司北京某某有限公司旗下平台",
             "请把星语直播的数据转移给杭州某某科技有限公司运营的平台",

@@ -299,7 +299,7 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     }
     // "小鹿课堂数学课" is a lesson in the app, "小鹿课堂数学" another app.
     let other = |tail: &str| starts(text, end, tail) && text.get(end + tail.chars().count()) != Some(&'课');
-    if is_han(last) && LONGER_HAN.iter().any(|tail| other(tail)) {
+    if LONGER_HAN.iter().any(|tail| other(tail)) || edition(text, end) {
         return Some(Weight::Suggests);
     }
     if is_han(first) && (longer_before(text, start) || end - start > 2 && han_head(text, start)) {
@@ -320,6 +320,42 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
         return Some(Weight::Suggests);
     }
     Some(Weight::Exact)
+}
+
+/// "极速版", "车机版": an edition that is another product. Those that say on what it runs are none.
+fn edition(text: &[char], end: usize) -> bool {
+    const SAME: &[&str] = &[
+        "手机版",
+        "网页版",
+        "安卓版",
+        "苹果版",
+        "电脑版",
+        "桌面版",
+        "移动版",
+        "客户端版",
+        "ios版",
+        "pc版",
+        "h5版",
+        "新版",
+        "旧版",
+        "老版",
+        "最新版",
+        "正式版",
+        "官方版",
+        "测试版",
+        "的版",
+        "上一版",
+    ];
+    let from = if text.get(end) == Some(&' ') { end + 1 } else { end };
+    let Some(rest) = text.get(from..) else { return false };
+    let Some(at) = rest.iter().take(5).position(|c| *c == '版') else { return false };
+    let word: String = rest[..=at].iter().collect();
+    let one_word = rest[..at].iter().all(|c| is_han(*c) || c.is_ascii_alphabetic());
+    at > 0
+        && one_word
+        && rest.get(at + 1) != Some(&'本')
+        && !SAME.contains(&word.as_str())
+        && !word.starts_with('的')
 }
 
 fn starts(text: &[char], at: usize, word: &str) -> bool {
@@ -360,6 +396,15 @@ fn numbered(text: &[char], end: usize) -> bool {
     let word: String =
         text[at.min(text.len())..].iter().take(6).take_while(|c| c.is_ascii_alphanumeric()).collect();
     let stop = at + word.len();
+    let spaced = text.get(stop) == Some(&' ');
+    let unit: String = text[(stop + 1).min(text.len())..].iter().take(8).collect();
+    let counts = [
+        "年", "个", "月", "天", "次", "周", "岁", "year", "month", "day", "week", "time", "hour", "account",
+        "people",
+    ];
+    if spaced && counts.iter().any(|u| unit.starts_with(u)) {
+        return false;
+    }
     let closes = !text.get(stop).is_some_and(|c| "年月日号点次个小分秒元岁人条天周%-_:/@、)".contains(*c));
     let digits = (1..=2).contains(&word.len()) && word.chars().all(|c| c.is_ascii_digit());
     let roman = matches!(word.as_str(), "ii" | "iii" | "iv" | "vi" | "vii" | "viii");

@@ -229,3 +229,18 @@ fn letters_in_html() {
 fn letters_in_every_wrapping() {
     all_right("mime.txt");
 }
+
+#[test]
+fn more_letters_of_all_kinds() {
+    all_right("kinds.txt");
+}
+
+#[test]
+fn letters_with_traps() {
+    all_right("traps.txt");
+}
+
+#[test]
+fn letters_that_must_not_go_astray() {
+    all_right("routes.txt");
+}
