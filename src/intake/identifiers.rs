@@ -95,6 +95,10 @@ const NICK: &[&str] = &[
 ];
 
 const OTHERS: &str = "对方|别人的|他人的|朋友的|同事的|同学的|室友的|老公的|老婆的|丈夫的|妻子的|骚扰者|被举报|举报的|举报|另一个人|朋友|someone else's|someone else|another user|other user|friend's|friends'|his friend|the other person|colleague's|husband's|wife's|brother's|sister's|roommate's";
+/// Relatives: others too, unless the person asks for one of them.
+const KIN: &str = "妈妈的|爸爸的|母亲的|父亲的|家人的|儿子的|女儿的|孩子的|姐姐的|哥哥的|弟弟的|妹妹的|爷爷的|奶奶的|mother's|father's|mum's|mom's|dad's|son's|daughter's|parents'|grandmother's|grandfather's";
+const FOR_KIN: &[&str] =
+    &["委托|代为|代我|替|帮", "on behalf of|asked me to|for my|authorised me|authorized me"];
 /// Says it only directly before a label.
 const OTHERS_NEAR: &str = "他的|她的|客服的|客服|主播的|his|her|their|agent's|operator's|moderator's|host's";
 /// Whose: the person's own.
@@ -111,10 +115,20 @@ const ANSWER_TO: &[&str] = &[
 
 /// Reads the letter's own words and the sender.
 pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
+    let mut out = read_of(text, context, false);
+    let for_kin = || says_any(&fold(text), FOR_KIN);
+    if !context.guardian && !out.iter().any(|g| g.kind == IdentifierKind::AppUserId) && for_kin() {
+        out = read_of(text, context, true);
+    }
+    out
+}
+
+/// `kin`: the person asks for a relative, whose ids are then the ones that are meant.
+fn read_of(text: &str, context: &Context<'_>, kin: bool) -> Vec<Given> {
     let mut out = Vec::new();
     for line in joined_lines(text) {
         let line = Line::new(&line);
-        labelled(&line, context, &mut out);
+        labelled(&line, context, kin, &mut out);
         loose_channels(&line, &mut out);
         used_as(&line, context, &mut out);
         names(&line, context, &mut out);
@@ -164,14 +178,14 @@ fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words:
     }
 }
 
-fn labelled(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
+fn labelled(line: &Line, context: &Context<'_>, kin: bool, out: &mut Vec<Given>) {
     let labels = labels(line);
     for (at, (start, end, label)) in labels.iter().enumerate() {
         if line.left_is(*start, '-') || line.left_is(*start, '_') {
             continue;
         }
         let own_word = ["mine", "我自己的"].contains(&line.folded(*start, *end).as_str());
-        if !context.guardian && !own_word && of_another(line, *start) {
+        if !context.guardian && !own_word && of_another(line, *start, kin) {
             continue;
         }
         let next = labels.get(at + 1).map_or(usize::MAX, |(start, ..)| *start);
@@ -188,7 +202,7 @@ fn labelled(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
 }
 
 /// Whether the label belongs to somebody else: of the words before it, in the same sentence, the nearest say whose.
-fn of_another(line: &Line, start: usize) -> bool {
+fn of_another(line: &Line, start: usize, kin: bool) -> bool {
     const REACH: usize = 20;
     let near = start.saturating_sub(REACH);
     let before = line.folded(near, start);
@@ -198,7 +212,8 @@ fn of_another(line: &Line, start: usize) -> bool {
     let before = before.rsplit(['。', ';', '；', '!', '？', '?']).next().unwrap_or_default();
     let before = before.rsplit(". ").next().unwrap_or_default();
     let last = |words: &str| words.split('|').filter_map(|w| last_word(before, w)).max();
-    match (last(OTHERS).max(last(OTHERS_NEAR)), last(OWN)) {
+    let kin = if kin { None } else { last(KIN) };
+    match (last(OTHERS).max(last(OTHERS_NEAR)).max(kin), last(OWN)) {
         (Some(other), Some(own)) => other >= own,
         (other, _) => other.is_some(),
     }

@@ -130,6 +130,11 @@ impl Line {
                     explicit = true;
                     at += 1;
                 }
+                // 【用户ID】u_1
+                Some('】' | ']') if at == label_end => {
+                    explicit = true;
+                    at += 1;
+                }
                 Some(c) if OPENING.contains(&c) && at < label_end + 12 && !self.word_at(at, "'s") => {
                     explicit |= c != '(';
                     at += 1;
@@ -221,6 +226,10 @@ impl Line {
     pub fn value_before(&self, label_start: usize, label_end: usize) -> Option<String> {
         let before: String = self.lower[..label_start].iter().collect();
         let trimmed = before.trim_end();
+        let told = ["that's my", "that is my", "which is my", "这是我的", "这就是我的", "就是我的"];
+        if let Some(head) = told.iter().find_map(|t| trimmed.strip_suffix(t)) {
+            return last_id(head);
+        }
         let links = ["是我的", "是我", "为我的", "is my", "was my", "as my", "are my"];
         let link = links.iter().find(|l| trimmed.ends_with(**l));
         let cut = match link {
@@ -357,6 +366,14 @@ impl Line {
         }
         out
     }
+}
+
+/// The last word of the sentence that looks like an id, not far from its end.
+fn last_id(head: &str) -> Option<String> {
+    let near: Vec<char> = head.chars().rev().take(40).take_while(|c| !"。;；!？?".contains(*c)).collect();
+    let near: String = near.into_iter().rev().collect();
+    let id = |w: &&str| w.len() >= 4 && w.chars().any(|c| c.is_ascii_digit() || c == '_') && !w.contains('@');
+    near.split(|c: char| !token_char(c)).rfind(id).map(str::to_owned)
 }
 
 /// Letters or none: `room-1` does not go on with `2026`.

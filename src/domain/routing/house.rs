@@ -44,6 +44,7 @@ const WEAK: &[&str] = &[
     "控制台",
     "{us}…官网|网站|website|web site",
     "{us}…营销|推广|广告|商业|促销|newsletter|marketing|mailing list|promotion*|产品资讯|活动邀请",
+    "marketing|promotional|newsletter*|advertis*|announcements|invitations|营销|推广|广告|促销…{us}",
     "退订|取消订阅|unsubscribe|opt out|opt-out",
     "不要再|别再|停止|不想再|stop…给我发|发送|推送|sending|emailing…邮件|短信|广告|推广|信息|email*|newsletter*|marketing",
 ];

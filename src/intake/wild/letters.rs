@@ -244,3 +244,13 @@ fn letters_with_traps() {
 fn letters_that_must_not_go_astray() {
     all_right("routes.txt");
 }
+
+#[test]
+fn long_letters() {
+    all_right("long.txt");
+}
+
+#[test]
+fn plain_letters() {
+    all_right("plain.txt");
+}
