@@ -10,6 +10,7 @@ mod another;
 mod company;
 mod disowned;
 mod house;
+mod joined;
 mod matching;
 
 use std::fmt;

@@ -9,10 +9,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::{self, is_house, is_with_house};
 use super::labels::{Label, labels};
 use super::letter::is_address;
 use super::mime::{Mailbox, tidy_address};
 use super::scan::Line;
+use super::whose::{FOR_KIN, OTHERS, is_accused, of_another};
 use crate::domain::phrase::{fold, says, says_any};
 
 /// What kind of identifier.
@@ -94,25 +96,10 @@ const NICK: &[&str] = &[
     "账户", "帐号", "帐户",
 ];
 
-const OTHERS: &str = "对方|别人的|他人的|朋友的|同事的|同学的|室友的|老公的|老婆的|丈夫的|妻子的|骚扰者|被举报|举报的|举报|另一个人|朋友|someone else's|someone else|another user|other user|friend's|friends'|his friend|the other person|colleague's|husband's|wife's|brother's|sister's|roommate's";
-/// Relatives: others too, unless the person asks for one of them.
-const KIN: &str = "妈妈的|爸爸的|母亲的|父亲的|家人的|儿子的|女儿的|孩子的|姐姐的|哥哥的|弟弟的|妹妹的|爷爷的|奶奶的|mother's|father's|mum's|mom's|dad's|son's|daughter's|parents'|grandmother's|grandfather's";
-const FOR_KIN: &[&str] =
-    &["委托|代为|代我|替|帮", "on behalf of|asked me to|for my|authorised me|authorized me"];
-/// Says it only directly before a label.
-const OTHERS_NEAR: &str = "他的|她的|客服的|客服|主播的|his|her|their|agent's|operator's|moderator's|host's";
-/// Whose: the person's own.
-const OWN: &str = "我的|我自己的|本人的|本人|我是|自己的|my|my own|i am|i'm|mine";
-const ACCUSED: &str = "骚扰|辱骂|威胁|诈骗|骗|欺负|冒充|侵犯|偷录|泄露了我|harass*|insult*|threaten*|abus*|scam*|stalk*|bull*|impersonat*|recorded me|stole";
-const CORRECTION: &[&str] = &[
+pub(super) const CORRECTION: &[&str] = &[
     "更正|改正|纠正|改为|改成|换成|变更为|更新为|修改为|更改为|订正",
     "correct|change|update|amend|fix|replace…to|with|from|as",
 ];
-const ANSWER_TO: &[&str] = &[
-    "回复|发到|发送到|发送至|发至|发往|寄到|转发|抄送|联系|客服|投诉至|写信|答复…",
-    "reply|respond|answer|write|send|forward|contact|cc|copy|email me|reach…to|at|me|us",
-];
-
 /// Reads the letter's own words and the sender.
 pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
     let mut out = read_of(text, context, false);
@@ -133,7 +120,7 @@ fn read_of(text: &str, context: &Context<'_>, kin: bool) -> Vec<Given> {
         used_as(&line, context, &mut out);
         names(&line, context, &mut out);
         phones(&line, context, &mut out);
-        addresses(&line, context, &mut out);
+        addresses::read(&line, context, &mut out);
     }
     if !context.requester.address.is_empty() {
         let of = if context.guardian { Of::Guardian } else { Of::Requester };
@@ -168,7 +155,7 @@ fn joined_lines(text: &str) -> Vec<String> {
     out
 }
 
-fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words: String) {
+pub(super) fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words: String) {
     let same = |g: &Given| {
         g.kind == kind && g.value == value
             || kind == IdentifierKind::Email && g.kind == kind && g.value.eq_ignore_ascii_case(&value)
@@ -199,41 +186,6 @@ fn labelled(line: &Line, context: &Context<'_>, kin: bool, out: &mut Vec<Given>)
             take(line, *label, &value, explicit, context, out);
         }
     }
-}
-
-/// Whether the label belongs to somebody else: of the words before it, in the same sentence, the nearest say whose.
-fn of_another(line: &Line, start: usize, kin: bool) -> bool {
-    const REACH: usize = 20;
-    let near = start.saturating_sub(REACH);
-    let before = line.folded(near, start);
-    // No word begins in its middle.
-    let cut = near > 0 && line.at(near - 1).is_some_and(|c| c.is_ascii_alphanumeric());
-    let before = if cut { before.trim_start_matches(|c: char| c.is_ascii_alphanumeric()) } else { &before };
-    let before = before.rsplit(['。', ';', '；', '!', '？', '?']).next().unwrap_or_default();
-    let before = before.rsplit(". ").next().unwrap_or_default();
-    let last = |words: &str| words.split('|').filter_map(|w| last_word(before, w)).max();
-    let kin = if kin { None } else { last(KIN) };
-    match (last(OTHERS).max(last(OTHERS_NEAR)).max(kin), last(OWN)) {
-        (Some(other), Some(own)) => other >= own,
-        (other, _) => other.is_some(),
-    }
-}
-
-/// Where the word ends for the last time, on its own boundaries.
-fn last_word(text: &str, word: &str) -> Option<usize> {
-    text.rmatch_indices(word).map(|(at, _)| at).find_map(|at| {
-        let end = at + word.len();
-        let edge = |c: Option<char>| !word.is_ascii() || !c.is_some_and(|c| c.is_ascii_alphanumeric());
-        (edge(text[..at].chars().next_back()) && edge(text[end..].chars().next())).then_some(end)
-    })
-}
-
-/// "User st_1 harassed me": the words after the value say that it is the other one.
-fn is_accused(line: &Line, start: usize, value: &str) -> bool {
-    let rest = line.folded(start, start + 120);
-    let Some((_, after)) = rest.split_once(&value.to_ascii_lowercase()) else { return false };
-    let clause: String = after.chars().take(24).take_while(|c| !"，,。.;；".contains(*c)).collect();
-    says(&clause, ACCUSED)
 }
 
 fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Context<'_>, out: &mut Vec<Given>) {
@@ -429,67 +381,6 @@ fn phones(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
             add(out, IdentifierKind::Phone, value, of, line.quote());
         }
     }
-}
-
-fn is_house(address: &str, context: &Context<'_>) -> bool {
-    let domain = address.rsplit_once('@').map_or("", |(_, d)| d);
-    context.house_domains.iter().any(|h| domain == h || domain.ends_with(&format!(".{h}")))
-        || context.recipients.iter().any(|r| r.address.eq_ignore_ascii_case(address))
-}
-
-/// Addresses in the text that are written as the person's own.
-fn addresses(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
-    const OWN_ADDRESS: &[&str] = &[
-        "我的|我|注册|登录|登陆|绑定|使用|本人|账号…邮箱|邮件地址|email|e-mail|mail",
-        "邮箱|电子邮箱|电子邮件|邮箱地址",
-        "注册|登录|登陆|绑定",
-        "my|registered|sign up|signed up|signup|log in|login|logged in|account|registration|under|using…email|e-mail|mail|address|with|is|under|as|using|by",
-        "email|e-mail|email address",
-    ];
-    for (value, before, after) in line.addresses() {
-        let address = tidy_address(&value);
-        let registered_with = says_any(&before, &["用|使用|以|通过|using|used|with"])
-            && says_any(&after, &["注册|登录|登陆|开户|绑定|signed up|sign up|registered|register|log in"]);
-        let account = registered_with && !says(&before, ANSWERED) || names_account(&before);
-        let own = account && is_with_house(&before, &after, context)
-            || registered_with
-            || says_any(&before, OWN_ADDRESS);
-        if !own
-            || says_any(&before, ANSWER_TO)
-            || says(&before, OTHERS)
-            || says_any(&line.all_folded(), CORRECTION)
-            || is_house(&address, context)
-            || out.iter().any(|g| g.kind == IdentifierKind::PpioAccount && g.value == address)
-        {
-            continue;
-        }
-        if account && is_with_house(&before, &after, context) {
-            add(out, IdentifierKind::PpioAccount, address, Of::Requester, line.quote());
-        } else {
-            let of = if context.guardian { Of::Guardian } else { Of::Requester };
-            add(out, IdentifierKind::Email, address, of, line.quote());
-        }
-    }
-}
-
-const ANSWERED: &str = "回复|联系|reply|contact";
-
-/// An account stands before the address: "账号是 …", "registered as …".
-fn names_account(before: &str) -> bool {
-    says_any(
-        before,
-        &[
-            "账号|账户|帐号|帐户|登录名|用户名|登录邮箱|注册邮箱|登录|注册了|注册的",
-            "account|log in|login|logged in|sign in|signed up|signed in|registered|registration…with|as|is|under|using|:|(|email|address",
-        ],
-    )
-}
-
-/// The account is one with PPIO: the letter is about it, or these words name PPIO or its console.
-fn is_with_house(before: &str, after: &str, context: &Context<'_>) -> bool {
-    let here = format!("{before} {after}");
-    let brand = || context.brands.iter().any(|b| says(&here, &fold(b)));
-    context.house || says(&here, "控制台|console") || brand()
 }
 
 #[cfg(test)]
