@@ -6,8 +6,11 @@
 //! routes. None, several, or an app beside PPIO's own account: a person
 //! decides, and sees the evidence. A common word only suggests.
 
+mod another;
+mod company;
 mod disowned;
 mod house;
+mod joined;
 mod matching;
 
 use std::fmt;
@@ -219,7 +222,7 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let mut evidence = Vec::new();
     let mut disowned_apps: Vec<AppId> = Vec::new();
     let own = |p: &&Passage| p.voice == Voice::Own;
-    let another = passages.iter().filter(own).any(|p| disowned::names_another(&p.text, facts));
+    let another = passages.iter().filter(own).any(|p| another::is_named(&p.text, facts));
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
         for sighting in sightings(&passage.text, facts) {
@@ -244,9 +247,17 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         }
     }
     let house = house::look(passages, facts);
-    match decide(evidence, house, facts) {
-        app @ Route::App { .. } if another => app.into_triage(TriageReason::SeveralApps),
-        route => route,
+    let decided = decide(evidence, house, facts);
+    let Route::App { app, .. } = &decided else { return decided };
+    let registered = facts.apps.iter().find(|r| r.app == *app);
+    let says_other =
+        |r: &Registered| passages.iter().filter(own).any(|p| company::contradicts(&p.text, r, facts));
+    if another {
+        decided.into_triage(TriageReason::SeveralApps)
+    } else if registered.is_some_and(says_other) {
+        decided.into_triage(TriageReason::OtherCompany)
+    } else {
+        decided
     }
 }
 

@@ -162,6 +162,7 @@ pub fn of(mail: &Mail, facts: &Facts, config: &IntakeConfig) -> Candidate {
         house,
         guardian: guardianship.guardian,
         house_domains: &config.house_domains,
+        brands: &facts.house.brands,
         recipients: &request.to,
     };
     let identifiers =

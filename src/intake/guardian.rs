@@ -31,6 +31,7 @@ const RELATION: &[&str] = &[
 const PARENT_OF: &[&str] = &[
     "我是|本人是|本人系|我系|作为…的母亲|的父亲|的妈妈|的爸爸|的家长|的监护人|之母|之父",
     "guardian of|parent of|mother of|father of",
+    "i'm|i am|as…his|her|their|the child's|the kid's…dad|daddy|mum|mom|mommy|father|mother|parent|guardian|grandmother|grandfather",
 ];
 
 /// Reads a text. `today` is the day on which the mail came (year, month, day), to count from a birth.
@@ -45,7 +46,7 @@ pub fn read(text: &str, today: (i16, i8, i8)) -> Guardianship {
     let minor_age = ages.iter().copied().filter(|a| *a < 18).min();
     // "My son is 25" is no minor.
     let grown = minor_age.is_none() && below.is_none() && child_is_grown(&folded);
-    let guardian = claim && !grown;
+    let guardian = claim && !grown && !is_the_minor(&folded);
     let speaks_of_self = says_any(
         &folded,
         &["我今年|我才|我还|本人|我是…岁|未成年|未满", "i am|i'm…years old|year old|under"],
@@ -53,6 +54,43 @@ pub fn read(text: &str, today: (i16, i8, i8)) -> Guardianship {
     let concerned = guardian || speaks_of_self;
     let under_14 = concerned && (minor_age.is_some_and(|a| a < 14) || below.is_some_and(|b| b <= 14));
     Guardianship { guardian, minor_age: if concerned { minor_age } else { None }, under_14 }
+}
+
+/// "我今年15岁", "I'm 16": the minor writes.
+fn is_the_minor(folded: &str) -> bool {
+    const I: &[&str] = &["我", "本人", "i am", "i'm", "im"];
+    const BETWEEN: &[&str] = &[
+        "是", "今年", "才", "现在", "刚满", "刚", "只有", "已满", "已经", "名", "一个", "a", "only", "just",
+        "still",
+    ];
+    numbers_before_age_word(folded).into_iter().chain(bare_ages(folded)).any(|(age, at)| {
+        let mut before = folded[..at].trim_end();
+        while let Some(rest) = BETWEEN.iter().find_map(|w| before.strip_suffix(w)) {
+            before = rest.trim_end();
+        }
+        let word = |w: &&&str| {
+            let head = before.strip_suffix(**w);
+            head.is_some_and(|h| !w.is_ascii() || !h.ends_with(|c: char| c.is_ascii_alphanumeric()))
+        };
+        age < 18 && I.iter().find(word).is_some()
+    })
+}
+
+/// "I'm 17 and": an age without its word.
+fn bare_ages(folded: &str) -> Vec<(u8, usize)> {
+    let mut out = Vec::new();
+    for word in ["i'm ", "i am "] {
+        for (at, _) in folded.match_indices(word) {
+            let rest = &folded[at + word.len()..];
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            let next = rest[digits.len()..].trim_start();
+            let ends = next.is_empty() || next.starts_with([',', '.', '!']) || next.starts_with("and ");
+            if let (true, Ok(age)) = (ends, digits.parse::<u8>()) {
+                out.push((age, at + word.len()));
+            }
+        }
+    }
+    out
 }
 
 fn child_is_grown(folded: &str) -> bool {

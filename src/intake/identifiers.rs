@@ -9,11 +9,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::{self, is_house, is_with_house};
 use super::labels::{Label, labels};
 use super::letter::is_address;
 use super::mime::{Mailbox, tidy_address};
 use super::scan::Line;
-use crate::domain::phrase::{says, says_any};
+use super::whose::{FOR_KIN, OTHERS, is_accused, of_another};
+use crate::domain::phrase::{fold, says, says_any};
 
 /// What kind of identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +84,8 @@ pub struct Context<'c> {
     pub guardian: bool,
     /// Addresses that are PPIO's or only receive mail.
     pub house_domains: &'c [String],
+    /// How people call PPIO.
+    pub brands: &'c [String],
     pub recipients: &'c [Mailbox],
 }
 
@@ -92,26 +96,31 @@ const NICK: &[&str] = &[
     "账户", "帐号", "帐户",
 ];
 
-const OTHERS: &str = "对方|别人的|他人的|朋友的|同事的|骚扰者|被举报|举报的|举报|someone else's|someone else|another user|other user|my friend's|his friend|the other person";
-const CORRECTION: &[&str] = &[
+pub(super) const CORRECTION: &[&str] = &[
     "更正|改正|纠正|改为|改成|换成|变更为|更新为|修改为|更改为|订正",
     "correct|change|update|amend|fix|replace…to|with|from|as",
 ];
-const ANSWER_TO: &[&str] = &[
-    "回复|发到|发送到|发送至|发至|发往|寄到|转发|抄送|联系|客服|投诉至|写信|答复…",
-    "reply|respond|answer|write|send|forward|contact|cc|copy|email me|reach…to|at|me|us",
-];
-
 /// Reads the letter's own words and the sender.
 pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
+    let mut out = read_of(text, context, false);
+    let for_kin = || says_any(&fold(text), FOR_KIN);
+    if !context.guardian && !out.iter().any(|g| g.kind == IdentifierKind::AppUserId) && for_kin() {
+        out = read_of(text, context, true);
+    }
+    out
+}
+
+/// `kin`: the person asks for a relative, whose ids are then the ones that are meant.
+fn read_of(text: &str, context: &Context<'_>, kin: bool) -> Vec<Given> {
     let mut out = Vec::new();
-    for line in text.lines() {
-        let line = Line::new(line);
-        labelled(&line, context, &mut out);
+    for line in joined_lines(text) {
+        let line = Line::new(&line);
+        labelled(&line, context, kin, &mut out);
         loose_channels(&line, &mut out);
+        used_as(&line, context, &mut out);
         names(&line, context, &mut out);
         phones(&line, context, &mut out);
-        addresses(&line, context, &mut out);
+        addresses::read(&line, context, &mut out);
     }
     if !context.requester.address.is_empty() {
         let of = if context.guardian { Of::Guardian } else { Of::Requester };
@@ -121,7 +130,32 @@ pub fn read(text: &str, context: &Context<'_>) -> Vec<Given> {
     out
 }
 
-fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words: String) {
+/// The lines, and a value that stands alone on the line after its label with that label.
+fn joined_lines(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let waits = out.last().is_some_and(|l| {
+            let l = l.trim_end();
+            l.ends_with([':', '：', '=', '是', '为']) && l.chars().count() <= 60 || l.ends_with(" is")
+        });
+        let line = line.trim();
+        let value = !line.is_empty()
+            && line.len() <= 80
+            && line.chars().any(|c| c.is_ascii_digit() || matches!(c, '_' | '@'))
+            && line.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@+*,，、 /#".contains(c));
+        match out.last_mut().filter(|_| waits && (value || line.is_empty())) {
+            Some(_) if line.is_empty() => {}
+            Some(label) => {
+                label.push(' ');
+                label.push_str(line);
+            }
+            None => out.push(line.to_owned()),
+        }
+    }
+    out
+}
+
+pub(super) fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words: String) {
     let same = |g: &Given| {
         g.kind == kind && g.value == value
             || kind == IdentifierKind::Email && g.kind == kind && g.value.eq_ignore_ascii_case(&value)
@@ -131,19 +165,23 @@ fn add(out: &mut Vec<Given>, kind: IdentifierKind, value: String, of: Of, words:
     }
 }
 
-fn labelled(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
+fn labelled(line: &Line, context: &Context<'_>, kin: bool, out: &mut Vec<Given>) {
     let labels = labels(line);
-    for (start, end, label) in &labels {
+    for (at, (start, end, label)) in labels.iter().enumerate() {
         if line.left_is(*start, '-') || line.left_is(*start, '_') {
             continue;
         }
-        if !context.guardian && says(&line.folded(start.saturating_sub(20), *start), OTHERS) {
+        let own_word = ["mine", "我自己的"].contains(&line.folded(*start, *end).as_str());
+        if !context.guardian && !own_word && of_another(line, *start, kin) {
             continue;
         }
-        let (mut values, explicit) = line.values_after(*end);
+        let next = labels.get(at + 1).map_or(usize::MAX, |(start, ..)| *start);
+        let (mut values, explicit) = line.values_after(*end, next);
         if values.is_empty() {
             values.extend(line.value_before(*start, *end));
         }
+        let who = matches!(label, Label::User | Label::PerhapsUser);
+        values.retain(|value| !(who && is_accused(line, *start, value)));
         for value in values {
             take(line, *label, &value, explicit, context, out);
         }
@@ -163,7 +201,7 @@ fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Contex
             }
             let value = tidy_address(value);
             // In an app the address is how the person signs in; with PPIO it is the account.
-            if context.house {
+            if context.house || is_with_house(&line.before(&value), "", context) {
                 return add(out, IdentifierKind::PpioAccount, value, Of::Requester, line.quote());
             }
             let of = if context.guardian { Of::Guardian } else { Of::Requester };
@@ -180,7 +218,7 @@ fn take(line: &Line, label: Label, value: &str, explicit: bool, context: &Contex
             }
             IdentifierKind::AppUserId
         }
-        Label::PerhapsUser if id_like => IdentifierKind::AppUserId,
+        Label::PerhapsUser if id_like || value.contains('_') && value.len() >= 4 => IdentifierKind::AppUserId,
         Label::Channel if digits > 0 && (explicit || letters || digits >= 3) && !value.contains('@') => {
             IdentifierKind::ChannelId
         }
@@ -267,6 +305,32 @@ fn loose_channels(line: &Line, out: &mut Vec<Given>) {
     }
 }
 
+/// "uses StarTalk as comet_12".
+fn used_as(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
+    const AS: &[&str] = &[" as ", "under the name ", "by the name ", "under the id "];
+    let using = || {
+        says(
+            &line.all_folded(),
+            "i use|i used|i am using|he uses|she uses|uses|registered|signed up|i play|plays|i am on|i'm on|known|log in|logged in|joined",
+        )
+    };
+    for (value, before) in line.tokens() {
+        let id_like =
+            value.chars().any(|c| c.is_ascii_digit()) && value.chars().any(|c| c.is_ascii_alphabetic());
+        let known = out.iter().any(|g| g.value == value);
+        if id_like
+            && !known
+            && !value.contains('@')
+            && AS.iter().any(|w| before.ends_with(w))
+            && using()
+            && !context.house
+        {
+            let of = if context.guardian { Of::Minor } else { Of::Requester };
+            add(out, IdentifierKind::AppUserId, value, of, line.quote());
+        }
+    }
+}
+
 /// Nicknames, and an account that is the person's own name.
 fn names(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
     if says_any(&line.all_folded(), CORRECTION) {
@@ -319,39 +383,6 @@ fn phones(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
     }
 }
 
-fn is_house(address: &str, context: &Context<'_>) -> bool {
-    let domain = address.rsplit_once('@').map_or("", |(_, d)| d);
-    context.house_domains.iter().any(|h| domain == h || domain.ends_with(&format!(".{h}")))
-        || context.recipients.iter().any(|r| r.address.eq_ignore_ascii_case(address))
-}
-
-/// Addresses in the text that are written as the person's own.
-fn addresses(line: &Line, context: &Context<'_>, out: &mut Vec<Given>) {
-    for (value, before) in line.addresses() {
-        let address = tidy_address(&value);
-        let own = says_any(
-            &before,
-            &[
-                "我的|我|注册|登录|登陆|绑定|使用|本人|账号…邮箱|邮件地址|email|e-mail|mail",
-                "邮箱|电子邮箱|电子邮件|邮箱地址",
-                "注册|登录|登陆|绑定",
-                "my|registered|sign up|signed up|signup|log in|login|logged in|account|registration|under|using…email|e-mail|mail|address|with|is|under|as|using|by",
-                "email|e-mail|email address",
-            ],
-        );
-        if own
-            && !says_any(&before, ANSWER_TO)
-            && !says(&before, OTHERS)
-            && !says_any(&line.all_folded(), CORRECTION)
-            && !is_house(&address, context)
-            && !out.iter().any(|g| g.kind == IdentifierKind::PpioAccount && g.value == address)
-        {
-            let of = if context.guardian { Of::Guardian } else { Of::Requester };
-            add(out, IdentifierKind::Email, address, of, line.quote());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +390,7 @@ mod tests {
     fn given_by(text: &str, name: &str, house: bool, guardian: bool) -> Vec<(&'static str, String)> {
         let requester = Mailbox { name: Some(name.into()), address: "me@mail.example".into() };
         let context = Context {
+            brands: &["PPIO".to_owned()],
             requester: &requester,
             house,
             guardian,
@@ -498,6 +530,7 @@ mod tests {
         let all = format!("{:?}", given("用户ID为 u_8839201").len());
         let requester = Mailbox { name: None, address: "me@mail.example".into() };
         let context = Context {
+            brands: &[],
             requester: &requester,
             house: false,
             guardian: false,

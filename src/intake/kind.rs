@@ -58,13 +58,37 @@ const AUTOMATIC: &[&str] = &[
 ];
 const MACHINE_BODY: &[&str] = &[
     "本邮件|此邮件|这是…系统自动|自动发送|自动回复",
+    "我正在|我在|本人正在…休假|年假|出差|度假…返回|期间|回来|恢复",
+    "i am|i'm…leave|holiday|vacation…until|back|return",
     "this is an automated|this is an automatic|i am out of office|i am out of the office|currently out of the office",
+];
+
+/// Says it so plainly that no right in it is asked for, where nobody speaks of himself.
+const MACHINE_PLAIN: &[&str] = &[
+    "系统自动发送|系统自动发出|系统自动生成|系统邮件|自动发送|请勿回复|请勿直接回复|无需回复",
+    "do not reply to this|please do not reply|this is an automated|this is an automatic|automatically generated|no-reply|noreply",
 ];
 
 /// The person speaks of own data.
 const MINE: &str = "我的|本人|我在|我要|我想|我是|我方|我撤|我请|给我|把我|关于我|孩子|女儿|儿子|将我|我将|我希望|我已|my|mine|me|i want|i would|i'd like|i request|i withdraw|i am|i was|our child";
 
 const ABOUT_DATA: &str = "个人信息|个人数据|我的数据|我的信息|隐私|个人资料|个保法|数据主体|personal data|personal information|my data|my information|privacy|gdpr|pipl|ccpa|data protection";
+/// To have read the policy is no word about one's data.
+const POLICY: &[&str] = &[
+    "隐私政策",
+    "隐私协议",
+    "隐私条款",
+    "隐私声明",
+    "隐私保护政策",
+    "privacy policies",
+    "privacy policy",
+    "privacy notice",
+    "privacy statement",
+];
+/// An answer that only thanks.
+const THANKS: &str = "谢谢|感谢|多谢|辛苦|收到|thank you|thanks|got it|received|much appreciated";
+const NOT_ONLY_THANKS: &str =
+    "请|是的|确认|同意|可以|但|还|没有|不|？|吗|yes|please|confirm|agree|but|still|not|no|my|id|go ahead";
 
 /// Decides.
 pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
@@ -87,7 +111,8 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     // A program's subject stands first; a person's answer to it begins with "Re:".
     let subject = fold(mail.subject.trim());
     let machine_subject = AUTOMATIC.iter().any(|w| subject.starts_with(w));
-    let machine_body = asked.rights.is_empty() && says_any(&text, MACHINE_BODY);
+    let machine_body = asked.rights.is_empty() && says_any(&text, MACHINE_BODY)
+        || says_any(&text, MACHINE_PLAIN) && !says(&text, MINE);
     if signs.contains(&MachineSign::AutoReply)
         || machine_subject
         || machine_body
@@ -104,8 +129,18 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     }
     // An answer to ours may bring the id that was asked for.
     let (_, _, reply) = super::letter::bare_subject(&mail.subject);
-    if !asked.rights.is_empty() || says(&text, ABOUT_DATA) || reply {
+    let without_policy = POLICY.iter().fold(text.clone(), |t, p| t.replace(p, " "));
+    let answers = reply && !only_thanks(&fold(own));
+    if !asked.rights.is_empty() || !asked.declined.is_empty() || says(&without_policy, ABOUT_DATA) || answers
+    {
         return MailKind::Request;
     }
     MailKind::Other
+}
+
+fn only_thanks(own: &str) -> bool {
+    own.chars().count() <= 80
+        && says(own, THANKS)
+        && !says(own, NOT_ONLY_THANKS)
+        && !own.contains(|c: char| c.is_ascii_digit() || c == '?')
 }

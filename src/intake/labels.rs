@@ -17,14 +17,15 @@ const USER: &[&str] = &[
     "account number", "account no", "account no.", "player id", "profile id", "customer id",
     "customer number", "host id", "streamer id", "subscriber id", "listener id", "username", "user name",
     "user-name", "login name", "login id", "用户名", "登录名", "id号", "id 号", "id number", "openid",
-    "open id", "unionid",
+    "open id", "unionid", "user ids", "userids", "member ids", "account ids", "student ids", "usernames",
+    "account numbers", "user numbers", "客户号", "用户账号id", "账号名id",
 ];
 
 /// Labels that mean it if the value looks like an id.
 #[rustfmt::skip]
 const PERHAPS_USER: &[&str] = &[
-    "账号", "账户", "帐号", "帐户", "account", "login", "handle", "id", "用户", "user", "编号", "会员",
-    "学员",
+    "账号", "账户", "帐号", "帐户", "account", "login", "handle", "id", "ids", "用户", "user", "编号", "会员",
+    "学员", "accounts", "mine", "我自己的",
 ];
 
 #[rustfmt::skip]

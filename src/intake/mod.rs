@@ -8,9 +8,12 @@
 //! A mail that orders something is no instruction, whoever sent it: it is read
 //! as an ordinary request and flagged.
 
+mod addresses;
 mod candidate;
 mod categories;
 mod charset;
+mod colour;
+mod css;
 mod extract;
 mod flag;
 mod guardian;
@@ -22,9 +25,11 @@ mod letter;
 mod mime;
 mod negation;
 mod rights;
+mod rules;
 mod scan;
 mod seen;
 mod trace;
+mod whose;
 
 #[cfg(test)]
 mod wild;

@@ -195,6 +195,42 @@ fn conditional(clause: &str) -> bool {
     .any(|w| text.starts_with(w))
 }
 
+/// "如需注销，请…", "Would you like us to delete …": an offer that somebody made, no request.
+pub fn offers(clause: &str) -> bool {
+    let text = clause.trim_start_matches(|c: char| c.is_whitespace() || c == '>');
+    [
+        "如需",
+        "若需",
+        "如您需",
+        "若您需",
+        "如果您需",
+        "如果需要",
+        "是否需要我们",
+        "您是否需要",
+        "if you want us to",
+        "if you would like us to",
+        "if you'd like us to",
+        "if you wish us to",
+        "would you like us to",
+        "do you want us to",
+        "shall we",
+    ]
+    .iter()
+    .any(|w| text.starts_with(w))
+}
+
+/// "之前要求注销", "last week I asked you to close": an earlier request is told.
+pub fn tells(clause: &str) -> bool {
+    says_any(
+        clause,
+        &[
+            "之前|此前|上次|上周|上个月|曾|曾经|早前|前几天|昨天…要求|申请|请求|提出|说|发",
+            "earlier|previously|before|last week|last month|yesterday|had…asked|requested|wrote|request",
+            "asked|requested|wrote…earlier|previously|before|last week|last month|yesterday",
+        ],
+    )
+}
+
 /// "You have not deleted": a complaint, no refusal.
 fn complains(before: &str) -> bool {
     says_any(
@@ -206,6 +242,12 @@ fn complains(before: &str) -> bool {
 /// Whether the clause tells what was done: "I deleted the app", "我已注销".
 pub fn is_past(clause: &str, start: usize, end: usize) -> bool {
     let before = &clause[..start];
+    if ["did you ", "have you ", "have you already ", "did you already ", "did you really "]
+        .iter()
+        .any(|w| before.ends_with(w))
+    {
+        return true;
+    }
     let wants = [
         "请", "要求", "希望", "申请", "现", "需要", "麻烦", "要你", "帮", "想", "能否", "可否", "务必", "应",
     ];

@@ -15,7 +15,28 @@ const UNITS: &[char] =
     &['年', '月', '日', '点', '次', '个', '小', '分', '秒', '元', '岁', '人', '条', '天', '周', '%', '*'];
 /// Words that may stand between a label and its value.
 const LINKS: &[&str] = &[
-    "是", "为", "叫", "即", "号码", "号", "is", "was", "are", "number", "no.", "no", "named", "called", "id",
+    "分别是",
+    "分别为",
+    "应该是",
+    "应为",
+    "就是",
+    "是",
+    "为",
+    "叫",
+    "即",
+    "号码",
+    "号",
+    "is",
+    "was",
+    "are",
+    "number",
+    "no.",
+    "no",
+    "named",
+    "called",
+    "id",
+    "'s",
+    "should be",
 ];
 
 fn token_char(c: char) -> bool {
@@ -39,6 +60,15 @@ impl Line {
 
     pub fn folded(&self, from: usize, to: usize) -> String {
         self.lower[from.min(to)..to.min(self.lower.len())].iter().collect()
+    }
+
+    /// The words before a value, at most 30 characters, of the same clause.
+    pub fn before(&self, value: &str) -> String {
+        let folded = self.all_folded();
+        let at = folded.find(&value.to_ascii_lowercase()).unwrap_or(0);
+        let near: Vec<char> = folded[..at].chars().rev().take(30).collect();
+        let clause = near.into_iter().take_while(|c| !matches!(c, '。' | ';' | '；' | '，' | ','));
+        clause.collect::<Vec<_>>().into_iter().rev().collect()
     }
 
     pub fn all_folded(&self) -> String {
@@ -89,7 +119,8 @@ impl Line {
     }
 
     /// The value or values that follow a label, and whether a colon, an equals sign or a quotation mark says so.
-    pub fn values_after(&self, label_end: usize) -> (Vec<String>, bool) {
+    /// No value stands at or behind `limit`, where the next label begins, by words between.
+    pub fn values_after(&self, label_end: usize, limit: usize) -> (Vec<String>, bool) {
         let mut at = label_end;
         let mut explicit = false;
         loop {
@@ -99,13 +130,18 @@ impl Line {
                     explicit = true;
                     at += 1;
                 }
-                Some(c) if OPENING.contains(&c) && at < label_end + 12 => {
+                // 【用户ID】u_1
+                Some('】' | ']') if at == label_end => {
+                    explicit = true;
+                    at += 1;
+                }
+                Some(c) if OPENING.contains(&c) && at < label_end + 12 && !self.word_at(at, "'s") => {
                     explicit |= c != '(';
                     at += 1;
                 }
                 _ => match LINKS.iter().find(|l| self.word_at(at, l)) {
                     Some(link) if at < label_end + 16 => at += link.chars().count(),
-                    _ => match self.over_place(at) {
+                    _ => match self.over_words(at, limit) {
                         Some(next) if at <= label_end + 1 => at = next,
                         _ => break,
                     },
@@ -113,6 +149,7 @@ impl Line {
             }
         }
         let mut values = Vec::new();
+        let each = self.folded(label_end, at).contains("分别") || self.left_is(label_end, 's');
         let Some((first, mut end)) = self.token_at(at) else { return (values, explicit) };
         values.push(first);
         while values.len() < 16 {
@@ -121,7 +158,7 @@ impl Line {
             // A list goes on with things of one kind only.
             let like = value.chars().any(|c| c.is_ascii_digit())
                 && !value.contains('@')
-                && shape(&value) == shape(&values[0]);
+                && (each || shape(&value) == shape(&values[0]));
             if !like {
                 break;
             }
@@ -131,15 +168,22 @@ impl Line {
         (values, explicit)
     }
 
-    /// "user name *on StarTalk* is …": the place of what comes before the value.
-    fn over_place(&self, at: usize) -> Option<usize> {
-        ["on", "in", "for", "at", "with", "within"].iter().find(|w| self.word_at(at, w))?;
-        (at..(at + 32).min(self.lower.len()))
-            .take_while(|i| !matches!(self.lower[*i], ',' | '.' | ';' | '(' | '，' | '。'))
-            .find(|i| {
-                self.lower[*i] == ':'
-                    || self.lower[*i] == ' ' && ["is", "was"].iter().any(|w| self.word_at(*i + 1, w))
-            })
+    /// "user name *on StarTalk* is …", "ID *there* is …", "账号*在星语直播里*是…": the words between a label
+    /// and the link to its value. They hold no mark, no digit, no "not" and no other label.
+    fn over_words(&self, at: usize, limit: usize) -> Option<usize> {
+        const BETWEEN: usize = 36;
+        let end = (at + BETWEEN).min(self.lower.len()).min(limit);
+        let mark = |c: char| c.is_ascii_digit() || ",.;(，。、!?".contains(c);
+        let stop = (at..end).find(|i| mark(self.lower[*i])).unwrap_or(end);
+        let link = (at..stop).find(|i| {
+            let here = self.lower[*i];
+            here == ':'
+                || matches!(here, '是' | '为') && !matches!(self.at(i + 1), Some('什' | '否' | '不'))
+                || here == ' ' && ["is", "was"].iter().any(|w| self.word_at(i + 1, w))
+        })?;
+        let between = self.folded(at, link);
+        let says_not = ["不", "没", "忘", "非", "not", "n't", "forg", "lost", "和", "与", "and"];
+        (!says_not.iter().any(|w| between.contains(w))).then_some(link)
     }
 
     fn word_at(&self, at: usize, word: &str) -> bool {
@@ -182,6 +226,10 @@ impl Line {
     pub fn value_before(&self, label_start: usize, label_end: usize) -> Option<String> {
         let before: String = self.lower[..label_start].iter().collect();
         let trimmed = before.trim_end();
+        let told = ["that's my", "that is my", "which is my", "这是我的", "这就是我的", "就是我的"];
+        if let Some(head) = told.iter().find_map(|t| trimmed.strip_suffix(t)) {
+            return last_id(head);
+        }
         let links = ["是我的", "是我", "为我的", "is my", "was my", "as my", "are my"];
         let link = links.iter().find(|l| trimmed.ends_with(**l));
         let cut = match link {
@@ -260,8 +308,9 @@ impl Line {
         out
     }
 
-    /// Mail addresses with the words before each, back to the last address or full stop.
-    pub fn addresses(&self) -> Vec<(String, String)> {
+    /// Mail addresses with the words before each, back to the last address or full stop, and the words
+    /// after it to the end of its clause.
+    pub fn addresses(&self) -> Vec<(String, String, String)> {
         let mut out = Vec::new();
         let mut from = 0;
         let mut at = 0;
@@ -280,7 +329,9 @@ impl Line {
             let value: String = self.written[start..at].iter().collect();
             let value = value.trim_matches(['.', '-']).to_owned();
             if super::letter::is_address(&value) {
-                out.push((value, self.folded(from.max(start.saturating_sub(40)), start)));
+                let stop = |c: &char| matches!(c, '。' | '；' | ';' | '，' | ',' | '@');
+                let after: String = self.lower[at..].iter().take(40).take_while(|c| !stop(c)).collect();
+                out.push((value, self.folded(from.max(start.saturating_sub(40)), start), after));
                 from = at;
             }
         }
@@ -315,6 +366,14 @@ impl Line {
         }
         out
     }
+}
+
+/// The last word of the sentence that looks like an id, not far from its end.
+fn last_id(head: &str) -> Option<String> {
+    let near: Vec<char> = head.chars().rev().take(40).take_while(|c| !"。;；!？?".contains(*c)).collect();
+    let near: String = near.into_iter().rev().collect();
+    let id = |w: &&str| w.len() >= 4 && w.chars().any(|c| c.is_ascii_digit() || c == '_') && !w.contains('@');
+    near.split(|c: char| !token_char(c)).rfind(id).map(str::to_owned)
 }
 
 /// Letters or none: `room-1` does not go on with `2026`.

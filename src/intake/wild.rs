@@ -4,6 +4,7 @@ mod extracts;
 mod forms;
 mod forwards;
 mod labelled;
+mod letters;
 mod limits;
 mod traps;
 mod words;
@@ -56,7 +57,7 @@ fn read_ok(bytes: &[u8]) -> Candidate {
 
 /// A mail from a person, as our server would hand it on.
 struct Letter {
-    from: &'static str,
+    from: String,
     subject: String,
     extra: String,
     content: Vec<u8>,
@@ -90,15 +91,15 @@ impl Letter {
     /// `content` begins with the fields of the body.
     fn raw(subject: &str, content: Vec<u8>) -> Letter {
         Letter {
-            from: "Jo Doe <jo@post.example>",
+            from: "Jo Doe <jo@post.example>".to_owned(),
             subject: subject.to_owned(),
             extra: String::new(),
             content,
         }
     }
 
-    fn from(mut self, from: &'static str) -> Letter {
-        self.from = from;
+    fn from(mut self, from: &str) -> Letter {
+        self.from = from.to_owned();
         self
     }
 

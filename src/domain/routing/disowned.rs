@@ -1,11 +1,9 @@
 //! Names that stand in the requester's own words and are not the app that is meant:
-//! "I am not a user of …", "similar to …", "do not forward this to …"; and a
-//! second app that is not registered.
+//! "I am not a user of …", "similar to …", "do not forward this to …".
 //!
 //! Such words never route. When in doubt a person looks.
 
-use super::{Facts, matching};
-use crate::domain::phrase::{clauses, fold, says, says_any};
+use crate::domain::phrase::{fold, says_any};
 
 const OPEN: &[char] = &[' ', '“', '"', '「', '『', '《', '【', '\'', '('];
 const CLOSE: &[char] = &[' ', '”', '"', '」', '』', '》', '】', '\'', ')'];
@@ -40,6 +38,14 @@ const BEFORE: &[&str] = &[
     "就像",
     "山寨",
     "冒充",
+    "以前叫",
+    "原来叫",
+    "原名",
+    "曾用名",
+    "前身是",
+    "旧名",
+    "改名前叫",
+    "不像",
     "之前就",
     "上次就",
 ];
@@ -67,6 +73,11 @@ const BEFORE_LATIN: &[&str] = &[
     "never registered on",
     "no account with",
     "no account on",
+    "formerly",
+    "formerly called",
+    "formerly known as",
+    "previously called",
+    "used to be called",
     "similar to",
     "unlike",
     "comparable to",
@@ -104,6 +115,9 @@ const AFTER: &[&str] = &[
     "那样的",
     "不一样",
     "的竞品",
+    "的广告",
+    "的推广",
+    "的宣传",
     "的山寨",
 ];
 
@@ -154,69 +168,4 @@ pub(super) fn is_disowned(text: &[char], start: usize, end: usize) -> bool {
         || BEFORE_LATIN.iter().find(word).is_some() && !once
         || AFTER.iter().any(|w| tail.starts_with(w))
         || TOLD.iter().any(|w| lead.ends_with(w)) && says_any(lead, NOT_TOLD)
-}
-
-/// Whether the person's own words speak of another app that is not registered.
-pub(super) fn names_another(text: &str, facts: &Facts) -> bool {
-    let folded = fold(text);
-    clauses(&folded).iter().any(|clause| {
-        says_any(
-            clause,
-            &[
-                "另一个app|另一款app|另外一个app|另外一款app|别的app|另一个应用|另一款应用|别的应用|另一个软件|别的软件|另一个平台",
-                "another app|a different app",
-            ],
-        ) && !says_any(clause, &["分享|共享|提供给|泄露|卖给|转移|迁移|导入|transfer*|move*|port|switch*|share*|disclos*|third part*|sold|leak*"])
-    }) || quoted_beside(text, facts)
-}
-
-/// “乐听FM”和“咕噜星球”: the second name in quotation marks, joined to a registered one.
-fn quoted_beside(text: &str, facts: &Facts) -> bool {
-    let chars: Vec<char> = text.chars().collect();
-    let mut names: Vec<(usize, usize)> = Vec::new();
-    let mut open = None;
-    for (at, c) in chars.iter().enumerate() {
-        match c {
-            '“' | '「' | '『' | '《' | '【' => open = Some(at),
-            '"' if open.is_none() => open = Some(at),
-            '”' | '」' | '』' | '》' | '】' | '"' => {
-                if let Some(from) = open.take().filter(|from| (2..=24).contains(&(at - from - 1))) {
-                    names.push((from, at));
-                }
-            }
-            '\n' => open = None,
-            _ => {}
-        }
-    }
-    let registered = |(from, to): (usize, usize)| {
-        let inside: String = chars[from + 1..to].iter().collect();
-        !matching::sightings(&inside, facts).is_empty()
-    };
-    names.windows(2).any(|pair| {
-        let between: String = chars[pair[0].1 + 1..pair[1].0].iter().collect();
-        let joined = matches!(
-            fold(&between).trim(),
-            "和" | "与"
-                | "跟"
-                | "及"
-                | "以及"
-                | "还有"
-                | "或"
-                | "、"
-                | "and"
-                | "or"
-                | "&"
-                | "app和"
-                | ""
-                | "和app"
-        );
-        let paper = |(from, to): (usize, usize)| {
-            let inside: String = chars[from + 1..to].iter().collect();
-            says(
-                &fold(&inside),
-                "政策|协议|法|条例|规定|说明|公约|须知|policy|agreement|terms|notice|act|law",
-            )
-        };
-        joined && registered(pair[0]) != registered(pair[1]) && !paper(pair[0]) && !paper(pair[1])
-    })
 }

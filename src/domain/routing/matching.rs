@@ -166,8 +166,8 @@ pub fn sightings(text: &str, facts: &Facts) -> Vec<Sighting> {
     for (app, registered) in facts.apps.iter().enumerate() {
         for fact in &registered.facts {
             let needle: Vec<char> = fact.text.trim().chars().map(fold_char).collect();
-            for start in occurrences(&folded, &needle) {
-                let end = start + needle.len();
+            let breaks = matches!(fact.kind, FactKind::Name | FactKind::Alias);
+            for (start, end) in occurrences(&folded, &needle, breaks) {
                 if let Some(weight) = judge(&written, &folded, start, end, fact) {
                     let words = around(&written, start, end);
                     found.push(Sighting {
@@ -202,11 +202,40 @@ fn keep_longest(found: Vec<Sighting>) -> Vec<Sighting> {
     found.into_iter().zip(kept).filter(|(_, keep)| *keep).map(|(s, _)| s).collect()
 }
 
-fn occurrences(text: &[char], needle: &[char]) -> Vec<usize> {
+/// Where the needle stands. A mail program may break a name's line: a break counts as its space, and
+/// as nothing between two Chinese characters of a name that is long enough to be known by its parts.
+fn occurrences(text: &[char], needle: &[char], breaks: bool) -> Vec<(usize, usize)> {
     if needle.is_empty() || needle.len() > text.len() {
         return Vec::new();
     }
-    (0..=text.len() - needle.len()).filter(|at| text[*at..*at + needle.len()] == *needle).collect()
+    let may_break = breaks && needle.len() >= 4;
+    (0..=text.len() - needle.len())
+        .filter_map(|at| Some((at, ends_at(text, at, needle, may_break)?)))
+        .collect()
+}
+
+fn ends_at(text: &[char], start: usize, needle: &[char], may_break: bool) -> Option<usize> {
+    let mut at = start;
+    let mut broken = false;
+    for (i, c) in needle.iter().enumerate() {
+        let here = *text.get(at)?;
+        if here == '\n' && may_break && !broken && i > 0 && here != *c {
+            broken = true;
+            match (*c, needle[i - 1]) {
+                (' ', _) => {
+                    at += 1;
+                    continue;
+                }
+                (c, before) if is_han(c) && is_han(before) => at += 1,
+                _ => return None,
+            }
+        }
+        if text.get(at) != Some(c) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
 }
 
 fn around(written: &[char], start: usize, end: usize) -> String {
@@ -270,7 +299,7 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     }
     // "小鹿课堂数学课" is a lesson in the app, "小鹿课堂数学" another app.
     let other = |tail: &str| starts(text, end, tail) && text.get(end + tail.chars().count()) != Some(&'课');
-    if is_han(last) && LONGER_HAN.iter().any(|tail| other(tail)) {
+    if LONGER_HAN.iter().any(|tail| other(tail)) || edition(text, end) {
         return Some(Weight::Suggests);
     }
     if is_han(first) && (longer_before(text, start) || end - start > 2 && han_head(text, start)) {
@@ -280,7 +309,7 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     if han_only && end - start <= 2 && !stands_alone(text, start, end) {
         return None;
     }
-    if latin_tail(text, end) || latin_head(written, start) {
+    if latin_tail(text, end) || numbered(text, end) || latin_head(written, start) {
         return Some(Weight::Suggests);
     }
     // A short Latin name in another case than registered is more likely the word.
@@ -291,6 +320,42 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
         return Some(Weight::Suggests);
     }
     Some(Weight::Exact)
+}
+
+/// "极速版", "车机版": an edition that is another product. Those that say on what it runs are none.
+fn edition(text: &[char], end: usize) -> bool {
+    const SAME: &[&str] = &[
+        "手机版",
+        "网页版",
+        "安卓版",
+        "苹果版",
+        "电脑版",
+        "桌面版",
+        "移动版",
+        "客户端版",
+        "ios版",
+        "pc版",
+        "h5版",
+        "新版",
+        "旧版",
+        "老版",
+        "最新版",
+        "正式版",
+        "官方版",
+        "测试版",
+        "的版",
+        "上一版",
+    ];
+    let from = if text.get(end) == Some(&' ') { end + 1 } else { end };
+    let Some(rest) = text.get(from..) else { return false };
+    let Some(at) = rest.iter().take(5).position(|c| *c == '版') else { return false };
+    let word: String = rest[..=at].iter().collect();
+    let one_word = rest[..at].iter().all(|c| is_han(*c) || c.is_ascii_alphabetic());
+    at > 0
+        && one_word
+        && rest.get(at + 1) != Some(&'本')
+        && !SAME.contains(&word.as_str())
+        && !word.starts_with('的')
 }
 
 fn starts(text: &[char], at: usize, word: &str) -> bool {
@@ -323,6 +388,28 @@ fn latin_tail(text: &[char], end: usize) -> bool {
             && starts(text, at, tail)
             && !(matches!(*tail, "live" | "go" | "chat" | "meet" | "music") && text.get(stop) == Some(&' '))
     })
+}
+
+/// "星语直播 2", "StarTalk III": another product of the name. What counts or dates something is none.
+fn numbered(text: &[char], end: usize) -> bool {
+    let at = if text.get(end) == Some(&' ') { end + 1 } else { end };
+    let word: String =
+        text[at.min(text.len())..].iter().take(6).take_while(|c| c.is_ascii_alphanumeric()).collect();
+    let stop = at + word.len();
+    let spaced = text.get(stop) == Some(&' ');
+    let unit: String = text[(stop + 1).min(text.len())..].iter().take(8).collect();
+    let counts = [
+        "年", "个", "月", "天", "次", "周", "岁", "year", "month", "day", "week", "time", "hour", "account",
+        "people",
+    ];
+    if spaced && counts.iter().any(|u| unit.starts_with(u)) {
+        return false;
+    }
+    let closes = !text.get(stop).is_some_and(|c| "年月日号点次个小分秒元岁人条天周%-_:/@、)".contains(*c));
+    let digits = (1..=2).contains(&word.len()) && word.chars().all(|c| c.is_ascii_digit());
+    let roman = matches!(word.as_str(), "ii" | "iii" | "iv" | "vi" | "vii" | "viii");
+    let generation = text.get(end..end + 2).is_some_and(|w| matches!(w, ['二' | '三' | '四' | '五', '代']));
+    (digits || roman) && closes || generation
 }
 
 /// "Super StarTalk": a word with a capital that makes another name.

@@ -39,11 +39,27 @@ fn hostile_lengths_cost_no_more_than_their_length() {
         ("删。", 300_000),
         ("id id 频道 ", 100_000),
         ("=?utf-8?B?", 100_000),
+        ("有限公司运营的星语直播。", 60_000),
+        ("星语直播和小鹿", 60_000),
+        ("在“麦浪”App和星语直播", 40_000),
+        ("MoonChat account and StarTalk, ", 40_000),
+        ("用户ID 在 ", 80_000),
+        ("uses it as a1\n", 60_000),
     ] {
         let got = Letter::plain(unit.trim(), &unit.repeat(times)).read();
         let _ = forwardable(&got, &got.route, &facts());
         assert!(got.flags.contains(&Flag::TextTruncated) || !got.rights.is_empty() || !got.is_request);
     }
+}
+
+#[test]
+fn a_sheet_that_asks_too_much_hides_what_is_left() {
+    let rules: String = (0..1_000).map(|i| format!("div.a{i} p b{{color:#fff}}")).collect();
+    let page =
+        format!("<style>{rules}</style>{}", "<div class=a1><p><b>StarTalk</b></p></div>".repeat(3_000));
+    let got = Letter::html("delete", &format!("{page}<p>Please delete my data</p>")).read();
+    assert!(got.route.app().is_none());
+    assert!(got.flags.contains(&Flag::HiddenText));
 }
 
 #[test]
