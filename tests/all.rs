@@ -8,6 +8,7 @@ mod erasure;
 mod layers;
 mod offline;
 mod refused_callers;
+mod refused_certificates;
 mod refused_instructions;
 mod shredding;
 mod taken_over_gateway;
