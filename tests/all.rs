@@ -1,5 +1,6 @@
 //! One integration binary: real processes, real TLS, a real client, on loopback.
 
+mod forger;
 mod harness;
 
 mod blindness;
