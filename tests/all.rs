@@ -6,6 +6,7 @@ mod harness;
 mod blindness;
 mod crash;
 mod erasure;
+mod false_authority;
 mod layers;
 mod offline;
 mod refused_callers;
