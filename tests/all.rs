@@ -3,12 +3,16 @@
 mod forger;
 mod harness;
 
+mod assigned_once;
 mod blindness;
 mod crash;
+mod deferral;
 mod erasure;
+mod export_files;
 mod false_authority;
 mod layers;
 mod offline;
+mod refusal_quota;
 mod refused_callers;
 mod refused_certificates;
 mod refused_instructions;

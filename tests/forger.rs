@@ -12,8 +12,9 @@ use mandate::domain::event::{InstructionAdmitted, KeySetPublished, Order};
 use mandate::domain::{
     Act, AppId, Clock, ControllerId, ExecutionId, InstructionId, InstructionState, StoreId,
 };
+use mandate::store::executions::{self, NewExecution};
 use mandate::store::instructions::{self, InstructionRow};
-use mandate::store::{Command, StoreError, Tx, executions};
+use mandate::store::{Command, StoreError, Tx};
 use mandate::token::{Envelope, InstructionDraft, KeySetRef, SignedKeySet};
 use mandate::vault::{Place, RetentionClass};
 
@@ -49,6 +50,15 @@ impl Forgery {
             store: "rtc".parse().expect("a slug"),
             admitted: wire.clone(),
             delivered: wire,
+        }
+    }
+
+    fn ordered(&self, id: ExecutionId) -> NewExecution {
+        NewExecution {
+            id,
+            controller: self.controller.clone(),
+            instruction: self.jti,
+            store: self.store.clone(),
         }
     }
 }
@@ -140,8 +150,8 @@ impl Command for Admit {
             key_id: Some(self.key_id.clone()),
             sealed_envelope: Some(self.sealed.clone()),
         };
-        instructions::insert(tx, &row).await?;
-        executions::insert(tx, &execution, &forgery.controller, &forgery.jti, &forgery.store).await?;
+        instructions::insert(tx, [&row]).await?;
+        executions::insert(tx, [&forgery.ordered(execution)]).await?;
         Ok(execution)
     }
 }
@@ -156,9 +166,8 @@ impl Command for Again {
     type Output = (u64, ExecutionId);
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(u64, ExecutionId), StoreError> {
-        let Forgery { controller, jti, store, .. } = &self.forgery;
         let (leaf, execution) = leaf(tx, &self.forgery)?;
-        executions::insert(tx, &execution, controller, jti, store).await?;
+        executions::insert(tx, [&self.forgery.ordered(execution)]).await?;
         Ok((leaf, execution))
     }
 }

@@ -12,7 +12,8 @@ use tonic::transport::Channel;
 
 use crate::harness::{World, reason};
 
-async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
+/// A line without a token, and the certificate it shows.
+pub async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
     let files = ClientTlsConfig {
         ca: profile.ca.clone(),
         certificate: profile.certificate.clone(),
@@ -25,11 +26,11 @@ async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
     (tls.connect(&endpoint).await.expect("the handshake"), *tls.certificate_sha256())
 }
 
-fn access_key(profile: &Profile) -> PrivateKey {
+pub fn access_key(profile: &Profile) -> PrivateKey {
     PrivateKey::from_jwk(&std::fs::read(&profile.access_key).expect("the key")).expect("a key")
 }
 
-fn claims(profile: &Profile, certificate: [u8; 32]) -> AccessClaims {
+pub fn claims(profile: &Profile, certificate: [u8; 32]) -> AccessClaims {
     let now = SystemClock.now_seconds();
     AccessClaims {
         iss: profile.principal.clone(),
