@@ -1,10 +1,9 @@
 //! Whoever sends rubbish cannot fill the trail that all share: refusals of one controller become leaves
 //! within a quota, and beyond it are answered without one. Good instructions and other controllers go on.
 
-use std::time::Instant;
-
 use mandate::cli::CliError;
-use mandate::domain::{Act, Identifier};
+use mandate::domain::clock::SystemClock;
+use mandate::domain::{Act, Clock, Identifier};
 use mandate::grpc::v1;
 use tonic_types::StatusExt;
 
@@ -18,7 +17,7 @@ const AT_ONCE: usize = 20;
 async fn refusals_beyond_the_quota_leave_no_leaf_and_stop_nobody_else() {
     let world = World::without_agent(|_| {}).await;
     let (xingyu, leting) = (world.enterprise("xingyu").await, world.enterprise("leting").await);
-    let began = Instant::now();
+    let began = SystemClock.now_seconds();
     let mut recorded = 0;
     let mut limited = None;
     while limited.is_none() {
@@ -41,7 +40,8 @@ async fn refusals_beyond_the_quota_leave_no_leaf_and_stop_nobody_else() {
     let status = limited.expect("a moment ago");
     assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     assert!(status.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()), "no RetryInfo");
-    let refilled = usize::try_from(began.elapsed().as_secs() + 1).expect("short") * QUOTA / 60;
+    let took = usize::try_from(SystemClock.now_seconds() - began + 1).expect("forwards");
+    let refilled = took * QUOTA / 60;
     assert!((QUOTA..=QUOTA + refilled + AT_ONCE).contains(&recorded), "{recorded} were recorded");
     let is_refusal = |leaf: &&String| leaf.contains("mandate.instruction.refused");
     let leaves = world.trail_leaves().await;
