@@ -1,16 +1,23 @@
 //! One integration binary: real processes, real TLS, a real client, on loopback.
 
 mod cluster;
+mod forger;
 mod harness;
 
+mod assigned_once;
 mod batch;
 mod blindness;
 mod crash;
+mod deferral;
 mod erasure;
+mod export_files;
+mod false_authority;
 mod fuzz;
 mod layers;
 mod offline;
+mod refusal_quota;
 mod refused_callers;
+mod refused_certificates;
 mod refused_instructions;
 mod replicas;
 mod shredding;

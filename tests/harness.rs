@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use mandate::cli::client::{Client, Profile};
 use mandate::cli::demo::Enterprise;
+use mandate::grpc::v1;
 use tempfile::TempDir;
 
 type Start = (Vec<String>, PathBuf, Sender<std::io::Result<Child>>);
@@ -215,6 +216,21 @@ impl World {
             .expect("the enterprise connects")
     }
 
+    /// The trail's leaves so far, as they were hashed.
+    pub async fn trail_leaves(&self) -> Vec<String> {
+        let auditor = self.client("auditor").await;
+        let mut leaves = Vec::new();
+        loop {
+            let start = leaves.len() as u64;
+            let call = v1::ListLeavesRequest { log: v1::Log::Trail.into(), start, count: 256 };
+            let page = auditor.audit().list_leaves(call).await.expect("the trail is read").into_inner();
+            if page.leaves.is_empty() {
+                return leaves;
+            }
+            leaves.extend(page.leaves.iter().map(|leaf| String::from_utf8_lossy(leaf).into_owned()));
+        }
+    }
+
     /// Runs `mandate-verify`; its exit code and everything it printed.
     pub fn verify(&self, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_mandate-verify"))
@@ -237,6 +253,15 @@ impl World {
         assert_eq!(code, 0, "the trail does not verify: {text}");
         out
     }
+}
+
+/// Changes the gateway's configuration before its start.
+pub fn configure(dir: &Path, change: impl FnOnce(&mut toml::Table)) {
+    let path = dir.join("gateway.toml");
+    let mut table: toml::Table =
+        std::fs::read_to_string(&path).expect("the configuration").parse().expect("TOML");
+    change(&mut table);
+    std::fs::write(&path, toml::to_string(&table).expect("TOML")).expect("written");
 }
 
 fn rand_suffix() -> String {

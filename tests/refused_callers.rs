@@ -1,5 +1,4 @@
-//! Who may not come in, through the wire. Faults of the chain end the handshake, and the
-//! gateway's log names the reason; faults of name and token are answered with a reason.
+//! Whose access token is refused, through the wire, each with its reason. Certificates: `refused_certificates`.
 
 use mandate::cli::client::Profile;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
@@ -13,7 +12,8 @@ use tonic::transport::Channel;
 
 use crate::harness::{World, reason};
 
-async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
+/// A line without a token, and the certificate it shows.
+pub async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
     let files = ClientTlsConfig {
         ca: profile.ca.clone(),
         certificate: profile.certificate.clone(),
@@ -26,11 +26,11 @@ async fn channel(profile: &Profile) -> (Channel, [u8; 32]) {
     (tls.connect(&endpoint).await.expect("the handshake"), *tls.certificate_sha256())
 }
 
-fn access_key(profile: &Profile) -> PrivateKey {
+pub fn access_key(profile: &Profile) -> PrivateKey {
     PrivateKey::from_jwk(&std::fs::read(&profile.access_key).expect("the key")).expect("a key")
 }
 
-fn claims(profile: &Profile, certificate: [u8; 32]) -> AccessClaims {
+pub fn claims(profile: &Profile, certificate: [u8; 32]) -> AccessClaims {
     let now = SystemClock.now_seconds();
     AccessClaims {
         iss: profile.principal.clone(),
@@ -133,31 +133,4 @@ async fn each_way_to_spoil_a_token_has_its_reason() {
     );
     let mut health = tonic_health::pb::health_client::HealthClient::new(line);
     health.check(tonic_health::pb::HealthCheckRequest::default()).await.expect("health needs no token");
-}
-
-/// Revokes xingyu's anchor's list by letting it go stale is covered where certificates are made; here the whole
-/// process: a gateway whose list is past its next update lets nobody of that anchor in, and logs why.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_authority_is_turned_away_and_the_log_says_why() {
-    let world = World::without_agent(|_| {}).await;
-    let stranger = World::without_agent(|_| {}).await;
-    let mut profile = stranger.profile("xingyu");
-    let own = world.profile("xingyu");
-    (profile.gateway, profile.ca) = (own.gateway, own.ca);
-    let files = ClientTlsConfig {
-        ca: profile.ca.clone(),
-        certificate: profile.certificate.clone(),
-        key: profile.key.clone(),
-        server_name: Some(profile.server_name.clone()),
-    };
-    let tls = ClientTls::load(&files, std::sync::Arc::new(SystemClock)).expect("loads");
-    let endpoint =
-        tonic::transport::Endpoint::from_shared(format!("https://{}", profile.gateway)).expect("an address");
-    // TLS 1.3: the client may learn of the refusal only at its first call.
-    if let Ok(line) = tls.connect(&endpoint).await {
-        let answer = call(&line, None).await;
-        assert!(answer.starts_with("no reason"), "an unknown authority's client was answered: {answer}");
-    }
-    let log = std::fs::read_to_string(world.path().join("gateway.log")).expect("the log");
-    assert!(log.contains("CERTIFICATE_UNTRUSTED"), "{log}");
 }

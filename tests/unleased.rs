@@ -5,16 +5,12 @@ use mandate::domain::clock::SystemClock;
 use mandate::domain::{Act, Clock, Identifier};
 use mandate::grpc::v1;
 
-use crate::harness::{World, within};
+use crate::harness::{World, configure, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_nobody_leases_ends_with_its_instruction() {
     let world = World::without_agent(|dir| {
-        let path = dir.join("gateway.toml");
-        let text = std::fs::read_to_string(&path).expect("the configuration");
-        let mut document: toml::Table = text.parse().expect("TOML");
-        document.insert("housekeeping_seconds".into(), 1.into());
-        std::fs::write(&path, toml::to_string(&document).expect("TOML")).expect("written");
+        configure(dir, |gateway| drop(gateway.insert("housekeeping_seconds".into(), 1.into())));
     })
     .await;
     let xingyu = world.enterprise("xingyu").await;

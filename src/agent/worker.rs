@@ -131,7 +131,12 @@ impl Worker {
         self.refresh().await?;
         let admitted = leased.admission(&self.replica)?;
         self.notebook.see_trail(&admitted.head).await?;
-        let begun = self.ledger.has_begun(leased.digest.as_bytes(), &leased.store).await?;
+        // An admission is proven as often as whoever holds the log's keys likes; the act is done once.
+        let taken_up = self.ledger.taken_up_as(leased.digest.as_bytes(), &leased.store).await?;
+        if taken_up.is_some_and(|execution| execution != leased.execution) {
+            return Err(Refusal::at(Reason::OrderRepeated, "order.execution"));
+        }
+        let begun = self.ledger.has_begun(leased.execution).await?;
         let lease = if begun { Lease::Resumed } else { Lease::First };
         leased.warrant(&admitted, &self.replica, &self.own, lease, self.clock.now_seconds())
     }
@@ -205,16 +210,13 @@ impl Worker {
         warrant: &Warrant,
         outcome: &Outcome,
     ) -> Result<String, Refusal> {
-        let own = outcome.execution == leased.execution;
-        if own && let Some(kept) = self.ledger.report(outcome.execution).await? {
+        if let Some(kept) = self.ledger.report(outcome.execution).await? {
             return Ok(kept);
         }
         let root = self.replica.root();
         let report = signed_report::ended(&self.frame(&root), leased, warrant, outcome)?;
         let report = report.sign(&self.report_key)?;
-        if own {
-            self.ledger.keep_report(outcome.execution, &report).await?;
-        }
+        self.ledger.keep_report(outcome.execution, &report).await?;
         Ok(report)
     }
 
@@ -258,12 +260,12 @@ impl Worker {
             }
             return;
         }
-        let outcome = match self.ledger.has_begun(leased.digest.as_bytes(), &leased.store).await {
+        let outcome = match self.ledger.has_begun(leased.execution).await {
             // `refused` says that nothing was touched.
             Ok(false) => ReportOutcome::Refused,
             _ => ReportOutcome::Failed,
         };
-        if let Err(error) = self.ledger.abandon(leased.digest.as_bytes(), &leased.store).await {
+        if let Err(error) = self.ledger.abandon(leased.execution).await {
             tracing::warn!(execution = %leased.execution, %error, "the subject could not be freed");
         }
         let act = leased.claimed_act().unwrap_or(Act::Erase);
@@ -289,7 +291,7 @@ impl Worker {
 
     /// Whether rows may have been touched; a ledger that does not answer leaves it open.
     async fn begun(&self, leased: &Leased) -> bool {
-        self.ledger.has_begun(leased.digest.as_bytes(), &leased.store).await.unwrap_or(true)
+        self.ledger.has_begun(leased.execution).await.unwrap_or(true)
     }
 
     async fn try_tell(

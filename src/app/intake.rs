@@ -207,10 +207,10 @@ impl App {
             view.candidate.ok_or_else(|| Refusal::new(Reason::NotFound).note("it was shredded"))?;
         let call = request_id.map(|r| r.call(by, "AssignMessage"));
         let payload = self.assignment_payload(&view.row, &assignment).await?;
+        // A look before the work; what counts is the one under the writer.
         let earlier = once(&mut self.store.reader().await?, call.as_ref(), &payload).await?;
         if let Once::Again(row) = earlier {
-            let message = self.open_message(id).await?;
-            return Ok(TakenIn { message, receipt: self.store.receipt(row.leaf).await? });
+            return self.taken_in(id, row.leaf).await;
         }
         let owner = registry::app_owner(&mut self.store.reader().await?, &assignment.app).await?;
         let controller = owner.ok_or_else(|| Refusal::at(Reason::NotFound, "app"))?;
@@ -240,11 +240,13 @@ impl App {
         };
         let case = self.case_of(from, Some(assignment)).await?;
         let command = Assign { by: by.to_owned(), call, payload, message: id, case, corrected, redacted };
-        let committed = self.store.transact(command).await?;
-        Ok(TakenIn {
-            message: self.open_message(id).await?,
-            receipt: committed.receipt.ok_or(StoreError::Corrupt("receipt"))?,
-        })
+        let leaf = self.store.transact(command).await?.value;
+        self.taken_in(id, leaf).await
+    }
+
+    /// The message as it stands, with the receipt of the leaf that moved it.
+    async fn taken_in(&self, id: MessageId, leaf: u64) -> AppResult<TakenIn> {
+        Ok(TakenIn { message: self.open_message(id).await?, receipt: self.store.receipt(leaf).await? })
     }
 
     /// Digest of a whole assignment, under the message's own data key: it dies with it.
@@ -267,13 +269,8 @@ impl App {
         request_id: Option<RequestUuid>,
     ) -> AppResult<TakenIn> {
         let call = request_id.map(|r| r.call(by, "DismissMessage"));
-        let committed = self.store.transact(Dismiss { by: by.to_owned(), call, id }).await?;
-        let receipt = match (committed.receipt, committed.value) {
-            (Some(issued), _) => issued,
-            (None, Some(leaf)) => self.store.receipt(leaf).await?,
-            (None, None) => return Err(StoreError::Corrupt("receipt")),
-        };
-        Ok(TakenIn { message: self.open_message(id).await?, receipt })
+        let leaf = self.store.transact(Dismiss { by: by.to_owned(), call, id }).await?.value;
+        self.taken_in(id, leaf).await
     }
 
     /// All registered facts: a snapshot for one decision.
@@ -534,9 +531,13 @@ struct Assign {
 #[async_trait::async_trait]
 impl Command for Assign {
     const NAME: &'static str = "assign_message";
-    type Output = ();
+    /// Its leaf, of this call or of the same one before.
+    type Output = u64;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        if let Once::Again(row) = once(tx.conn(), self.call.as_ref(), &self.payload).await? {
+            return Ok(row.leaf);
+        }
         let name = self.message.resource_name();
         messages::assign(tx, &self.message, &self.case.id, &self.case.controller, &self.case.app).await?;
         let leaf = tx.append(
@@ -553,7 +554,8 @@ impl Command for Assign {
             let row = CallRow { key_id: None, payload: self.payload.clone(), resource: name, leaf };
             calls::insert(tx, call, &row).await?;
         }
-        open_case(tx, &self.case).await
+        open_case(tx, &self.case).await?;
+        Ok(leaf)
     }
 }
 
@@ -566,12 +568,13 @@ struct Dismiss {
 #[async_trait::async_trait]
 impl Command for Dismiss {
     const NAME: &'static str = "dismiss_message";
-    type Output = Option<u64>;
+    /// Its leaf, of this call or of the same one before.
+    type Output = u64;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let payload = plain_payload(&[&self.id.to_string()]);
         if let Once::Again(row) = once(tx.conn(), self.call.as_ref(), &payload).await? {
-            return Ok(Some(row.leaf));
+            return Ok(row.leaf);
         }
         if messages::find(tx.conn(), &self.id).await?.is_none() {
             return Err(Reason::NotFound.into());
@@ -582,6 +585,6 @@ impl Command for Dismiss {
         if let Some(call) = &self.call {
             calls::insert(tx, call, &CallRow { key_id: None, payload, resource: name, leaf }).await?;
         }
-        Ok(Some(leaf))
+        Ok(leaf)
     }
 }

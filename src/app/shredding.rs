@@ -3,6 +3,8 @@
 //! The key goes first, the row's ciphertext after: a crash in between leaves ciphertext that
 //! nobody can open, and the next sweep finishes. Running it twice changes nothing.
 
+use std::time::UNIX_EPOCH;
+
 use crate::domain::event::{DataShredded, ExportRemoved};
 use crate::domain::{ControllerId, ExportId, InstructionId, MessageId, RequestId};
 use crate::store::{
@@ -82,15 +84,15 @@ impl App {
     /// Removes files that no row names: uploads that were replaced, or cut off by a crash. A file younger
     /// than two leases may still be on its way.
     pub async fn remove_orphan_exports(&self) -> AppResult<usize> {
-        let mut removed = 0;
+        let (mut removed, now) = (0, self.clock.now_seconds());
         let mut folder = tokio::fs::read_dir(&self.settings.exports).await?;
         while let Some(entry) = folder.next_entry().await? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(id) = name.strip_suffix(".age").and_then(|id| id.parse::<ExportId>().ok()) else {
                 continue;
             };
-            let age = entry.metadata().await?.modified()?.elapsed().unwrap_or_default();
-            if age.as_secs().cast_signed() < 2 * self.settings.lease {
+            let written = entry.metadata().await?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            if now.saturating_sub(written.as_secs().cast_signed()) < 2 * self.settings.lease {
                 continue;
             }
             if !exports::is_known(&mut self.store.reader().await?, &id).await? {

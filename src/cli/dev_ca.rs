@@ -109,26 +109,34 @@ pub fn issue_client(
     issue(ca, params)
 }
 
-/// A full revocation list with the given serial numbers, PEM. `number` grows with every list.
+/// A certificate that its authority took back, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    pub serial: Vec<u8>,
+    pub at: Timestamp,
+}
+
+/// A full revocation list (RFC 5280 §5), PEM. `number` grows with every list.
 pub fn issue_crl(
     ca: &Ca,
-    revoked: &[&[u8]],
+    revoked: &[Revoked],
     number: u64,
     this_update: Timestamp,
     next_update: Timestamp,
 ) -> Result<String, DevCaError> {
-    let this_update = instant(this_update)?;
     let revoked_certs = revoked
         .iter()
-        .map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(serial),
-            revocation_time: this_update,
-            reason_code: None,
-            invalidity_date: None,
+        .map(|revoked| {
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&revoked.serial),
+                revocation_time: instant(revoked.at)?,
+                reason_code: None,
+                invalidity_date: None,
+            })
         })
-        .collect();
+        .collect::<Result<_, DevCaError>>()?;
     let list = CertificateRevocationListParams {
-        this_update,
+        this_update: instant(this_update)?,
         next_update: instant(next_update)?,
         crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,

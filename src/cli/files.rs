@@ -24,6 +24,23 @@ pub fn write_secret(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CliErr
     create(path, content.as_ref(), 0o600)
 }
 
+/// Puts a file, mode 0644 less the umask, in the place of the one that is there: a reader, or a power
+/// cut, finds the old one whole or the new one whole.
+pub fn replace_public(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CliError> {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let next = Path::new(&next);
+    // Left by a run that was cut off.
+    match std::fs::remove_file(next) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(CliError::file(next)(error));
+        }
+        _ => create(next, content.as_ref(), 0o644)?,
+    }
+    std::fs::File::open(next).and_then(|file| file.sync_all()).map_err(CliError::file(next))?;
+    std::fs::rename(next, path).map_err(CliError::file(path))
+}
+
 fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
@@ -65,5 +82,17 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write_secret(&path, "two").is_err());
         assert_eq!(read_text(&path).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_file_is_replaced_even_after_a_run_that_was_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        write_public(&folder.path().join("list.next"), "half").unwrap();
+        for content in ["one", "two"] {
+            replace_public(&path, content).unwrap();
+            assert_eq!(read_text(&path).unwrap(), content);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -16,7 +16,7 @@ use crate::trail::{CosigningKey, SigningKey};
 use crate::vault::EpochKeys;
 
 /// Days that certificates, revocation lists and key sets last.
-const DAYS: i64 = 365;
+pub const DAYS: i64 = 365;
 
 /// What others need to know of what was made.
 pub struct MadeKeys {
@@ -71,13 +71,14 @@ pub fn make(dir: &Path, now: Timestamp, entropy: &dyn Entropy) -> Result<MadeKey
     })
 }
 
-/// One authority for PPIO, one for each enterprise, one for the server. Their own keys are not
-/// kept: a development set-up is made anew rather than added to.
+/// One authority for PPIO, one for each enterprise, one for the server. Their keys lie beside them, for
+/// `mandate certificate`: in earnest no authority's key lies on the gateway's machine.
 fn certificates(dir: &Path, now: Timestamp, entropy: &dyn Entropy) -> Result<(), CliError> {
     let validity = Validity::days(now, DAYS);
     let (keys, ca) = (dir.join("keys"), dir.join("ca"));
     let server_ca = dev_ca::issue_ca("mandate server ca", validity, entropy).map_err(CliError::plain)?;
     write_public(&ca.join("server.pem"), &server_ca.certificate_pem)?;
+    write_secret(&ca.join("server.key"), &server_ca.key_pem)?;
     let server = dev_ca::issue_server(&server_ca, &[GATEWAY, "localhost", "127.0.0.1"], validity, entropy)
         .map_err(CliError::plain)?;
     write_public(&keys.join("gateway/tls.pem"), server.certificate_pem)?;
@@ -92,6 +93,7 @@ fn certificates(dir: &Path, now: Timestamp, entropy: &dyn Entropy) -> Result<(),
             let list = dev_ca::issue_crl(&anchor, &[], 1, validity.not_before, validity.not_after)
                 .map_err(CliError::plain)?;
             write_public(&ca.join(format!("{name}.pem")), &anchor.certificate_pem)?;
+            write_secret(&ca.join(format!("{name}.key")), &anchor.key_pem)?;
             write_public(&ca.join(format!("{name}.crl")), list)?;
             anchors.insert(name, anchor);
         }

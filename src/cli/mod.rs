@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap).
 
 pub mod agent;
+pub mod certificate;
 pub mod client;
 pub mod demo;
 pub mod dev_ca;
@@ -60,6 +61,8 @@ enum Command {
     Demo(demo::Demo),
     /// Make a development set-up: keys, certificates, configuration, sample stores
     Init(init::Init),
+    /// Issue and revoke certificates of a development set-up
+    Certificate(certificate::Certificate),
     /// Run the gateway
     Serve(serve::Serve),
     /// Bring the databases' schemas up to date
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Demo(demo) => demo.run().await,
         Command::Init(init) => init.run().await,
+        Command::Certificate(certificate) => certificate.run(),
         Command::Serve(serve) => serve.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::Agent(agent) => agent.run().await,

@@ -21,11 +21,12 @@ use super::mint::is_scope;
 use super::principal::Caller;
 use super::spiffe::SpiffeId;
 use crate::domain::{Clock, Reason, Refusal, Timestamp};
+use crate::token::access::MAX_TOKEN_LIFETIME;
 
 /// RFC 9068 §2.1.
 pub const TOKEN_TYPE: &str = "at+jwt";
 /// `exp - iat`, seconds.
-pub const LIFETIME: RangeInclusive<i64> = 1..=300;
+pub const LIFETIME: RangeInclusive<i64> = 1..=MAX_TOKEN_LIFETIME;
 /// How far two clocks may be apart, seconds.
 pub const LEEWAY: i64 = 30;
 /// The longest token, bytes.

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt;
 
 use super::{Acceptor, AnchorConfig, Anchors, PeerIdentity, RefusalSink, serve};
-use crate::cli::dev_ca::{Ca, Issued, Validity, issue_ca, issue_client, issue_crl, issue_server};
+use crate::cli::dev_ca::{Ca, Issued, Revoked, Validity, issue_ca, issue_client, issue_crl, issue_server};
 use crate::domain::clock::{FixedClock, SystemEntropy};
 use crate::domain::{Clock, Kind, Reason, Refusal, Timestamp};
 
@@ -90,7 +90,9 @@ impl World {
 
     /// Writes the list of an authority: good from now for a week.
     pub(super) fn revoke(&self, ca: &Ca, file: &str, serials: &[&[u8]]) {
-        let list = issue_crl(ca, serials, 1, at(NOW - 60), at(NOW + 7 * DAY)).unwrap();
+        let revoked: Vec<_> =
+            serials.iter().map(|serial| Revoked { serial: serial.to_vec(), at: at(NOW - 60) }).collect();
+        let list = issue_crl(ca, &revoked, 1, at(NOW - 60), at(NOW + 7 * DAY)).unwrap();
         self.write(file, &list);
     }
 

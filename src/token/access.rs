@@ -1,8 +1,7 @@
 //! The claims of an access token (RFC 9068), bound to a certificate (RFC 8705).
 //!
-//! Here are the claims, their pure checks, and minting for the command line.
-//! The signature on an incoming token is checked at the edge, with the key that
-//! was registered for the caller.
+//! The client's half: what a token says, and minting it. An incoming token is judged in one
+//! place, at the edge (`identity::access_token`), by the key that was registered for the caller.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +12,6 @@ use crate::domain::{Reason, Refusal};
 
 /// `exp - iat`, seconds.
 pub const MAX_TOKEN_LIFETIME: i64 = 300;
-/// How far two clocks may differ, seconds.
-pub const LEEWAY: i64 = 30;
 
 /// RFC 7800's confirmation, with RFC 8705's member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,55 +38,7 @@ pub struct AccessClaims {
     pub cnf: Confirmation,
 }
 
-/// What the connection and the gateway say the token must be.
-#[derive(Debug, Clone, Copy)]
-pub struct AccessExpected<'a> {
-    /// The owner of the registered key.
-    pub iss: &'a str,
-    /// The URI in the certificate on this connection.
-    pub spiffe_uri: &'a str,
-    pub aud: &'a str,
-    /// SHA-256 of that certificate's DER.
-    pub certificate: &'a Digest,
-    /// Seconds.
-    pub now: i64,
-}
-
 impl AccessClaims {
-    /// Everything but the signature.
-    pub fn check(&self, expected: &AccessExpected<'_>) -> Result<(), Refusal> {
-        if self.iss != expected.iss {
-            return Err(Reason::TokenIssuer.into());
-        }
-        if !self.sub.starts_with("spiffe://") {
-            return Err(Reason::TokenSubject.into());
-        }
-        if self.sub != expected.spiffe_uri {
-            return Err(Reason::PrincipalMismatch.into());
-        }
-        if self.aud != expected.aud {
-            return Err(Reason::TokenAudience.into());
-        }
-        let lifetime = self.exp.checked_sub(self.iat);
-        if !lifetime.is_some_and(|seconds| (1..=MAX_TOKEN_LIFETIME).contains(&seconds)) {
-            return Err(Reason::TokenLifetime.into());
-        }
-        if expected.now >= self.exp.saturating_add(LEEWAY) {
-            return Err(Reason::TokenExpired.into());
-        }
-        if self.iat > expected.now.saturating_add(LEEWAY) {
-            return Err(Reason::TokenNotYetValid.into());
-        }
-        if self.cnf.certificate != *expected.certificate {
-            return Err(Reason::TokenBinding.into());
-        }
-        Ok(())
-    }
-
-    pub fn has_scope(&self, scope: &str) -> bool {
-        self.scope.split(' ').any(|held| held == scope)
-    }
-
     /// Signs the claims, `typ: at+jwt`, with the caller's access key.
     pub fn mint(&self, key: &PrivateKey) -> Result<String, Refusal> {
         let header =
@@ -119,41 +68,6 @@ mod tests {
             scope: "requests.read instructions.submit".into(),
             cnf: Confirmation { certificate: Digest::of("certificate") },
         }
-    }
-
-    fn reason(claims: &AccessClaims, now: i64) -> Option<Reason> {
-        let certificate = Digest::of("certificate");
-        let expected = AccessExpected {
-            iss: "controllers/xingyu",
-            spiffe_uri: "spiffe://ppio.example/controller/xingyu/backend",
-            aud: "mandate.ppio.example",
-            certificate: &certificate,
-            now,
-        };
-        claims.check(&expected).err().map(|refusal| refusal.reason)
-    }
-
-    #[test]
-    fn each_wrong_claim_has_its_reason() {
-        let good = claims();
-        assert_eq!(reason(&good, 1000), None);
-        assert_eq!(reason(&good, 1329), None);
-        assert_eq!(reason(&good, 1330), Some(Reason::TokenExpired));
-        assert_eq!(reason(&good, 970), None);
-        assert_eq!(reason(&good, 969), Some(Reason::TokenNotYetValid));
-        let with = |change: fn(&mut AccessClaims)| {
-            let mut claims = claims();
-            change(&mut claims);
-            reason(&claims, 1000)
-        };
-        assert_eq!(with(|c| c.iss = "controllers/other".into()), Some(Reason::TokenIssuer));
-        assert_eq!(with(|c| c.sub = "xingyu".into()), Some(Reason::TokenSubject));
-        assert_eq!(with(|c| c.sub.push('2')), Some(Reason::PrincipalMismatch));
-        assert_eq!(with(|c| c.aud = "else".into()), Some(Reason::TokenAudience));
-        assert_eq!(with(|c| c.exp = 1301), Some(Reason::TokenLifetime));
-        assert_eq!(with(|c| c.exp = i64::MIN), Some(Reason::TokenLifetime));
-        assert_eq!(with(|c| c.cnf.certificate = Digest::of("stolen")), Some(Reason::TokenBinding));
-        assert!(good.has_scope("requests.read") && !good.has_scope("requests"));
     }
 
     #[test]

@@ -228,8 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn an_rsa_key_of_another_library_signs_ps256() {
-        let text = include_bytes!("../../tests/vectors/rsa-2048-for-tests.jwk.json");
+    fn the_rsa_key_of_rfc_7515_signs_ps256() {
+        // RFC 7515, Appendix A.2.1: a private key that everybody knows.
+        let text = include_bytes!("../../tests/vectors/rfc7515-a2-rsa.jwk.json");
         let key = PrivateKey::from_jwk(text).unwrap();
         assert_eq!(key.algorithm(), Algorithm::Ps256);
         let again = PrivateKey::from_jwk(key.to_jwk().as_bytes()).unwrap();

@@ -1,0 +1,120 @@
+//! `DeferOrder`: an order that touched nothing is given up after its attempts; one that has begun
+//! is seen through, however often it is put off.
+
+use mandate::cli::client::Profile;
+use mandate::cli::demo::Enterprise;
+use mandate::domain::{Act, Identifier};
+use mandate::grpc::v1;
+use mandate::grpc::v1::agent_service_client::AgentServiceClient;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::harness::{World, configure, reason, within};
+use crate::refused_callers::{access_key, channel, claims};
+
+/// The agent's own keys, in a profile.
+fn agent(world: &World) -> Profile {
+    let of = |file: &str| world.path().join(format!("keys/rtc-agent/{file}"));
+    Profile {
+        principal: "agents/rtc-agent".into(),
+        spiffe_id: "spiffe://ppio.example/agent/rtc-agent/agent".into(),
+        certificate: of("tls.pem"),
+        key: of("tls.key"),
+        access_key: of("access.jwk"),
+        scopes: ["orders.lease", "orders.report", "authority.read"].map(String::from).into(),
+        controller: None,
+        ..world.profile("xingyu")
+    }
+}
+
+type Calls<F> = AgentServiceClient<InterceptedService<Channel, F>>;
+
+/// The agents' service, each call with the agent's token.
+async fn calls(world: &World) -> Calls<impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone> {
+    let profile = agent(world);
+    let (line, certificate) = channel(&profile).await;
+    let token = claims(&profile, certificate).mint(&access_key(&profile)).expect("signs");
+    let bearer = format!("Bearer {token}");
+    AgentServiceClient::with_interceptor(line, move |mut request: Request<()>| {
+        request.metadata_mut().insert("authorization", bearer.parse().expect("a header"));
+        Ok(request)
+    })
+}
+
+async fn ordered(of: &Enterprise, user: &str) -> String {
+    let order = of.order(Act::Erase, vec![Identifier::user(&of.app, user)], None).expect("an order");
+    let answer = of.submit(&of.sign(&order).expect("signs").to_wire()).await.expect("admitted");
+    answer.instruction.expect("shown").executions.remove(0)
+}
+
+fn defer(order: &v1::Order, begun: bool) -> v1::DeferOrderRequest {
+    v1::DeferOrderRequest {
+        execution: order.execution.clone(),
+        lease_token: order.lease_token.clone(),
+        reason: "STORE_FAILED".into(),
+        begun,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_begun_is_never_given_up_and_what_has_not_is_after_its_attempts() {
+    let world = World::without_agent(|dir| {
+        configure(dir, |gateway| {
+            let limits = gateway["limits"].as_table_mut().expect("a table");
+            limits.insert("attempts".into(), 2.into());
+        });
+    })
+    .await;
+    let xingyu = world.enterprise("xingyu").await;
+    let mut agent = calls(&world).await;
+    let next = async |agent: &mut Calls<_>, name: &str, attempt: i32| {
+        within(20, "a lease", async {
+            loop {
+                let wait = v1::LeaseOrdersRequest { max_orders: 1, wait_seconds: 10 };
+                let leased = agent.lease_orders(wait).await.expect("leased").into_inner().orders;
+                if let Some(order) = leased.into_iter().next() {
+                    assert_eq!((&*order.execution, order.attempt), (name, attempt));
+                    return order;
+                }
+            }
+        })
+        .await
+    };
+    let show = async |name: &str| {
+        let call = v1::GetExecutionRequest { name: name.to_owned() };
+        xingyu
+            .client
+            .executions()
+            .get_execution(call)
+            .await
+            .expect("shown")
+            .into_inner()
+            .execution
+            .expect("one")
+    };
+
+    // Nothing was touched: two attempts, and it is over.
+    let untouched = ordered(&xingyu, "defer-1").await;
+    let order = next(&mut agent, &untouched, 1).await;
+    let put_off = agent.defer_order(defer(&order, false)).await.expect("deferred").into_inner();
+    assert!(put_off.next_attempt_time.is_some());
+    let again = agent.defer_order(defer(&order, false)).await.expect_err("the lease is gone");
+    assert_eq!(reason(&again), "LEASE_LOST");
+    let order = next(&mut agent, &untouched, 2).await;
+    let given_up = agent.defer_order(defer(&order, false)).await.expect("deferred").into_inner();
+    assert!(given_up.next_attempt_time.is_none());
+    let ended = show(&untouched).await;
+    assert_eq!((ended.state(), &*ended.reason), (v1::ExecutionState::Failed, "STORE_FAILED"));
+
+    // Work has begun: it is leased once more after the last attempt, too.
+    let begun = ordered(&xingyu, "defer-2").await;
+    for attempt in 1..=3 {
+        let order = next(&mut agent, &begun, attempt).await;
+        let put_off = agent.defer_order(defer(&order, true)).await.expect("deferred").into_inner();
+        assert!(put_off.next_attempt_time.is_some(), "attempt {attempt} was the last");
+        let waits = show(&begun).await;
+        assert_eq!((waits.state(), &*waits.reason), (v1::ExecutionState::Pending, "STORE_FAILED"));
+    }
+    world.export_and_verify().await;
+}
