@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub struct Cluster {
     folder: PathBuf,
@@ -39,13 +39,11 @@ impl Cluster {
     pub fn create() -> Cluster {
         let bin = binaries();
         let owner = owner();
-        let folder = std::env::temp_dir().join(format!(
-            "mandate-pg-{}-{}",
-            std::process::id(),
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |d| d.subsec_nanos())
-        ));
+        static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("mandate-pg-{}-{number}", std::process::id()));
+        // What an earlier process of that number may have left.
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).expect("a folder for the cluster");
         if let Some((uid, gid)) = owner {
             std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("the folder's owner is set");
@@ -105,16 +103,15 @@ impl Cluster {
             }
         });
         *self.server() = Some(started.recv().expect("the starter answers").expect("postgres starts"));
-        let end = Instant::now() + Duration::from_secs(30);
-        loop {
+        for _ in 0..600 {
             let ready = self.command("pg_isready").arg("-q").arg("-h").arg(&self.folder).status();
             if ready.is_ok_and(|status| status.success()) {
                 return;
             }
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            assert!(Instant::now() < end, "postgres does not take connections: {log}");
             std::thread::sleep(Duration::from_millis(50));
         }
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        panic!("postgres does not take connections: {log}");
     }
 
     /// Stops the server: `fast` ends every session, `immediate` is a crash.

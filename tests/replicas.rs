@@ -171,7 +171,10 @@ async fn a_key_revoked_at_one_gateway_is_refused_by_the_other() {
     let world = World::on_postgres(2).await;
     let _second = Process::replica(world.path(), &replica_name(1));
     let there = Enterprise::open(&world.profile_at("xingyu", 1)).await.expect("it connects");
-    let look = || there.client.instructions().list_instructions(v1::ListInstructionsRequest::default());
+    let look = async || {
+        let call = v1::ListInstructionsRequest::default();
+        there.client.instructions().list_instructions(call).await
+    };
     look().await.expect("the key counts");
     let key = std::fs::read(world.path().join("keys/xingyu/access.pub.jwk")).expect("the public key");
     let thumbprint = mandate::token::PublicJwk::from_json(&key).expect("a JWK").thumbprint().to_string();

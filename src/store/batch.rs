@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Clock, Entropy, Reason, Timestamp};
 
-use super::sequencer::{Logs, Outcome, Queued, Ran, RunTogether, is_constraint};
+use super::sequencer::{Logs, Outcomes, Queued, Ran, RunTogether, is_constraint};
 use super::tx::{LogEnd, StoreError, Tx};
 use super::wakes::Topic;
 use crate::sql::{Conn, query};
@@ -137,7 +137,7 @@ impl Run<'_> {
         }
     }
 
-    fn keep(&self, batch: &mut Batch, places: &[usize], outcomes: Vec<Option<(Outcome, Option<u64>)>>) {
+    fn keep(&self, batch: &mut Batch, places: &[usize], outcomes: Outcomes) {
         for (place, outcome) in places.iter().zip(outcomes) {
             if let Some((output, leaf)) = outcome {
                 let entry = &mut batch.done[*place];

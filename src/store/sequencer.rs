@@ -78,14 +78,16 @@ pub(super) trait Queued: Send {
 }
 
 /// Runs commands of one type; each outcome with the leaf its receipt is for.
-pub(super) type RunTogether =
-    for<'a> fn(
-        &'a [&'a (dyn Any + Send + Sync)],
-        &'a mut Tx<'_>,
-    ) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>>;
+pub(super) type RunTogether = for<'a> fn(
+    &'a [&'a (dyn Any + Send + Sync)],
+    &'a mut Tx<'_>,
+) -> BoxFuture<'a, Result<Outcomes, StoreError>>;
 
 /// A command's output, its type forgotten.
 pub(super) type Outcome = Box<dyn Any + Send>;
+
+/// What each of many brought about, and the leaf its receipt is for; `None` must run by itself.
+pub(super) type Outcomes = Vec<Option<(Outcome, Option<u64>)>>;
 
 #[derive(PartialEq, Eq)]
 pub(super) enum Ran {
@@ -102,7 +104,7 @@ pub(super) struct Waiting<C: Command> {
 fn run_together<'a, C: Command>(
     commands: &'a [&'a (dyn Any + Send + Sync)],
     tx: &'a mut Tx<'_>,
-) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>> {
+) -> BoxFuture<'a, Result<Outcomes, StoreError>> {
     Box::pin(async move {
         let commands: Vec<&C> = commands.iter().filter_map(|c| c.downcast_ref()).collect();
         let ran = C::run_together(&commands, tx).await?;
