@@ -138,15 +138,15 @@ pub(super) fn add_array(
     let mixed = || sqlx::Error::Encode("a column of more than one type".into());
     let added = match &column[0] {
         Value::Text(_) => {
-            let all: Option<Vec<_>> = column.into_iter().map(|v| as_text(v)).collect();
+            let all: Option<Vec<_>> = column.into_iter().map(as_text).collect();
             arguments.add(all.ok_or_else(mixed)?).map(|()| "text")
         }
         Value::Int(_) => {
-            let all: Option<Vec<_>> = column.into_iter().map(|v| as_int(v)).collect();
+            let all: Option<Vec<_>> = column.into_iter().map(as_int).collect();
             arguments.add(all.ok_or_else(mixed)?).map(|()| "bigint")
         }
         Value::Bytes(_) => {
-            let all: Option<Vec<_>> = column.into_iter().map(|v| as_bytes(v)).collect();
+            let all: Option<Vec<_>> = column.into_iter().map(as_bytes).collect();
             arguments.add(all.ok_or_else(mixed)?).map(|()| "bytea")
         }
     };

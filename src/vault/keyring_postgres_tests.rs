@@ -9,6 +9,23 @@ use super::*;
 use crate::sql::PostgresUrl;
 use crate::sql::cluster::Cluster;
 
+/// A cluster that can be stopped without harm to other tests; gone with the test.
+struct Own(Cluster);
+
+impl Own {
+    fn started() -> Self {
+        let own = Self(Cluster::create());
+        own.0.start();
+        own
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
 async fn house() -> House {
     House::new(Kind::Postgres).await
 }
@@ -215,8 +232,8 @@ async fn connections_cut_under_load_lose_no_key_and_double_none() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restarted_server_is_found_again_with_every_key_that_was_handed_out() {
-    let cluster = Cluster::create();
-    cluster.start();
+    let own = Own::started();
+    let cluster = &own.0;
     let house = House::at(Some(cluster.url("postgres")));
     house.place().migrate().await.unwrap();
     let keyring = house.open().await;
@@ -246,8 +263,8 @@ async fn a_restarted_server_is_found_again_with_every_key_that_was_handed_out() 
 
 #[tokio::test]
 async fn a_call_while_the_server_is_away_waits_for_it_or_says_so() {
-    let cluster = Cluster::create();
-    cluster.start();
+    let own = Own::started();
+    let cluster = &own.0;
     let house = House::at(Some(cluster.url("postgres")));
     house.place().migrate().await.unwrap();
     let keyring = house.open().await;
