@@ -77,12 +77,14 @@ pub(super) trait Queued: Send {
     fn reply(self: Box<Self>, outcome: Result<Option<Issued>, Refusal>);
 }
 
-/// Runs commands of one type; each outcome with the leaf its receipt is for.
-pub(super) type RunTogether =
-    for<'a> fn(
-        &'a [&'a (dyn Any + Send + Sync)],
-        &'a mut Tx<'_>,
-    ) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>>;
+/// Each command's outcome, with the leaf its receipt is for; `None` where it must run by itself.
+type Together = Vec<Option<(Outcome, Option<u64>)>>;
+
+/// Runs commands of one type.
+pub(super) type RunTogether = for<'a> fn(
+    &'a [&'a (dyn Any + Send + Sync)],
+    &'a mut Tx<'_>,
+) -> BoxFuture<'a, Result<Together, StoreError>>;
 
 /// A command's output, its type forgotten.
 pub(super) type Outcome = Box<dyn Any + Send>;
@@ -102,7 +104,7 @@ pub(super) struct Waiting<C: Command> {
 fn run_together<'a, C: Command>(
     commands: &'a [&'a (dyn Any + Send + Sync)],
     tx: &'a mut Tx<'_>,
-) -> BoxFuture<'a, Result<Vec<Option<(Outcome, Option<u64>)>>, StoreError>> {
+) -> BoxFuture<'a, Result<Together, StoreError>> {
     Box::pin(async move {
         let commands: Vec<&C> = commands.iter().filter_map(|c| c.downcast_ref()).collect();
         let ran = C::run_together(&commands, tx).await?;
