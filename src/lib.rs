@@ -70,8 +70,8 @@
 //! |---|---|---|
 //! | `COMMIT` of a batch (`store::sequencer`) | nothing of the batch | state, leaves, jobs and heads, all of them; unanswered callers ask again and get the first answer |
 //! | a `COMMIT` whose result is unknown | – | fatal: the process stops and starts from what is on disk |
-//! | a data key is handed out (`vault::keyring`) | it is on disk already | a key that no row names is swept at the next start |
-//! | a key's slot is overwritten and synced | the key lives; shredding runs again | the data is noise; its leaf is written by the same or the next round |
+//! | a data key is handed out (`vault::keyring`) | it is on disk already | a key that no row names is swept at a later start |
+//! | a key's slot is overwritten, or its row deleted, and synced | the key lives; shredding runs again | the data is noise; its leaf is written by the same or the next round |
 //! | the agent notes the rows it will delete (`agent::ledger`) | nothing was touched | on resume, noted rows that are gone count as deleted by us |
 //! | the report is in the ledger | the act is resumed | the same report is sent again, for ever the same |
 //! | an export's report is accepted | the package is not released | it may be fetched until it expires |

@@ -25,7 +25,7 @@ use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy, Reason, Refusal};
 use crate::identity::SetupError;
 use crate::token::PrivateKey;
-use crate::vault::{EpochKeys, Keyring, Vault, VaultError};
+use crate::vault::{EpochKeys, Keyring, KeyringPlace, Vault, VaultError};
 
 /// Between two questions, where the gateway did not make us wait.
 const BREATH: Duration = Duration::from_millis(250);
@@ -121,7 +121,9 @@ async fn open(
     }
     std::fs::create_dir_all(&config.spool).map_err(|_| AgentError::File(config.spool.clone()))?;
     let epochs = EpochKeys::load(&config.epochs)?;
-    let keyring = Keyring::open(&config.keyring, epochs, clock.clone(), entropy.clone()).await?;
+    let keyring =
+        Keyring::open(&KeyringPlace::File(config.keyring.clone()), epochs, clock.clone(), entropy.clone())
+            .await?;
     let notebook = Notebook::open(&config.notebook()).await?;
     let sealer = VaultSealer::open(Vault::new(keyring, entropy.clone()), notebook.clone()).await?;
     let ledger = Ledger::open(&config.ledger, sealer.clone()).await?;

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::domain::Entropy;
     use crate::domain::clock::{FixedClock, SystemEntropy};
-    use crate::vault::{EpochKeys, Keyring};
+    use crate::vault::{EpochKeys, Keyring, KeyringPlace};
     use std::path::Path;
 
     async fn sealer(folder: &Path) -> Arc<VaultSealer> {
@@ -122,7 +122,9 @@ mod tests {
         let keys = EpochKeys::load(&epochs).unwrap();
         let clock = Arc::new(FixedClock::at(1_800_000_000));
         let keyring =
-            Keyring::open(&folder.join("keyring.sqlite"), keys, clock, entropy.clone()).await.unwrap();
+            Keyring::open(&KeyringPlace::File(folder.join("keyring.sqlite")), keys, clock, entropy.clone())
+                .await
+                .unwrap();
         let notebook = Notebook::open(&folder.join("notebook.sqlite")).await.unwrap();
         VaultSealer::open(Vault::new(keyring, entropy), notebook).await.unwrap()
     }

@@ -22,7 +22,7 @@ use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKeys, Origins, Store, registry};
 use crate::token::{PublicJwk, base64url};
 use crate::trail::{CosigningKey, SigningKey};
-use crate::vault::{EpochKeys, Keyring, Vault};
+use crate::vault::{EpochKeys, Keyring, KeyringPlace, Vault};
 
 /// Who registered the access keys of the configuration, in their leaves.
 const BOOTSTRAP: &str = "operators/bootstrap";
@@ -120,8 +120,9 @@ pub async fn open(
         .await
         .map_err(CliError::plain)?;
     let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
-    let keyring =
-        Keyring::open(keyring, epochs, clock.clone(), entropy.clone()).await.map_err(CliError::plain)?;
+    let keyring = Keyring::open(&KeyringPlace::File(keyring.clone()), epochs, clock.clone(), entropy.clone())
+        .await
+        .map_err(CliError::plain)?;
     let vault = Vault::new(keyring, entropy.clone());
     Ok(Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings(config), freshness)))
 }

@@ -69,18 +69,19 @@ impl fmt::Display for RetentionClass {
     }
 }
 
-/// Names a data key: a UUIDv7 (RFC 9562 §5.7) whose last 32 bits are the key's slot in the keyring.
+/// Names a data key: a UUIDv7 (RFC 9562 §5.7). In a keyring that is a file, its last 32 bits are the key's slot.
 ///
-/// The slot lets the keyring find the row without an index over ids; an index would move ids about
+/// The slot lets the file find the row without an index over ids; an index would move ids about
 /// and leave copies of them behind (see `keyring_rows`). The other 42 random bits and the
 /// millisecond keep two keys of one slot apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(Uuid);
 
 impl KeyId {
-    pub(super) fn new(clock: &dyn Clock, entropy: &dyn Entropy, slot: u32) -> Self {
-        let random = uuid_v7(clock, entropy).as_u128() & !u128::from(u32::MAX);
-        Self(Uuid::from_u128(random | u128::from(slot)))
+    pub(super) fn new(clock: &dyn Clock, entropy: &dyn Entropy, slot: Option<u32>) -> Self {
+        let random = uuid_v7(clock, entropy);
+        let Some(slot) = slot else { return Self(random) };
+        Self(Uuid::from_u128(random.as_u128() & !u128::from(u32::MAX) | u128::from(slot)))
     }
 
     pub(super) fn slot(self) -> u32 {

@@ -80,13 +80,22 @@ impl EpochKeys {
         self.keys.contains_key(&n)
     }
 
-    /// Makes the epoch after the current one; it is the current one from now on.
-    pub(super) fn begin_next(&mut self, entropy: &dyn Entropy) -> Result<u32, VaultError> {
-        let n = self.current.checked_add(1).ok_or(VaultError::EpochInUse(self.current))?;
+    /// Makes epoch `n`, which is after the current one; it is the current one from now on.
+    pub(super) fn begin(&mut self, n: u32, entropy: &dyn Entropy) -> Result<(), VaultError> {
+        if n <= self.current {
+            return Err(VaultError::EpochExists(n));
+        }
         Self::create(&self.dir, n, entropy)?;
         self.keys.insert(n, read_key(&self.dir, n)?);
         self.current = n;
-        Ok(n)
+        Ok(())
+    }
+
+    /// Reads the directory again: another process may have begun an epoch, or destroyed one. If it
+    /// cannot be read, what was read before stays.
+    pub(super) fn reload(&mut self) -> Result<(), VaultError> {
+        *self = Self::load(&self.dir)?;
+        Ok(())
     }
 
     /// Overwrites and removes the key file, durably. The caller has made sure nothing needs it.
@@ -103,7 +112,7 @@ impl EpochKeys {
     }
 
     pub(super) fn wrap(&self, entropy: &dyn Entropy, id: KeyId, bytes: &[u8; 32]) -> (u32, Vec<u8>) {
-        // `current` always names a loaded key: `load`, `begin_next` and `destroy` keep it so.
+        // `current` always names a loaded key: `load`, `begin` and `destroy` keep it so.
         let key = self.keys.get(&self.current).expect("the current epoch is loaded");
         let mut wrapped = Vec::with_capacity(WRAPPED_LEN);
         aead::seal_onto(&mut wrapped, key, entropy, &associated(id, self.current), bytes);
@@ -197,7 +206,7 @@ mod tests {
     use crate::domain::clock::{FixedClock, SystemEntropy};
 
     fn some_id() -> KeyId {
-        KeyId::new(&FixedClock::at(1_800_000_000), &SystemEntropy, 1)
+        KeyId::new(&FixedClock::at(1_800_000_000), &SystemEntropy, Some(1))
     }
 
     #[test]

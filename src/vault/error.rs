@@ -2,6 +2,9 @@
 //!
 //! `Display` names the kind of failure and nothing of the data; the source is there for the operator.
 
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
+
 use crate::domain::Reason;
 
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +24,10 @@ pub enum VaultError {
     /// `close` was called before.
     #[error("the keyring is closed")]
     KeyringClosed,
-    /// Written by another release.
+    /// The keyring's server does not answer, or was not heard of for so long that this process may count as gone.
+    #[error("the keyring's server cannot be reached")]
+    KeyringAway,
+    /// Written by another release, or, on a server, not prepared by this one.
     #[error("the keyring's schema version is not known")]
     KeyringVersion,
     /// 2³² keys are alive at once.
@@ -32,12 +38,17 @@ pub enum VaultError {
     NotGone,
     #[error("the keyring did not answer")]
     Keyring(#[source] sqlx::Error),
+    #[error("the keyring's schema cannot be made")]
+    KeyringMigrate(#[source] sqlx::migrate::MigrateError),
     #[error("the keyring's file cannot be prepared or flushed")]
     KeyringFile(#[source] std::io::Error),
     #[error("there is no epoch key")]
     EpochNone,
     #[error("epoch {0} is not there, but keys are wrapped under it")]
     EpochMissing(u32),
+    /// The folder is not the one that the other processes on this keyring have.
+    #[error("the key of epoch {0} is not the one that keys are wrapped under")]
+    EpochOther(u32),
     #[error("the key file of epoch {0} may be read by others; it must have mode 0600")]
     EpochMode(u32),
     #[error("the key file of epoch {0} does not hold 32 bytes in base64url")]
@@ -54,7 +65,11 @@ pub enum VaultError {
 impl From<sqlx::Error> for VaultError {
     fn from(error: sqlx::Error) -> Self {
         const SQLITE_BUSY: u32 = 5;
-        let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<u32>().ok());
+        if matches!(error, sqlx::Error::PoolClosed) {
+            return Self::KeyringClosed;
+        }
+        let sqlite = error.as_database_error().and_then(|e| e.try_downcast_ref::<SqliteError>());
+        let code = sqlite.and_then(DatabaseError::code).and_then(|c| c.parse::<u32>().ok());
         // The primary result code is the low byte of the extended one.
         match code {
             Some(code) if code & 0xff == SQLITE_BUSY => Self::KeyringInUse,
@@ -70,15 +85,18 @@ impl From<&VaultError> for Reason {
             VaultError::Shredded => Reason::NotFound,
             VaultError::KeyringInUse
             | VaultError::KeyringClosed
+            | VaultError::KeyringAway
             | VaultError::NotGone
             | VaultError::Keyring(_)
             | VaultError::KeyringFile(_) => Reason::Unavailable,
             VaultError::Tampered
             | VaultError::KeyringDamaged
             | VaultError::KeyringVersion
+            | VaultError::KeyringMigrate(_)
             | VaultError::KeyringFull
             | VaultError::EpochNone
             | VaultError::EpochMissing(_)
+            | VaultError::EpochOther(_)
             | VaultError::EpochMode(_)
             | VaultError::EpochMalformed(_)
             | VaultError::EpochExists(_)

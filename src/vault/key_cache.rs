@@ -18,6 +18,7 @@ pub(super) struct KeyCache(Mutex<Entries>);
 struct Entries {
     keys: HashMap<KeyId, (u64, Arc<KeyMaterial>)>,
     ticks: u64,
+    evictions: u64,
 }
 
 impl KeyCache {
@@ -36,25 +37,47 @@ impl KeyCache {
     }
 
     pub(super) fn insert(&self, id: KeyId, material: Arc<KeyMaterial>) {
+        self.lock().insert(id, material);
+    }
+
+    /// To be asked before a key is read, and handed to [`KeyCache::insert_since`].
+    pub(super) fn evictions(&self) -> u64 {
+        self.lock().evictions
+    }
+
+    /// Takes in what was read from the keyring, unless any key was evicted since: it might be this one,
+    /// read before it was destroyed.
+    pub(super) fn insert_since(&self, evictions: u64, id: KeyId, material: Arc<KeyMaterial>) {
         let mut entries = self.lock();
-        entries.ticks += 1;
-        let now = entries.ticks;
-        entries.keys.insert(id, (now, material));
-        if entries.keys.len() > CAPACITY {
-            entries.drop_oldest_quarter();
+        if entries.evictions == evictions {
+            entries.insert(id, material);
         }
     }
 
-    pub(super) fn evict(&self, id: KeyId) {
-        self.lock().keys.remove(&id);
+    pub(super) fn evict(&self, ids: &[KeyId]) {
+        let mut entries = self.lock();
+        entries.evictions += 1;
+        for id in ids {
+            entries.keys.remove(id);
+        }
     }
 
     pub(super) fn clear(&self) {
-        self.lock().keys.clear();
+        let mut entries = self.lock();
+        entries.evictions += 1;
+        entries.keys.clear();
     }
 }
 
 impl Entries {
+    fn insert(&mut self, id: KeyId, material: Arc<KeyMaterial>) {
+        self.ticks += 1;
+        self.keys.insert(id, (self.ticks, material));
+        if self.keys.len() > CAPACITY {
+            self.drop_oldest_quarter();
+        }
+    }
+
     /// A quarter at once, so that a full cache does not look for its oldest key at every insert.
     fn drop_oldest_quarter(&mut self) {
         let mut used: Vec<u64> = self.keys.values().map(|(used, _)| *used).collect();
@@ -70,7 +93,7 @@ mod tests {
     use crate::domain::clock::{FixedClock, SystemEntropy};
 
     fn id(slot: u32) -> KeyId {
-        KeyId::new(&FixedClock::at(1_800_000_000), &SystemEntropy, slot)
+        KeyId::new(&FixedClock::at(1_800_000_000), &SystemEntropy, Some(slot))
     }
 
     #[test]
@@ -92,7 +115,25 @@ mod tests {
         let watch = Arc::downgrade(&material);
         let id = id(1);
         cache.insert(id, material);
-        cache.evict(id);
+        cache.evict(&[id]);
         assert!(watch.upgrade().is_none(), "the cache still holds the key after evict");
+    }
+
+    #[test]
+    fn what_was_read_before_an_eviction_does_not_come_back_after_it() {
+        let cache = KeyCache::default();
+        let material = Arc::new(KeyMaterial::derive(&[7; 32]));
+        let before = cache.evictions();
+        cache.evict(&[id(1)]);
+        cache.insert_since(before, id(1), Arc::clone(&material));
+        assert!(cache.get(id(1)).is_none());
+        let before = cache.evictions();
+        cache.clear();
+        cache.insert_since(before, id(1), Arc::clone(&material));
+        assert!(cache.get(id(1)).is_none());
+        let before = cache.evictions();
+        let key = id(1);
+        cache.insert_since(before, key, material);
+        assert!(cache.get(key).is_some());
     }
 }

@@ -1,29 +1,31 @@
-//! The keyring: every wrapped data key, in a SQLite file of its own.
+//! The keyring: every wrapped data key, in a database of its own.
 //!
 //! *Durable before use.* Keys are made and committed in batches ahead of need (*spares*) and handed out
 //! from memory, so a request waits for no disk. What a crash leaves is keys that nothing refers to:
-//! handed out but never used, or still spare. They belong to an earlier run of the process, and
+//! handed out but never used, or still spare. They belong to a *run* of a process that is over, and
 //! [`Keyring::sweep`] destroys those that the main database does not name. A spare is never handed out
-//! by a later run.
+//! by another run.
 //!
-//! *Shred.* The row is overwritten in place, the commit is synced, the WAL is moved into the file and
-//! cut, then the call returns. A crash in between leaves the key destroyed for readers or not at all;
-//! the caller, which did not see the call return, shreds again, and so does the next start for the WAL.
+//! *Shred.* The row is destroyed and the commit synced; in a file it is overwritten in place, the WAL is
+//! moved into the file and cut; then the call returns. A crash in between leaves the key destroyed for
+//! readers or not at all; the caller, which did not see the call return, shreds again, and so does the
+//! next start for the WAL.
+//!
+//! *Several processes* may share a keyring on a server ([`KeyringPlace::Postgres`]): see
+//! `keyring_presence` for how they know of each other.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
 use zeroize::Zeroizing;
 
 use super::data_key::{DataKey, KeyId, KeyMaterial, RetentionClass};
 use super::epoch::EpochKeys;
 use super::error::VaultError;
 use super::key_cache::KeyCache;
-use super::keyring_rows::{self as rows, NewRow};
+use super::keyring_place::KeyringPlace;
+use super::keyring_table::{Bounds, NewKey, NewRow, Removed, Room, Spare, Table};
 use crate::domain::{Clock, Entropy, Timestamp};
 
 /// Spares made in one commit.
@@ -31,23 +33,36 @@ const BATCH: u32 = 256;
 /// With fewer spares than this, the next batch is made in the background.
 const LOW: usize = 128;
 
-/// First made, first handed out.
-type Spares = VecDeque<(KeyId, Arc<KeyMaterial>)>;
+/// First made, first handed out. All of one run: those of a run that is over may be swept by others.
+#[derive(Default)]
+struct Spares {
+    run: i64,
+    keys: VecDeque<Spare>,
+}
+
+impl Spares {
+    fn of(&mut self, run: i64) -> &mut VecDeque<Spare> {
+        if self.run != run {
+            self.keys.clear();
+            self.run = run;
+        }
+        &mut self.keys
+    }
+}
 
 /// A handle on the open keyring; clones share it.
 #[derive(Clone)]
 pub struct Keyring(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
-    /// The one connection. Whoever holds it decides which keys exist: the cache takes in what was read
-    /// from the file only under this lock, so nothing destroyed gets back into it.
-    connection: tokio::sync::Mutex<Option<SqliteConnection>>,
-    run: u64,
+    table: Box<dyn Table>,
     epochs: RwLock<EpochKeys>,
     spares: Mutex<Spares>,
+    /// Held by the one call that makes spares.
+    refill: tokio::sync::Mutex<()>,
     refilling: AtomicBool,
-    cache: KeyCache,
+    /// Takes in a key that was read only if none was destroyed since the reading began.
+    cache: Arc<KeyCache>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -82,29 +97,38 @@ impl ShredState {
 }
 
 impl Keyring {
-    /// Opens or makes the file at `path`, for this process alone ([`VaultError::KeyringInUse`]).
+    /// Opens the keyring. A file is made if it is not there, and is for this process alone
+    /// ([`VaultError::KeyringInUse`]); a server's schema must be there ([`VaultError::KeyringVersion`]).
     ///
-    /// [`VaultError::EpochMissing`] if a key is wrapped under an epoch that `epochs` lacks.
+    /// [`VaultError::EpochMissing`] if a key is wrapped under an epoch that `epochs` lacks,
+    /// [`VaultError::EpochOther`] if it was wrapped under another folder's key of that number.
     pub async fn open(
-        path: &Path,
+        place: &KeyringPlace,
         epochs: EpochKeys,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, VaultError> {
-        let (mut connection, run) = rows::open(path).await?;
-        for epoch in rows::epochs(&mut connection).await? {
+        let cache = Arc::<KeyCache>::default();
+        let table = place.open(Arc::clone(&cache)).await?;
+        for epoch in table.epochs().await? {
             if !epochs.contains(epoch) {
                 return Err(VaultError::EpochMissing(epoch));
             }
+            let sample = table.sample(epoch).await?;
+            // Several, since one alone may be a damaged row, which stops nobody from starting.
+            if sample.len() > 1
+                && sample.iter().all(|(id, wrapped)| epochs.unwrap(epoch, *id, wrapped).is_err())
+            {
+                return Err(VaultError::EpochOther(epoch));
+            }
         }
         let keyring = Self(Arc::new(Inner {
-            path: path.to_owned(),
-            connection: tokio::sync::Mutex::new(Some(connection)),
-            run,
+            table,
             epochs: RwLock::new(epochs),
-            spares: Mutex::new(Spares::new()),
+            spares: Mutex::default(),
+            refill: tokio::sync::Mutex::default(),
             refilling: AtomicBool::new(false),
-            cache: KeyCache::default(),
+            cache,
             clock,
             entropy,
         }));
@@ -112,23 +136,24 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Closes the file and forgets every key. Without it the lock falls when the process ends.
+    /// Closes the keyring and forgets every key. Without it, locks fall when the process ends.
     pub async fn close(&self) -> Result<(), VaultError> {
-        let connection = self.0.connection.lock().await.take();
-        self.spares().clear();
+        let closed = self.0.table.close().await;
+        // What a refill under way still adds goes too.
+        let _none = self.0.refill.lock().await;
+        self.spares().keys.clear();
         self.0.cache.clear();
-        match connection {
-            Some(connection) => Ok(connection.close().await?),
-            None => Ok(()),
-        }
+        closed
     }
 
     /// A new data key, already durable. Waits for the disk only if requests outrun the refill.
     pub async fn take(&self, class: RetentionClass) -> Result<DataKey, VaultError> {
         loop {
+            let run = self.0.table.run().await?;
             let (spare, left) = {
                 let mut spares = self.spares();
-                (spares.pop_front(), spares.len())
+                let keys = spares.of(run);
+                (keys.pop_front(), keys.len())
             };
             if left < LOW {
                 self.refill_in_background();
@@ -149,26 +174,22 @@ impl Keyring {
         Ok(DataKey::new(id, class, self.material(id).await?))
     }
 
-    /// Destroys the keys and returns when their bytes are gone from the keyring's files. Keys that are
-    /// gone already are no error. One call costs one commit and one checkpoint, however many keys.
+    /// Destroys the keys, durably, and returns when they cannot be had any more; in a file their bytes are
+    /// gone then. Keys that are gone already are no error. One call costs one commit, however many keys.
     pub async fn shred(&self, ids: &[KeyId]) -> Result<ShredRecord, VaultError> {
-        let mut guard = self.0.connection.lock().await;
-        let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-        let destroyed = self.blank(connection, ids).await?;
+        let removed = self.remove(ids).await?;
         // Also if nothing was destroyed: an earlier call may have failed after its commit.
-        rows::flush(connection, &self.0.path).await?;
+        self.0.table.settle().await?;
         Ok(ShredRecord {
             at: self.0.clock.now(),
-            destroyed,
-            through_epoch: self.with_epochs(EpochKeys::current),
+            destroyed: removed.count,
+            through_epoch: self.current_epoch().max(removed.bounds.newest),
         })
     }
 
     /// Whether the key is gone from the live keyring. A key that never was is gone too.
     pub async fn is_shredded(&self, id: KeyId) -> Result<bool, VaultError> {
-        let mut guard = self.0.connection.lock().await;
-        let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-        Ok(rows::read(connection, id).await?.is_none())
+        Ok(self.0.table.read(id).await?.is_none())
     }
 
     /// How far a recorded shredding reaches by now.
@@ -180,24 +201,25 @@ impl Keyring {
         }
     }
 
-    /// Destroys every key of earlier runs that is not in `referenced`: all key ids which committed rows
-    /// of the main database name. Keys of this run are left alone, so it may be called at any time;
-    /// once after each start is enough. Returns how many went.
+    /// Destroys every key of runs that are over that is not in `referenced`: all key ids which committed
+    /// rows of the main database name. Keys of runs that go on are left alone, so it may be called at any
+    /// time. Returns how many went.
+    ///
+    /// In a file, all earlier runs are over. On a server, a run is over when its process is gone and was
+    /// not seen for an hour: `referenced` must be younger than that.
     pub async fn sweep(&self, referenced: &HashSet<KeyId>) -> Result<u64, VaultError> {
+        let over = self.0.table.over_runs().await?;
         let mut swept = 0;
-        let mut after = 0;
+        let mut after = None;
         loop {
-            // The lock is released after each page, so that others get their turn.
-            let mut guard = self.0.connection.lock().await;
-            let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-            let page = rows::of_earlier_runs(connection, self.0.run, after).await?;
+            let page = self.0.table.of_over_runs(&over, after).await?;
             let Some(last) = page.last() else {
-                rows::flush(connection, &self.0.path).await?;
+                self.0.table.settle().await?;
                 return Ok(swept);
             };
-            after = last.slot();
+            after = Some(*last);
             let orphans: Vec<KeyId> = page.into_iter().filter(|id| !referenced.contains(id)).collect();
-            swept += self.blank(connection, &orphans).await?;
+            swept += self.remove(&orphans).await?.count;
         }
     }
 
@@ -206,115 +228,142 @@ impl Keyring {
         self.with_epochs(EpochKeys::current)
     }
 
-    /// Makes the next epoch's key file; keys made from now on are wrapped under it.
+    /// Makes the next epoch's key file; keys made from now on are wrapped under it. Other processes on
+    /// this keyring need the file too: they go on under their own newest until they have it, but cannot
+    /// open what is wrapped under this one.
     pub async fn begin_epoch(&self) -> Result<u32, VaultError> {
-        // No key is being made while the epoch changes.
-        let _connection = self.0.connection.lock().await;
+        // The number first: two processes must never make two keys of one number.
+        let n = self.0.table.claim_epoch(self.current_epoch()).await?;
         let mut epochs = self.0.epochs.write().unwrap_or_else(PoisonError::into_inner);
-        epochs.begin_next(&*self.0.entropy)
+        epochs.begin(n, &*self.0.entropy)?;
+        Ok(n)
     }
 
     /// Wraps every key of epoch `from` under the current one. Returns how many. A crash leaves some keys
     /// here and some there; call it again.
     pub async fn rewrap(&self, from: u32) -> Result<u64, VaultError> {
-        if from == self.current_epoch() {
-            return Err(VaultError::EpochInUse(from));
-        }
-        let mut moved = 0;
-        let mut after = 0;
-        loop {
-            let mut guard = self.0.connection.lock().await;
-            let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-            let page = rows::of_epoch(connection, from, after).await?;
-            let Some((last, _)) = page.last() else {
-                rows::flush(connection, &self.0.path).await?;
-                return Ok(moved);
-            };
-            after = last.slot();
-            let mut tx = connection.begin().await?;
-            for (id, wrapped) in page {
-                let row = self.with_epochs(|epochs| {
-                    let bytes = epochs.unwrap(from, id, &wrapped)?;
-                    let (epoch, wrapped) = epochs.wrap(&*self.0.entropy, id, &bytes);
-                    Ok::<_, VaultError>(NewRow { id, epoch, wrapped })
-                })?;
-                rows::rewrap(&mut tx, &row).await?;
-                moved += 1;
+        self.demand_former(from)?;
+        let wrap = |bounds: Bounds, id: KeyId, wrapped: &[u8]| {
+            self.know_epochs(bounds)?;
+            if from >= self.current_epoch() {
+                return Err(VaultError::EpochInUse(from));
             }
-            tx.commit().await?;
+            let bytes = self.unwrap(from, id, wrapped)?;
+            let (epoch, wrapped) = self.with_epochs(|epochs| epochs.wrap(&*self.0.entropy, id, &bytes));
+            Ok(NewRow { id, epoch, wrapped })
+        };
+        let mut moved = 0;
+        let mut after = None;
+        while let Some(page) = self.0.table.rewrap(from, after, &wrap).await? {
+            moved += page.count;
+            after = Some(page.last);
         }
+        self.0.table.settle().await?;
+        Ok(moved)
     }
 
     /// Destroys the key file of an epoch that no key needs any more ([`VaultError::EpochInUse`] if one
-    /// does): copies of the keyring from that time are worthless from now on. Returns when.
+    /// does): copies of the keyring from that time are worthless from now on, as far as this folder had
+    /// the only copy of the file. Other processes on this keyring destroy theirs. Returns when.
     pub async fn destroy_epoch(&self, n: u32) -> Result<Timestamp, VaultError> {
-        let mut guard = self.0.connection.lock().await;
-        let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-        if rows::epochs(connection).await?.contains(&n) {
-            return Err(VaultError::EpochInUse(n));
+        self.demand_former(n)?;
+        if !self.with_epochs(|epochs| epochs.contains(n)) {
+            return Err(VaultError::EpochMissing(n));
         }
-        let mut epochs = self.0.epochs.write().unwrap_or_else(PoisonError::into_inner);
-        epochs.destroy(n)?;
+        let destroy = || self.0.epochs.write().unwrap_or_else(PoisonError::into_inner).destroy(n);
+        self.0.table.retire_epoch(n, &destroy).await?;
         Ok(self.0.clock.now())
     }
 
     pub(super) async fn material(&self, id: KeyId) -> Result<Arc<KeyMaterial>, VaultError> {
-        if let Some(material) = self.0.cache.get(id) {
+        if self.0.table.hears()
+            && let Some(material) = self.0.cache.get(id)
+        {
             return Ok(material);
         }
-        let mut guard = self.0.connection.lock().await;
-        let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
-        let (epoch, wrapped) = rows::read(connection, id).await?.ok_or(VaultError::Shredded)?;
-        let bytes = self.with_epochs(|epochs| epochs.unwrap(epoch, id, &wrapped))?;
+        let evictions = self.0.cache.evictions();
+        let (epoch, wrapped) = self.0.table.read(id).await?.ok_or(VaultError::Shredded)?;
+        let bytes = self.unwrap(epoch, id, &wrapped)?;
         let material = Arc::new(KeyMaterial::derive(&bytes));
-        // Still under the connection's lock: no shredding of it can have come in between.
-        self.0.cache.insert(id, Arc::clone(&material));
+        self.0.cache.insert_since(evictions, id, Arc::clone(&material));
         Ok(material)
     }
 
-    /// Overwrites the rows in one transaction. The caller holds the connection's lock.
-    async fn blank(&self, connection: &mut SqliteConnection, ids: &[KeyId]) -> Result<u64, VaultError> {
-        // Before the commit, so that a call given up half-way leaves no destroyed key in memory. Until
-        // the lock is released nothing can come back.
-        for id in ids {
-            self.0.cache.evict(*id);
-        }
-        let unwanted: HashSet<&KeyId> = ids.iter().collect();
-        self.spares().retain(|(id, _)| !unwanted.contains(id));
+    async fn remove(&self, ids: &[KeyId]) -> Result<Removed, VaultError> {
+        // Before the commit, so that a call given up half-way leaves no destroyed key in memory; and after
+        // it, so that nothing read before it stays.
+        self.forget(ids);
+        let removed = self.0.table.remove(ids).await;
+        self.0.cache.evict(ids);
+        removed
+    }
 
-        let mut destroyed = 0;
-        let mut tx = connection.begin().await?;
-        for id in ids {
-            destroyed += u64::from(rows::blank(&mut tx, *id).await?);
-        }
-        tx.commit().await?;
-        Ok(destroyed)
+    fn forget(&self, ids: &[KeyId]) {
+        self.0.cache.evict(ids);
+        let unwanted: HashSet<&KeyId> = ids.iter().collect();
+        self.spares().keys.retain(|(id, _)| !unwanted.contains(id));
     }
 
     /// Makes a batch of spares if there are no more than `mark`. They are handed out only after their
-    /// commit; if this is given up in between, they are orphans for the next run's sweep.
+    /// commit; if this is given up in between, they are orphans for a sweep after this run.
     async fn refill(&self, mark: usize) -> Result<(), VaultError> {
-        let mut guard = self.0.connection.lock().await;
-        let connection = guard.as_mut().ok_or(VaultError::KeyringClosed)?;
+        let _alone = self.0.refill.lock().await;
+        let run = self.0.table.run().await?;
         // Another caller may have refilled while this one waited for the lock.
-        if self.spares().len() > mark {
+        if self.spares().of(run).len() > mark {
             return Ok(());
         }
-        let mut tx = connection.begin().await?;
-        let slots = rows::free_slots(&mut tx, BATCH).await?;
-        let (new, mut spares): (Vec<NewRow>, Spares) =
-            self.with_epochs(|epochs| slots.into_iter().map(|slot| self.new_key(epochs, slot)).unzip());
-        rows::fill(&mut tx, self.0.run, &new).await?;
-        tx.commit().await?;
-        self.spares().append(&mut spares);
+        let added = self.0.table.add(BATCH, &|room| self.new_keys(room)).await?;
+        self.spares().of(added.run).extend(added.keys);
         Ok(())
     }
 
-    fn new_key(&self, epochs: &EpochKeys, slot: u32) -> (NewRow, (KeyId, Arc<KeyMaterial>)) {
+    fn new_keys(&self, room: &Room) -> Result<Vec<NewKey>, VaultError> {
+        self.know_epochs(room.bounds)?;
+        Ok(self.with_epochs(|epochs| room.slots.iter().map(|slot| self.new_key(epochs, *slot)).collect()))
+    }
+
+    fn new_key(&self, epochs: &EpochKeys, slot: Option<u32>) -> NewKey {
         let bytes = Zeroizing::new(self.0.entropy.array::<32>());
         let id = KeyId::new(&*self.0.clock, &*self.0.entropy, slot);
         let (epoch, wrapped) = epochs.wrap(&*self.0.entropy, id, &bytes);
-        (NewRow { id, epoch, wrapped }, (id, Arc::new(KeyMaterial::derive(&bytes))))
+        NewKey { row: NewRow { id, epoch, wrapped }, material: Arc::new(KeyMaterial::derive(&bytes)) }
+    }
+
+    /// Before wrapping: another process may have begun an epoch, whose file may be here by now, and may
+    /// have retired the one that is newest here.
+    fn know_epochs(&self, bounds: Bounds) -> Result<(), VaultError> {
+        if bounds.newest > self.current_epoch() {
+            self.reload_epochs()?;
+        }
+        if self.current_epoch() < bounds.oldest {
+            return Err(VaultError::EpochMissing(bounds.oldest));
+        }
+        Ok(())
+    }
+
+    /// Refuses the current epoch, once the folder was looked at for a newer one.
+    fn demand_former(&self, n: u32) -> Result<(), VaultError> {
+        if n >= self.current_epoch() {
+            self.reload_epochs()?;
+        }
+        if n == self.current_epoch() { Err(VaultError::EpochInUse(n)) } else { Ok(()) }
+    }
+
+    /// An epoch that is not known may have been begun by another process: the folder is read again, once.
+    fn unwrap(&self, epoch: u32, id: KeyId, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let unwrap = |epochs: &EpochKeys| epochs.unwrap(epoch, id, wrapped);
+        match self.with_epochs(unwrap) {
+            Err(VaultError::EpochMissing(_)) => {
+                self.reload_epochs()?;
+                self.with_epochs(unwrap)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn reload_epochs(&self) -> Result<(), VaultError> {
+        self.0.epochs.write().unwrap_or_else(PoisonError::into_inner).reload()
     }
 
     fn refill_in_background(&self) {
@@ -342,6 +391,15 @@ impl Keyring {
     }
 }
 
+#[cfg(test)]
+#[path = "keyring_file_tests.rs"]
+mod file_tests;
+#[cfg(test)]
+#[path = "keyring_fixtures.rs"]
+mod fixtures;
+#[cfg(test)]
+#[path = "keyring_postgres_tests.rs"]
+mod postgres_tests;
 #[cfg(test)]
 #[path = "keyring_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The keyring's table and every statement on it.
+//! The keyring in a SQLite file, for one process alone: its table and every statement on it.
 //!
 //! Why rows are slots that are overwritten and never deleted: `secure_delete` zeroes what a DELETE
 //! frees, but when SQLite rebalances a page it leaves copies of the moved cells in the page's gap, and
@@ -16,10 +16,12 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, QueryBuilder, Row as _, Sqlite};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::data_key::KeyId;
 use super::epoch::WRAPPED_LEN;
 use super::error::VaultError;
+use super::keyring_table::{Added, Bounds, Make, Moved, NewRow, OverRuns, PAGE, Removed, Room, Table, Wrap};
 
 const SCHEMA_VERSION: i64 = 1;
 
@@ -40,14 +42,131 @@ INSERT OR IGNORE INTO runs (one, run) VALUES (1, 0);
 PRAGMA user_version = 1;
 ";
 
-/// Keys read or changed in one transaction of a long walk.
-pub(super) const PAGE: u32 = 512;
+/// The open file.
+pub(super) struct FileTable {
+    path: PathBuf,
+    /// The one connection. Whoever holds it decides which keys exist.
+    pub(super) connection: Mutex<Option<SqliteConnection>>,
+    run: u64,
+}
+
+impl FileTable {
+    /// Opens or makes the file, for this process alone ([`VaultError::KeyringInUse`]).
+    pub(super) async fn open(path: &Path) -> Result<Self, VaultError> {
+        let (connection, run) = open(path).await?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connection)), run })
+    }
+
+    async fn held(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, VaultError> {
+        let guard = self.connection.lock().await;
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| VaultError::KeyringClosed)
+    }
+}
+
+#[async_trait::async_trait]
+impl Table for FileTable {
+    async fn run(&self) -> Result<i64, VaultError> {
+        Ok(self.run.cast_signed())
+    }
+
+    fn hears(&self) -> bool {
+        // Nobody else destroys keys.
+        true
+    }
+
+    async fn add(&self, count: u32, make: Make<'_>) -> Result<Added, VaultError> {
+        let mut connection = self.held().await?;
+        let mut tx = connection.begin().await?;
+        let slots = free_slots(&mut tx, count).await?.into_iter().map(Some).collect();
+        let keys = make(&Room { bounds: Bounds::default(), slots })?;
+        fill(&mut tx, self.run, keys.iter().map(|key| &key.row)).await?;
+        tx.commit().await?;
+        let keys = keys.into_iter().map(|key| (key.row.id, key.material)).collect();
+        Ok(Added { run: self.run.cast_signed(), keys })
+    }
+
+    async fn read(&self, id: KeyId) -> Result<Option<(u32, Vec<u8>)>, VaultError> {
+        read(&mut *self.held().await?, id).await
+    }
+
+    async fn remove(&self, ids: &[KeyId]) -> Result<Removed, VaultError> {
+        let mut connection = self.held().await?;
+        let mut count = 0;
+        let mut tx = connection.begin().await?;
+        for id in ids {
+            count += u64::from(blank(&mut tx, *id).await?);
+        }
+        tx.commit().await?;
+        Ok(Removed { count, bounds: Bounds::default() })
+    }
+
+    async fn settle(&self) -> Result<(), VaultError> {
+        flush(&mut *self.held().await?, &self.path).await
+    }
+
+    async fn over_runs(&self) -> Result<OverRuns, VaultError> {
+        Ok(OverRuns::new())
+    }
+
+    async fn of_over_runs(&self, _: &OverRuns, after: Option<KeyId>) -> Result<Vec<KeyId>, VaultError> {
+        of_earlier_runs(&mut *self.held().await?, self.run, after.map_or(0, KeyId::slot)).await
+    }
+
+    async fn epochs(&self) -> Result<Vec<u32>, VaultError> {
+        epochs(&mut *self.held().await?).await
+    }
+
+    async fn sample(&self, epoch: u32) -> Result<Vec<(KeyId, Vec<u8>)>, VaultError> {
+        of_epoch(&mut *self.held().await?, epoch, 0, 3).await
+    }
+
+    async fn rewrap(
+        &self,
+        from: u32,
+        after: Option<KeyId>,
+        wrap: Wrap<'_>,
+    ) -> Result<Option<Moved>, VaultError> {
+        let mut connection = self.held().await?;
+        let page = of_epoch(&mut connection, from, after.map_or(0, KeyId::slot), PAGE).await?;
+        let Some(last) = page.last().map(|(id, _)| *id) else { return Ok(None) };
+        let mut tx = connection.begin().await?;
+        for (id, wrapped) in &page {
+            rewrap(&mut tx, &wrap(Bounds::default(), *id, wrapped)?).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(Moved { last, count: page.len() as u64 }))
+    }
+
+    async fn claim_epoch(&self, current: u32) -> Result<u32, VaultError> {
+        current.checked_add(1).ok_or(VaultError::EpochInUse(current))
+    }
+
+    async fn retire_epoch(
+        &self,
+        n: u32,
+        destroy: &(dyn Fn() -> Result<(), VaultError> + Send + Sync),
+    ) -> Result<(), VaultError> {
+        let mut connection = self.held().await?;
+        if epochs(&mut connection).await?.contains(&n) {
+            return Err(VaultError::EpochInUse(n));
+        }
+        // Still under the lock: no key is being made.
+        destroy()
+    }
+
+    async fn close(&self) -> Result<(), VaultError> {
+        match self.connection.lock().await.take() {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Opens the file for this process alone and begins a new run.
 ///
 /// The exclusive lock is SQLite's own (`locking_mode=EXCLUSIVE`), held until the connection closes or
 /// the process dies; it also keeps the WAL index in memory, so there is no `-shm` file.
-pub(super) async fn open(path: &Path) -> Result<(SqliteConnection, u64), VaultError> {
+async fn open(path: &Path) -> Result<(SqliteConnection, u64), VaultError> {
     // Made here so that it, and the WAL that inherits its mode, are for the owner only. An existing file
     // must not be opened and closed: that would drop the locks this process has on it (POSIX fcntl).
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -87,7 +206,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteConnection, u64), VaultEr
 
 /// Moves the WAL into the database file and cuts it to nothing, durably: what was overwritten before is
 /// in neither file after.
-pub(super) async fn flush(connection: &mut SqliteConnection, path: &Path) -> Result<(), VaultError> {
+async fn flush(connection: &mut SqliteConnection, path: &Path) -> Result<(), VaultError> {
     let busy: i64 = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?.try_get(0)?;
     if busy != 0 {
         return Err(VaultError::NotGone);
@@ -107,18 +226,8 @@ fn wal_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// A key about to be written.
-pub(super) struct NewRow {
-    pub(super) id: KeyId,
-    pub(super) epoch: u32,
-    pub(super) wrapped: Vec<u8>,
-}
-
 /// `count` slots without a key: used ones that are free again first, then new ones.
-pub(super) async fn free_slots(
-    connection: &mut SqliteConnection,
-    count: u32,
-) -> Result<Vec<u32>, VaultError> {
+async fn free_slots(connection: &mut SqliteConnection, count: u32) -> Result<Vec<u32>, VaultError> {
     let free = sqlx::query("SELECT slot FROM data_keys WHERE state = 'free' ORDER BY slot LIMIT ?")
         .bind(count)
         .fetch_all(&mut *connection)
@@ -135,12 +244,13 @@ pub(super) async fn free_slots(
 }
 
 /// Writes the keys into their slots. A slot that holds a key is never overwritten.
-pub(super) async fn fill(
+async fn fill(
     connection: &mut SqliteConnection,
     run: u64,
-    rows: &[NewRow],
+    rows: impl ExactSizeIterator<Item = &NewRow>,
 ) -> Result<(), VaultError> {
     let run = run.to_be_bytes();
+    let count = rows.len() as u64;
     let mut insert =
         QueryBuilder::<Sqlite>::new("INSERT INTO data_keys (slot, id, epoch, run, wrapped, state) ");
     insert.push_values(rows, |mut tuple, row| {
@@ -157,14 +267,11 @@ pub(super) async fn fill(
           wrapped = excluded.wrapped, state = excluded.state WHERE data_keys.state = 'free'",
     );
     let written = insert.build().execute(connection).await?.rows_affected();
-    if written == rows.len() as u64 { Ok(()) } else { Err(VaultError::KeyringDamaged) }
+    if written == count { Ok(()) } else { Err(VaultError::KeyringDamaged) }
 }
 
 /// The epoch and the wrapped bytes of a key, if it is there.
-pub(super) async fn read(
-    connection: &mut SqliteConnection,
-    id: KeyId,
-) -> Result<Option<(u32, Vec<u8>)>, VaultError> {
+async fn read(connection: &mut SqliteConnection, id: KeyId) -> Result<Option<(u32, Vec<u8>)>, VaultError> {
     let row =
         sqlx::query("SELECT epoch, wrapped FROM data_keys WHERE slot = ? AND id = ? AND state = 'held'")
             .bind(id.slot())
@@ -178,7 +285,7 @@ pub(super) async fn read(
 }
 
 /// Overwrites the key's row with zeros and frees the slot. Whether there was such a key.
-pub(super) async fn blank(connection: &mut SqliteConnection, id: KeyId) -> Result<bool, VaultError> {
+async fn blank(connection: &mut SqliteConnection, id: KeyId) -> Result<bool, VaultError> {
     let done = sqlx::query(
         "UPDATE data_keys SET id = ?, epoch = ?, run = ?, wrapped = ?, state = 'free'
          WHERE slot = ? AND id = ? AND state = 'held'",
@@ -195,7 +302,7 @@ pub(super) async fn blank(connection: &mut SqliteConnection, id: KeyId) -> Resul
 }
 
 /// The next page of keys that were made in a run before `run`, by slot.
-pub(super) async fn of_earlier_runs(
+async fn of_earlier_runs(
     connection: &mut SqliteConnection,
     run: u64,
     after: u32,
@@ -212,10 +319,11 @@ pub(super) async fn of_earlier_runs(
 }
 
 /// The next page of keys wrapped under `epoch`, by slot.
-pub(super) async fn of_epoch(
+async fn of_epoch(
     connection: &mut SqliteConnection,
     epoch: u32,
     after: u32,
+    limit: u32,
 ) -> Result<Vec<(KeyId, Vec<u8>)>, VaultError> {
     let rows = sqlx::query(
         "SELECT slot, id, wrapped FROM data_keys
@@ -223,14 +331,14 @@ pub(super) async fn of_epoch(
     )
     .bind(after)
     .bind(epoch.to_be_bytes().as_slice())
-    .bind(PAGE)
+    .bind(limit)
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok((id_of(row)?, row.try_get("wrapped")?))).collect()
 }
 
 /// Puts another wrapping of the same key in place.
-pub(super) async fn rewrap(connection: &mut SqliteConnection, row: &NewRow) -> Result<(), VaultError> {
+async fn rewrap(connection: &mut SqliteConnection, row: &NewRow) -> Result<(), VaultError> {
     let done = sqlx::query(
         "UPDATE data_keys SET epoch = ?, wrapped = ? WHERE slot = ? AND id = ? AND state = 'held'",
     )
@@ -244,7 +352,7 @@ pub(super) async fn rewrap(connection: &mut SqliteConnection, row: &NewRow) -> R
 }
 
 /// Every epoch that some key is wrapped under.
-pub(super) async fn epochs(connection: &mut SqliteConnection) -> Result<Vec<u32>, VaultError> {
+async fn epochs(connection: &mut SqliteConnection) -> Result<Vec<u32>, VaultError> {
     let rows = sqlx::query("SELECT DISTINCT epoch FROM data_keys WHERE state = 'held'")
         .fetch_all(connection)
         .await?;

@@ -12,11 +12,14 @@
 //!
 //! - A sealed value opens only at the place it was sealed for, under its own key, in its own class.
 //! - A data key is on the disk before anyone gets to use it, so a committed row never lacks its key.
-//! - [`Keyring::shred`] returns when the key's bytes are gone from the keyring's files. What was sealed
-//!   under it, wherever copies lie, is noise from then on; signatures, digests and proofs still verify.
+//! - When [`Keyring::shred`] returns, the key can no longer be had from the keyring, and in one that is a file
+//!   its bytes are gone from the file (what a server keeps: decision 0012). Other processes that had it in
+//!   memory drop it at once, or within seconds if they cannot be told. What was sealed under it, wherever
+//!   copies lie, is noise from then on; signatures, digests and proofs still verify.
 //! - No key, salt or plaintext shows in `Debug`, `Display`, an error or a log.
 //!
-//! The keyring is a database of its own and is never restored from the main database's backups
+//! The keyring is a file, or a PostgreSQL database that several processes share ([`KeyringPlace`]); either
+//! way a database of its own, and never restored from the main database's backups
 //! (otherwise a restore would bring shredded keys back).
 
 mod aead;
@@ -26,7 +29,11 @@ mod epoch;
 mod error;
 mod key_cache;
 mod keyring;
+mod keyring_place;
+mod keyring_presence;
 mod keyring_rows;
+mod keyring_rows_postgres;
+mod keyring_table;
 mod seal;
 
 pub use commitment::{Commitment, CommitmentError, Salt, commit, keyed_digest, verify_commitment};
@@ -34,4 +41,5 @@ pub use data_key::{DataKey, KeyId, RetentionClass};
 pub use epoch::EpochKeys;
 pub use error::VaultError;
 pub use keyring::{Keyring, ShredRecord, ShredState};
+pub use keyring_place::KeyringPlace;
 pub use seal::{Place, Vault};

@@ -94,7 +94,7 @@ fn associated(key: KeyId, class: RetentionClass, place: Place<'_>) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::domain::clock::{FixedClock, SystemEntropy};
-    use crate::vault::{EpochKeys, keyed_digest};
+    use crate::vault::{EpochKeys, KeyringPlace, keyed_digest};
 
     const HERE: Place<'_> = Place { table: "requests", row: "7", column: "extract" };
 
@@ -102,7 +102,7 @@ mod tests {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         EpochKeys::create(&dir.join("epochs"), 1, &*entropy).unwrap();
         let keyring = Keyring::open(
-            &dir.join("keyring.sqlite"),
+            &KeyringPlace::File(dir.join("keyring.sqlite")),
             EpochKeys::load(&dir.join("epochs")).unwrap(),
             Arc::new(FixedClock::at(1_800_000_000)),
             Arc::clone(&entropy),
