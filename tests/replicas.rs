@@ -10,6 +10,7 @@ use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 
+use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World, replica_name, within};
 
 const REPLICAS: usize = 3;
@@ -62,8 +63,16 @@ async fn three_gateways_one_killed_again_and_again_lose_nothing_and_do_nothing_t
             done
         });
     }
+    let url = std::fs::read_to_string(world.path().join("database.url")).expect("the URL");
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+        Cluster::name(&url)
+    );
     for round in 0..4 {
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        // Everybody's connections at once, and then one process.
+        tokio::task::block_in_place(|| cluster::shared().sql("postgres", &cut));
+        tokio::time::sleep(Duration::from_millis(400)).await;
         let victim = round % REPLICAS;
         processes.remove(&victim).expect("it runs").kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -142,7 +151,7 @@ async fn a_stream_goes_on_at_another_gateway_and_misses_and_repeats_nothing() {
         seen.push(name);
     }
     drop(stream);
-    let resume = v1::WatchRequestsRequest { resume_token: token, ..v1::WatchRequestsRequest::default() };
+    let resume = v1::WatchRequestsRequest { resume_token: token };
     let mut stream = there.client.requests().watch_requests(resume).await.expect("it goes on").into_inner();
     for _ in 0..3 {
         let next = within(10, "a request", stream.message()).await.expect("an item").expect("an item");

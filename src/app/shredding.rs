@@ -118,7 +118,7 @@ impl App {
         Ok(expired.len())
     }
 
-    /// Once after each start: destroys data keys that no committed row names.
+    /// Destroys data keys of processes that are over and that no committed row names.
     pub async fn sweep_orphan_keys(&self) -> AppResult<u64> {
         let referenced = refusals::referenced_keys(&mut self.store.reader().await?).await?;
         let referenced = referenced

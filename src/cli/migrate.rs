@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CliError;
-use super::serve::database;
+use super::serve::{database, keyring};
 use crate::config::GatewayConfig;
 
 #[derive(Debug, Args)]
@@ -22,7 +22,8 @@ impl Migrate {
     pub async fn run(self) -> Result<(), CliError> {
         let config = GatewayConfig::load(&self.config)?;
         database(&config.database)?.migrate().await.map_err(CliError::plain)?;
-        println!("the schema is up to date");
+        keyring(&config.keyring)?.migrate().await.map_err(CliError::plain)?;
+        println!("the schemas are up to date");
         Ok(())
     }
 }

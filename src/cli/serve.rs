@@ -111,18 +111,14 @@ pub async fn open(
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
     let database = database(&config.database)?;
-    let Place::File(keyring) = &config.keyring else {
-        return Err(CliError::plain("the keyring must be a file"));
-    };
-    files::make_folder(&crate::config::folder_of(keyring))?;
+    let keyring = keyring(&config.keyring)?;
     files::make_folder(&config.exports)?;
     let store = Store::open(&database, origins, keys, clock.clone(), entropy.clone())
         .await
         .map_err(CliError::plain)?;
     let epochs = EpochKeys::load(&config.epochs).map_err(CliError::plain)?;
-    let keyring = Keyring::open(&KeyringPlace::File(keyring.clone()), epochs, clock.clone(), entropy.clone())
-        .await
-        .map_err(CliError::plain)?;
+    let keyring =
+        Keyring::open(&keyring, epochs, clock.clone(), entropy.clone()).await.map_err(CliError::plain)?;
     let vault = Vault::new(keyring, entropy.clone());
     Ok(Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings(config), freshness)))
 }
@@ -134,11 +130,23 @@ pub fn database(place: &Place) -> Result<Database, CliError> {
             files::make_folder(&crate::config::folder_of(path))?;
             Ok(Database::Sqlite(path.clone()))
         }
-        Place::Server(Server { postgres_url_file }) => {
-            let url = files::read_text(postgres_url_file)?;
-            Ok(Database::Postgres(PostgresUrl::new(url.trim())))
-        }
+        Place::Server(server) => Ok(Database::Postgres(url(server)?)),
     }
+}
+
+/// Where the configuration says the data keys lie. The folder of a file is made.
+pub fn keyring(place: &Place) -> Result<KeyringPlace, CliError> {
+    match place {
+        Place::File(path) => {
+            files::make_folder(&crate::config::folder_of(path))?;
+            Ok(KeyringPlace::File(path.clone()))
+        }
+        Place::Server(server) => Ok(KeyringPlace::Postgres(url(server)?)),
+    }
+}
+
+fn url(Server { postgres_url_file }: &Server) -> Result<PostgresUrl, CliError> {
+    Ok(PostgresUrl::new(files::read_text(postgres_url_file)?.trim()))
 }
 
 /// Name of the cosigner that dates the authority head.
@@ -210,6 +218,11 @@ async fn keep_house(app: Arc<App>, seconds: u64) {
         note("remove exports", app.remove_expired_exports().await);
         note("remove orphan exports", app.remove_orphan_exports().await);
         note("end unleased orders", app.end_unleased_orders().await);
+        // Also of other gateways that died: their own next start may never come.
+        note(
+            "destroy orphan keys",
+            app.sweep_orphan_keys().await.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        );
     }
 }
 
