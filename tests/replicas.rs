@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mandate::cli::client::{Client, Profile};
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use mandate::domain::{Act, Identifier};
@@ -14,6 +15,7 @@ use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World, replica_name, within};
 
 const REPLICAS: usize = 3;
+const MAIL: &str = include_str!("../examples/mail/01-delete-enterprise-app.eml");
 
 /// Submits through whichever gateway answers, until one does: the same instruction again has no
 /// second effect.
@@ -106,29 +108,38 @@ async fn three_gateways_one_killed_again_and_again_lose_nothing_and_do_nothing_t
     world.export_and_verify().await;
 }
 
+async fn client_at(world: &World, name: &str, n: usize) -> Client {
+    let profile = Profile::load(&world.profile_at(name, n)).expect("the profile loads");
+    Client::open(profile).await.expect("it connects")
+}
+
+/// A mail to xingyu's app, each of another user; the name of its case.
+async fn take_in(support: &Client, n: usize) -> String {
+    let mail = MAIL
+        .replace("u_8839201", &format!("u_77000{n}"))
+        .replace("Message-ID: <", &format!("Message-ID: <{n}"));
+    let call = v1::SubmitMailRequest {
+        mail: mail.into_bytes().into(),
+        received_time: None,
+        request_id: uuid_v7(&SystemClock, &SystemEntropy).to_string(),
+    };
+    let taken = support.intake().submit_mail(call).await.expect("taken in").into_inner();
+    let message = taken.message.expect("shown");
+    assert_eq!(message.controller, "controllers/xingyu");
+    message.request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_at_another_gateway_and_misses_and_repeats_nothing() {
     let world = World::on_postgres(2).await;
     let _second = Process::replica(world.path(), &replica_name(1));
     let here = Enterprise::open(&world.profile_at("xingyu", 0)).await.expect("it connects");
     let there = Enterprise::open(&world.profile_at("xingyu", 1)).await.expect("it connects");
-    let open = |n: usize| v1::CreateRequestRequest {
-        app: here.app.resource_name(),
-        rights: vec!["delete".into()],
-        identifiers: vec![v1::SubjectIdentifier {
-            r#type: "app_user_id".into(),
-            value: format!("u_stream_{n}"),
-            of: "self".into(),
-        }],
-        request_id: uuid_v7(&SystemClock, &SystemEntropy).to_string(),
-        ..v1::CreateRequestRequest::default()
-    };
+    // Mails come in through both, by turns.
+    let support = [client_at(&world, "support", 0).await, client_at(&world, "support", 1).await];
     let mut names = Vec::new();
     for n in 0..6 {
-        // By turns through both.
-        let one = if n % 2 == 0 { &here } else { &there };
-        let made = one.client.requests().create_request(open(n)).await.expect("it is opened").into_inner();
-        names.push(made.request.expect("shown").name);
+        names.push(take_in(&support[n % 2], n).await);
     }
     // The first three are taken here, two of them acknowledged; the rest is brought there.
     let mut stream = here
@@ -158,10 +169,10 @@ async fn a_stream_goes_on_at_another_gateway_and_misses_and_repeats_nothing() {
         seen.push(next.request.expect("shown").name);
     }
     assert_eq!(seen, names);
-    // What is opened at one gateway wakes the stream at the other.
-    let made = here.client.requests().create_request(open(9)).await.expect("it is opened").into_inner();
+    // What comes in at one gateway wakes the stream at the other.
+    let name = take_in(&support[0], 9).await;
     let next = within(4, "the wake", stream.message()).await.expect("an item").expect("an item");
-    assert_eq!(next.request.expect("shown").name, made.request.expect("shown").name);
+    assert_eq!(next.request.expect("shown").name, name);
     drop(stream);
     // From the beginning: only what nobody acknowledged.
     let mut stream = there
