@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn every_character_is_escaped_exactly_as_serde_json_does_it() {
-        let text: String = ('\0'..='\u{2ff}').chain(['"', '\\', '/', '\u{2028}', '語', '\u{10ffff}']).collect();
+        let text: String =
+            ('\0'..='\u{2ff}').chain(['"', '\\', '/', '\u{2028}', '語', '\u{10ffff}']).collect();
         for text in [text.as_str(), "", "plain", "\"", "a\"b\\c\nd"] {
             let mut out = Vec::new();
             write_string(text, &mut out);
