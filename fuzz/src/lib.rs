@@ -193,10 +193,10 @@ pub fn evidence(data: &[u8]) {
         assert_eq!(again.to_json(), json);
         assert!(verdict::verify(&bundle, &PINS).is_err());
     }
-    if let Ok(text) = std::str::from_utf8(data) {
-        if let Ok(pins) = Pins::parse(text) {
-            assert_eq!(Pins::parse(&pins.to_toml()), Ok(pins));
-        }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(pins) = Pins::parse(text)
+    {
+        assert_eq!(Pins::parse(&pins.to_toml()), Ok(pins));
     }
 }
 
