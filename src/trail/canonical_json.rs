@@ -80,19 +80,23 @@ pub(super) fn write_object_at(
 /// A JSON string: what must be escaped is, nothing else.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            c if c < ' ' => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    let mut rest = text.as_bytes();
+    // What needs no escape is copied in runs: a signed token is one run of a thousand bytes and more.
+    while let Some(at) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
@@ -204,6 +208,17 @@ mod tests {
         assert_eq!(again(text).unwrap(), r#"{"":-5,"ab":"é/\u001f\n","b":[{"a":null,"z":1},true]}"#);
         let max = format!("[{},{}]", u64::MAX, i64::MIN);
         assert_eq!(again(&max).unwrap(), max);
+    }
+
+    #[test]
+    fn every_character_is_escaped_exactly_as_serde_json_does_it() {
+        let text: String =
+            ('\0'..='\u{2ff}').chain(['"', '\\', '/', '\u{2028}', '語', '\u{10ffff}']).collect();
+        for text in [text.as_str(), "", "plain", "\"", "a\"b\\c\nd"] {
+            let mut out = Vec::new();
+            write_string(text, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(text).unwrap());
+        }
     }
 
     #[test]
