@@ -72,10 +72,10 @@ impl App {
     /// Another's execution, one without a report and none at all are one answer: `NOT_FOUND`.
     pub async fn report_receipt(&self, agent: &AgentId, execution: ExecutionId) -> AppResult<Issued> {
         let stores = self.agent_stores(agent).await?;
-        let found = executions::find(&mut *self.store.reader().await?, &execution).await?;
+        let found = executions::find(&mut self.store.reader().await?, &execution).await?;
         let own = found.filter(|row| row.agent.as_ref() == Some(agent) && stores.contains(&row.store));
         let leaf = own.and_then(|row| row.report_leaf).ok_or(Reason::NotFound)?;
-        Ok(self.store.receipt(leaf.cast_unsigned()).await?)
+        self.store.receipt(leaf.cast_unsigned()).await
     }
 
     /// Verifies a report with the agent's registered key.
