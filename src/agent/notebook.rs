@@ -2,8 +2,9 @@
 //! leaves, how far it has seen the trail, and which keys seal which execution.
 //!
 //! A SQLite file of its own (WAL, `synchronous=FULL`) under an exclusive lock.
-//! Losing it loses no safety but one: that a shrunk log is noticed. Everything
-//! read from it is proven again against the gateway's next signed head.
+//! What it says of the logs is proven again against the gateway's next signed
+//! head. Losing it, one does not notice that a log shrank, and open executions
+//! cannot go on: keys that no notebook names are destroyed at the next start.
 
 use std::path::Path;
 use std::time::Duration;
