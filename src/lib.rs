@@ -74,6 +74,7 @@
 //! | a key's slot is overwritten, or its row deleted, and synced | the key lives; shredding runs again | the data is noise; its leaf is written by the same or the next round |
 //! | the agent notes the rows it will delete (`agent::ledger`) | nothing was touched | on resume, noted rows that are gone count as deleted by us |
 //! | the report is in the ledger | the act is resumed | the same report is sent again, for ever the same |
+//! | the agent hears that its report was taken | its next round asks for the receipt | it destroys the keys and the package; cut off, its next round does (`agent::shredding`) |
 //! | an export's report is accepted | the package is not released | it may be fetched until it expires |
 
 pub mod authority;

@@ -4,6 +4,9 @@ mod cluster;
 mod forger;
 mod harness;
 
+mod agent_calls;
+mod agent_files;
+mod agent_shredding;
 mod assigned_once;
 mod batch;
 mod blindness;

@@ -108,6 +108,15 @@ impl AgentService for Liar {
         Ok(Response::new(v1::SubmitReportResponse { receipt: Some(receipt(&issued)) }))
     }
 
+    async fn get_report_receipt(
+        &self,
+        request: Request<v1::GetReportReceiptRequest>,
+    ) -> Result<Response<v1::GetReportReceiptResponse>, Status> {
+        let of = execution(&request.into_inner().execution);
+        let issued = self.app.report_receipt(&self.agent, of).await.map_err(failed)?;
+        Ok(Response::new(v1::GetReportReceiptResponse { receipt: Some(receipt(&issued)) }))
+    }
+
     async fn defer_order(
         &self,
         request: Request<v1::DeferOrderRequest>,

@@ -1,12 +1,17 @@
 //! After shredding: with all files, an older copy of the database and the keys that then still
 //! exist, nothing of the person can be found; the trail and old evidence still verify.
 
+use std::path::Path;
+
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 
+use crate::agent_files::{Loot, copy_agent, keyring_opens, left, loot, turn_epoch};
+use crate::agent_shredding::{BusyStore, await_deferral};
 use crate::harness::{Process, World, within};
 
 const USER: &str = "u_8839201";
+const TENANT: &str = "sdk-1001-xingyu";
 
 /// Every file below a folder that contains the bytes.
 fn holding(folder: &std::path::Path, needle: &[u8], skip: &[&str]) -> Vec<String> {
@@ -40,10 +45,23 @@ async fn what_was_shredded_is_gone_and_every_proof_still_holds() {
     support.intake().submit_mail(submit).await.expect("taken in");
     let request = xingyu.take_requests().await.expect("delivered").pop().expect("one request");
     let req = mandate::domain::RequestId::from_resource_name(&request.name).expect("a name");
-    let order =
-        xingyu.order(Act::Erase, vec![Identifier::user(&xingyu.app, USER)], Some(req)).expect("an order");
-    let (answer, _, wire) = xingyu.carry_out(&order).await.expect("carried out");
-    let name = answer.instruction.expect("shown").name;
+    let who = Identifier::user(&xingyu.app, USER);
+    let order = xingyu.order(Act::Erase, vec![who.clone()], Some(req)).expect("an order");
+    let store = BusyStore::hold(&world).await;
+    let wire = xingyu.sign(&order).expect("signs").to_wire();
+    let instruction = xingyu.submit(&wire).await.expect("admitted").instruction.expect("shown");
+    let (name, execution) = (instruction.name, &instruction.executions[0]);
+
+    // The agent's files are copied while the act is open: begun, and held up by its store.
+    await_deferral(&xingyu, execution).await;
+    let open_act = copy_agent(world.path(), "agent-while-open");
+    let home = world.path().to_owned();
+    let loot = async |ledger: &Path, keys: &Path| loot(&home, ledger, keys, "rtc", TENANT, &who).await;
+    let got = loot(&open_act, &open_act).await;
+    assert!(got.opened > 1 && got.matched == 1, "with the keys of that time all is there: {got:?}");
+    store.release().await;
+    let ended = xingyu.follow(execution).await.expect("carried out");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
     let evidence_request = v1::GetEvidenceRequest { name: name.clone(), include_disclosures: false };
     let old_evidence = xingyu
         .client
@@ -73,6 +91,18 @@ async fn what_was_shredded_is_gone_and_every_proof_still_holds() {
             std::fs::copy(from, copy.join(file)).expect("copied");
         }
     }
+
+    // Nor can the agent's: the act's keys ended with it, and copies of the keyring end with their epoch.
+    world.agent.take().expect("it runs").stop();
+    assert_eq!(left(world.path()).await, (0, 0, 0));
+    let live = world.path().join("agent");
+    for ledger in [&open_act, &live] {
+        assert_eq!(loot(ledger, &live).await, Loot::default(), "with the keys that are left");
+    }
+    assert!(keyring_opens(world.path(), &open_act).await, "before its epoch ended");
+    turn_epoch(world.path()).await;
+    assert!(!keyring_opens(world.path(), &open_act).await, "an older keyring still opens");
+    world.agent = Some(Process::agent(world.path()));
 
     // No retention from here on: the gateway shreds at its next round.
     world.gateway.take().expect("it runs").stop();

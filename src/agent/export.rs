@@ -16,6 +16,7 @@ use super::outcome::{CollectionOutcome, Outcome, Package};
 use super::package::{Cover, Sheet, Sheets, assemble};
 use super::package_index::Index;
 use super::plan::{Part, Plan, plan};
+use super::shredding::package_name;
 use super::statement::Held;
 use super::task::Task;
 use super::tenanted::Tenanted;
@@ -62,7 +63,7 @@ async fn write(
 ) -> Result<Outcome, Refusal> {
     let now = work.clock.now();
     let mut plan = plan(work, task, &Traces::new()).await?;
-    let file = format!("{}.age", run.execution());
+    let file = package_name(run.execution());
     let mut index = Index::new(&run.execution().resource_name(), &now.to_string());
     let mut sheets = Vec::new();
     for (number, part) in plan.parts.iter_mut().enumerate() {

@@ -22,11 +22,13 @@ use crate::domain::{AgentId, Clock, Entropy, ExecutionId, Reason, Refusal};
 use crate::grpc::v1;
 use crate::grpc::v1::agent_service_client::AgentServiceClient;
 use crate::identity::{ClientTls, ClientTlsConfig, SetupError};
-use crate::token::access::Confirmation;
+use crate::token::access::{Confirmation, MAX_TOKEN_LIFETIME};
 use crate::token::{AccessClaims, Digest, PrivateKey};
 
 /// Seconds that a token lives.
 const TOKEN_LIFE: i64 = 120;
+/// The same of an upload's, which the gateway ends with its token: the longest it admits.
+const UPLOAD_TOKEN_LIFE: i64 = MAX_TOKEN_LIFETIME;
 /// How long a call may take beyond the waiting it asks for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a package in one message.
@@ -39,6 +41,7 @@ const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 struct Bearer {
     key: Arc<PrivateKey>,
     claims: AccessClaims,
+    life: i64,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -46,7 +49,7 @@ struct Bearer {
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         self.claims.iat = self.clock.now_seconds();
-        self.claims.exp = self.claims.iat + TOKEN_LIFE;
+        self.claims.exp = self.claims.iat + self.life;
         self.claims.jti = uuid_v7(&*self.clock, &*self.entropy).to_string();
         let failed = || Status::unauthenticated("the agent's access key could not sign");
         let token = self.claims.mint(&self.key).map_err(|_| failed())?;
@@ -60,6 +63,8 @@ impl Interceptor for Bearer {
 #[derive(Clone)]
 pub struct Gateway {
     client: AgentServiceClient<InterceptedService<Channel, Bearer>>,
+    /// The same line, with tokens for uploads.
+    uploads: AgentServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 /// The gateway's own reason, or that it did not answer.
@@ -118,10 +123,13 @@ impl Gateway {
             scope: "orders.lease orders.report authority.read".to_owned(),
             cnf: Confirmation { certificate: Digest::from_bytes(*tls.certificate_sha256()) },
         };
-        let bearer = Bearer { key: Arc::new(access_key), claims, clock, entropy };
-        let client = AgentServiceClient::with_interceptor(tls.connect_lazy(&endpoint), bearer)
-            .max_decoding_message_size(MAX_MESSAGE);
-        Ok(Self { client })
+        let bearer = Bearer { key: Arc::new(access_key), claims, life: TOKEN_LIFE, clock, entropy };
+        let channel = tls.connect_lazy(&endpoint);
+        let long = Bearer { life: UPLOAD_TOKEN_LIFE, ..bearer.clone() };
+        let uploads = AgentServiceClient::with_interceptor(channel.clone(), long);
+        let client =
+            AgentServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MAX_MESSAGE);
+        Ok(Self { client, uploads })
     }
 
     /// Where the gateway says the agent's ledger stood at its last report.
@@ -188,6 +196,19 @@ impl Gateway {
         answer.into_inner().receipt.ok_or_else(|| Refusal::at(Reason::TrailForked, "receipt"))
     }
 
+    /// The receipt of the report that the gateway took in of an execution; `None` where it has none.
+    pub async fn report_receipt(&self, execution: ExecutionId) -> Result<Option<v1::Receipt>, Refusal> {
+        let mut client = self.client.clone();
+        let message = v1::GetReportReceiptRequest { execution: execution.resource_name() };
+        match client.get_report_receipt(bounded(message, PATIENCE)).await {
+            Ok(answer) => Ok(answer.into_inner().receipt),
+            Err(status) => match refuse(&status) {
+                none if none.reason == Reason::NotFound => Ok(None),
+                refusal => Err(refusal),
+            },
+        }
+    }
+
     /// Says that an attempt failed and may be tried again.
     pub async fn defer(&self, hold: &LeaseHold, reason: Reason, begun: bool) -> Result<(), Refusal> {
         let mut client = self.client.clone();
@@ -230,7 +251,7 @@ impl Gateway {
             data.truncate(read);
             Some((v1::UploadExportRequest { data: data.into(), ..Default::default() }, (None, file)))
         });
-        let mut client = self.client.clone();
+        let mut client = self.uploads.clone();
         client.upload_export(Request::new(messages)).await.map(drop).map_err(|status| refuse(&status))
     }
 }

@@ -25,6 +25,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::ledger_batches::{NewBatch, insert_batches};
 use super::ledger_chain::Anchor;
+use super::ledger_subjects::free_subjects;
 use super::name::Name;
 use super::outcome::{CollectionOutcome, Outcome};
 use super::sealer::{Place, Sealer};
@@ -221,7 +222,6 @@ impl Ledger {
     /// Opens an execution, or finds the open or ended one of the same instruction on the same store.
     /// `SUBJECT_BUSY` while another act on any of the identifiers is open.
     pub async fn begin(&self, task: &Task, now: i64) -> Result<Begun, Refusal> {
-        let subjects = self.subjects(task).await?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let known = sqlx::query(
             "SELECT execution, state, outcome FROM executions WHERE instruction_digest = ? AND store = ?",
@@ -235,26 +235,17 @@ impl Ledger {
             let execution: ExecutionId =
                 row.try_get::<String, _>(0).map_err(damaged)?.parse().map_err(damaged)?;
             if row.try_get::<String, _>(1).map_err(damaged)? == "ended" {
-                let sealed: Vec<u8> = row.try_get(2).map_err(damaged)?;
+                let sealed: Option<Vec<u8>> = row.try_get(2).map_err(damaged)?;
                 transaction.rollback().await.map_err(failed)?;
+                let Some(sealed) = sealed else {
+                    return Err(Refusal::new(Reason::StageConflict).note("the execution was given up"));
+                };
                 let outcome = self.sealer.open(outcome_place(execution), &sealed).await?;
                 return Ok(Begun::Ended(Box::new(serde_json::from_slice(&outcome).map_err(damaged)?)));
             }
             return self.run(execution).map(Begun::Open);
         }
-        for subject in &subjects {
-            let done = sqlx::query(
-                "INSERT INTO open_subjects (subject, execution) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            )
-            .bind(subject.as_slice())
-            .bind(task.execution().to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            if done.rows_affected() != 1 {
-                return Err(Reason::SubjectBusy.into());
-            }
-        }
+        self.occupy(&mut transaction, task).await?;
         sqlx::query(
             "INSERT INTO executions (execution, instruction_digest, store, act, state, begun_at) \
              VALUES (?, ?, ?, ?, 'open', ?)",
@@ -287,21 +278,8 @@ impl Ledger {
         Ok(Run { execution, running: self.running.clone() })
     }
 
-    /// One look-up key per identifier: acts that share only one of them exclude each other, too.
-    async fn subjects(&self, task: &Task) -> Result<HashSet<[u8; 32]>, Refusal> {
-        let mut out = HashSet::new();
-        for identifier in task.subject() {
-            let mut message = b"mandate ledger open subject v1".to_vec();
-            for part in [task.store().as_str(), task.tenant(), identifier.format(), identifier.value()] {
-                message.extend_from_slice(&(part.len() as u64).to_be_bytes());
-                message.extend_from_slice(part.as_bytes());
-            }
-            out.insert(self.sealer.look_up_key(&message).await?);
-        }
-        Ok(out)
-    }
-
     /// Forgets an execution of which nothing was recorded: it failed before any row could be touched.
+    /// Its keys go with it.
     pub async fn withdraw(&self, run: &Run) -> Result<(), Refusal> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let done =
@@ -310,11 +288,14 @@ impl Ledger {
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed)?;
-        if done.rows_affected() == 1 {
-            free_subjects(&mut transaction, run.execution).await?;
-            append(&mut transaction, json!({"entry": "withdrawn", "execution": run.execution})).await?;
+        if done.rows_affected() != 1 {
+            return transaction.rollback().await.map_err(failed);
         }
-        transaction.commit().await.map_err(failed)
+        free_subjects(&mut transaction, run.execution).await?;
+        append(&mut transaction, json!({"entry": "withdrawn", "execution": run.execution})).await?;
+        transaction.commit().await.map_err(failed)?;
+        // Cut off here, keys are left that no execution has: the next round finds them.
+        self.sealer.shred(run.execution).await
     }
 
     /// What was recorded first: the report without the rows erased, and the traces of the walk.
@@ -410,8 +391,13 @@ impl Ledger {
             .map_err(failed)?;
         free_subjects(&mut transaction, run.execution).await?;
         transaction.commit().await.map_err(failed)?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map_err(failed)?;
+        self.cut_log().await?;
         Ok(outcome)
+    }
+
+    /// Moves the log into the file and cuts it: what was overwritten stands in neither.
+    pub(super) async fn cut_log(&self) -> Result<(), Refusal> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map(drop).map_err(failed)
     }
 
     /// Keeps the signed report of an ended execution, so that a repeat sends the same bytes. The
@@ -444,7 +430,7 @@ pub(super) fn one(affected: u64) -> Result<(), Refusal> {
     if affected == 1 { Ok(()) } else { Err(Reason::StageConflict.into()) }
 }
 
-fn outcome_place(execution: ExecutionId) -> Place<'static> {
+pub(super) fn outcome_place(execution: ExecutionId) -> Place<'static> {
     Place { execution, table: "executions", row: "", column: "outcome" }
 }
 
@@ -481,39 +467,12 @@ pub(super) async fn append(
     Ok(next)
 }
 
-async fn free_subjects(connection: &mut SqliteConnection, execution: ExecutionId) -> Result<(), Refusal> {
-    sqlx::query("DELETE FROM open_subjects WHERE execution = ?")
-        .bind(execution.to_string())
-        .execute(connection)
-        .await
-        .map_err(failed)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::agent::erase::erase;
     use crate::agent::test_store::{NOW, Order, TestSealer, TestStore, user};
-    use crate::domain::{Act, Identifier};
-
-    #[tokio::test]
-    async fn one_act_at_a_time_on_a_subject_whatever_identifiers_name_it() {
-        let shop = TestStore::new().await;
-        let email = Identifier::Email { email: "one@mail.example".into() };
-        let both = Order::new(Act::Erase, 1).subject(vec![user("u_1"), email.clone()]).task();
-        let Begun::Open(run) = shop.ledger.begin(&both, NOW).await.unwrap() else { panic!("it is new") };
-        for subject in [vec![user("u_1")], vec![email]] {
-            let other = Order::new(Act::Export, 2).subject(subject).task();
-            let refusal = shop.ledger.begin(&other, NOW).await.err().unwrap();
-            assert_eq!(refusal.reason, Reason::SubjectBusy);
-        }
-        // The same id in another tenant is another person.
-        let stranger = Order::new(Act::Erase, 3).tenant("app-b").task();
-        assert!(shop.ledger.begin(&stranger, NOW).await.is_ok());
-        shop.ledger.withdraw(&run).await.unwrap();
-        assert!(shop.ledger.begin(&Order::new(Act::Export, 2).task(), NOW).await.is_ok());
-    }
+    use crate::domain::Act;
 
     #[tokio::test]
     async fn one_execution_is_worked_on_by_one_task_and_goes_on_after_a_crash() {

@@ -2,8 +2,9 @@
 //! leaves, how far it has seen the trail, and which keys seal which execution.
 //!
 //! A SQLite file of its own (WAL, `synchronous=FULL`) under an exclusive lock.
-//! Losing it loses no safety but one: that a shrunk log is noticed. Everything
-//! read from it is proven again against the gateway's next signed head.
+//! What it says of the logs is proven again against the gateway's next signed
+//! head. Losing it, one does not notice that a log shrank, and open executions
+//! cannot go on: keys that no notebook names are destroyed at the next start.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,12 +25,9 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS authority_leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS trail_seen (
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
-    // The empty execution names the key of look-ups, which stays for the life of the ledger.
     "CREATE TABLE IF NOT EXISTS sealing_keys (
         execution TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (execution, key_id)) STRICT, WITHOUT ROWID",
 ];
-
-const LOOK_UP: &str = "";
 
 fn failed(_: sqlx::Error) -> Refusal {
     Refusal::at(Reason::StoreFailed, "notebook").note("the agent's notebook did not answer")
@@ -128,17 +126,8 @@ impl Notebook {
 
     /// Notes, durably, that a key seals values of the execution.
     pub(super) async fn note_key(&self, execution: ExecutionId, key: KeyId) -> Result<(), Refusal> {
-        self.insert_key(&execution.to_string(), key).await
-    }
-
-    /// Notes the key of look-ups.
-    pub(super) async fn note_look_up_key(&self, key: KeyId) -> Result<(), Refusal> {
-        self.insert_key(LOOK_UP, key).await
-    }
-
-    async fn insert_key(&self, execution: &str, key: KeyId) -> Result<(), Refusal> {
         sqlx::query("INSERT INTO sealing_keys (execution, key_id) VALUES (?, ?)")
-            .bind(execution)
+            .bind(execution.to_string())
             .bind(key.to_string())
             .execute(&self.pool)
             .await
@@ -146,22 +135,32 @@ impl Notebook {
             .map_err(failed)
     }
 
-    pub(super) async fn look_up_key(&self) -> Result<Option<KeyId>, Refusal> {
-        Ok(self.keys(LOOK_UP).await?.first().copied())
-    }
-
     /// The keys that seal values of the execution.
     pub(super) async fn keys_of(&self, execution: ExecutionId) -> Result<Vec<KeyId>, Refusal> {
-        self.keys(&execution.to_string()).await
-    }
-
-    async fn keys(&self, execution: &str) -> Result<Vec<KeyId>, Refusal> {
         let names: Vec<String> =
             sqlx::query_scalar("SELECT key_id FROM sealing_keys WHERE execution = ? ORDER BY key_id")
-                .bind(execution)
+                .bind(execution.to_string())
                 .fetch_all(&self.pool)
                 .await
                 .map_err(failed)?;
+        names.iter().map(|name| name.parse().map_err(damaged)).collect()
+    }
+
+    /// Executions whose keys are not known to be destroyed: a page in the order of their ids, after the
+    /// last of the page before.
+    pub(super) async fn sealed_executions(
+        &self,
+        after: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<Vec<ExecutionId>, Refusal> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT execution FROM sealing_keys WHERE execution > ? ORDER BY execution LIMIT ?",
+        )
+        .bind(after.map_or_else(String::new, |after| after.to_string()))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
         names.iter().map(|name| name.parse().map_err(damaged)).collect()
     }
 

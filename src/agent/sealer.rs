@@ -13,7 +13,8 @@ pub struct Place<'a> {
     pub column: &'static str,
 }
 
-/// Seals what the ledger keeps of the store's keys, and makes look-up keys of identifiers.
+/// Seals what the ledger keeps of the store's keys, and marks identifiers. All that is made for an
+/// execution is made under keys of its own, which [`Sealer::shred`] destroys.
 #[async_trait]
 pub trait Sealer: Send + Sync {
     /// AEAD under a key that is durable before this returns.
@@ -21,6 +22,13 @@ pub trait Sealer: Send + Sync {
 
     async fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Refusal>;
 
-    /// HMAC-SHA256 under a key that stays the same for the life of the ledger.
-    async fn look_up_key(&self, message: &[u8]) -> Result<[u8; 32], Refusal>;
+    /// The execution's mark of a message: the id of its key (16 bytes), then HMAC-SHA256 under that key.
+    async fn mark(&self, execution: ExecutionId, message: &[u8]) -> Result<Vec<u8>, Refusal>;
+
+    /// The mark that the message has under the key of another mark. Makes no key: `NOT_FOUND` where that
+    /// one was destroyed.
+    async fn mark_like(&self, mark: &[u8], message: &[u8]) -> Result<Vec<u8>, Refusal>;
+
+    /// Destroys every key of the execution: what was sealed opens no more, what was marked matches nothing.
+    async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal>;
 }

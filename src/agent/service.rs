@@ -1,7 +1,8 @@
 //! The process `mandate agent`.
 //!
 //! It opens what it needs, holds its ledger against the trail's memory of it,
-//! and then asks for one order after the other until it is told to stop. An
+//! and then asks for one order after the other until it is told to stop; in
+//! between it destroys what ended executions left ([`super::shredding`]). An
 //! order under way is finished first; one that is cut off goes on from the ledger.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use super::gateway::Gateway;
 use super::ledger::Ledger;
 use super::notebook::Notebook;
 use super::orders::Own;
+use super::shredding::Rounds;
 use super::vault_sealer::VaultSealer;
 use super::worker::{Site, Worker};
 use crate::authority::{Pins, PinsError};
@@ -73,6 +75,11 @@ pub async fn run_with(
     }
     tracing::info!(agent = %worker.agent, stores = worker.sites.len(), "the agent asks for orders");
     loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            () = worker.make_round() => {}
+        }
         let asked = tokio::select! {
             biased;
             () = &mut shutdown => break,
@@ -145,6 +152,7 @@ async fn open(
         report_key,
         clock,
         entropy,
+        rounds: Rounds::default(),
     })
 }
 

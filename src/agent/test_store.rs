@@ -1,9 +1,10 @@
 //! A small store for tests: two tenants whose people have the very same ids,
 //! composite keys, joins of two steps, odd names, shared, retained and unmapped tables.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
@@ -19,7 +20,7 @@ use super::sealer::{Place, Sealer};
 use super::task::{ExportTo, Task, TaskParts};
 use super::workplace::Workplace;
 use crate::domain::clock::{FixedClock, SystemEntropy};
-use crate::domain::{Act, Category, Identifier, Reason, Refusal, Region};
+use crate::domain::{Act, Category, ExecutionId, Identifier, Reason, Refusal, Region};
 
 pub const NOW: i64 = 1_795_420_800;
 pub const DAY: i64 = 86_400;
@@ -351,6 +352,7 @@ impl Faults for DieAt {
 pub struct TestSealer {
     key: RandomizedNonceKey,
     mac: hmac::Key,
+    shredded: Mutex<BTreeSet<ExecutionId>>,
 }
 
 impl TestSealer {
@@ -358,7 +360,17 @@ impl TestSealer {
         Self {
             key: RandomizedNonceKey::new(&AES_256_GCM, &[7; 32]).unwrap(),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &[8; 32]),
+            shredded: Mutex::default(),
         }
+    }
+
+    /// Whatever is made for an execution after its shredding is made under a new key.
+    fn renew(&self, execution: ExecutionId) {
+        self.shredded.lock().unwrap().remove(&execution);
+    }
+
+    fn is_shredded(&self, execution: ExecutionId) -> bool {
+        self.shredded.lock().unwrap().contains(&execution)
     }
 }
 
@@ -369,6 +381,7 @@ fn place_bytes(place: Place<'_>) -> Vec<u8> {
 #[async_trait]
 impl Sealer for TestSealer {
     async fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.renew(place.execution);
         let mut bytes = plain.to_vec();
         let nonce = self
             .key
@@ -378,6 +391,9 @@ impl Sealer for TestSealer {
     }
 
     async fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, Refusal> {
+        if self.is_shredded(place.execution) {
+            return Err(Reason::NotFound.into());
+        }
         let (nonce, bytes) = sealed.split_at_checked(12).ok_or(Reason::Internal)?;
         let nonce = aws_lc_rs::aead::Nonce::try_assume_unique_for_key(nonce)
             .map_err(|_| Refusal::from(Reason::Internal))?;
@@ -389,9 +405,24 @@ impl Sealer for TestSealer {
         Ok(plain.to_vec())
     }
 
-    async fn look_up_key(&self, message: &[u8]) -> Result<[u8; 32], Refusal> {
-        let mut out = [0; 32];
-        out.copy_from_slice(hmac::sign(&self.mac, message).as_ref());
-        Ok(out)
+    async fn mark(&self, execution: ExecutionId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.renew(execution);
+        let mut mark = execution.as_uuid().as_bytes().to_vec();
+        let mac = hmac::sign(&self.mac, &[&mark, message].concat());
+        mark.extend_from_slice(mac.as_ref());
+        Ok(mark)
+    }
+
+    async fn mark_like(&self, mark: &[u8], message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let execution = ExecutionId::from_uuid(uuid::Uuid::from_slice(&mark[..16]).unwrap());
+        if self.is_shredded(execution) {
+            return Err(Reason::NotFound.into());
+        }
+        self.mark(execution, message).await
+    }
+
+    async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal> {
+        self.shredded.lock().unwrap().insert(execution);
+        Ok(())
     }
 }

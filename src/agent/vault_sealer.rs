@@ -1,13 +1,14 @@
-//! The ledger's seals, made by the vault: one data key for each execution, so
-//! that all that was sealed for it can be destroyed at once.
+//! The ledger's seals and marks, made by the vault: one data key for each
+//! execution, so that all that was made for it can be destroyed at once.
 //!
 //! Sealed form: the key's id (16 bytes), then the vault's own form. After a
-//! restart an execution goes on under a further key; the notebook names all.
+//! restart an execution goes on under the same key; the notebook names it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::notebook::Notebook;
 use super::sealer::{Place, Sealer};
@@ -19,8 +20,7 @@ const CLASS: RetentionClass = RetentionClass::Ledger;
 pub struct VaultSealer {
     vault: Vault,
     notebook: Notebook,
-    look_up: DataKey,
-    /// Keys of executions under way.
+    /// Keys of executions under way. Held while one is made, so that there is one for each.
     keys: Mutex<HashMap<ExecutionId, DataKey>>,
 }
 
@@ -35,41 +35,41 @@ fn row_of(place: Place<'_>) -> String {
 }
 
 impl VaultSealer {
-    /// Takes up, or makes, the key of look-ups, and destroys keys that no execution names.
+    /// Destroys keys that no execution names.
     pub async fn open(vault: Vault, notebook: Notebook) -> Result<Arc<Self>, Refusal> {
-        let look_up = match notebook.look_up_key().await? {
-            Some(id) => vault.keyring().key(id, CLASS).await.map_err(refuse)?,
-            None => {
-                let key = vault.keyring().take(CLASS).await.map_err(refuse)?;
-                notebook.note_look_up_key(key.id()).await?;
-                key
-            }
-        };
         let named = notebook.all_keys().await?.into_iter().collect();
         vault.keyring().sweep(&named).await.map_err(refuse)?;
-        Ok(Arc::new(Self { vault, notebook, look_up, keys: Mutex::default() }))
+        Ok(Arc::new(Self { vault, notebook, keys: Mutex::default() }))
     }
 
     async fn key(&self, execution: ExecutionId) -> Result<DataKey, Refusal> {
-        if let Some(key) = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&execution) {
+        let mut keys = self.keys.lock().await;
+        if let Some(key) = keys.get(&execution) {
             return Ok(key.clone());
         }
-        let key = self.vault.keyring().take(CLASS).await.map_err(refuse)?;
-        // Named before it is used, so that whatever it seals can be destroyed.
-        self.notebook.note_key(execution, key.id()).await?;
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(execution, key.clone());
+        let key = match self.living_key(execution).await? {
+            Some(key) => key,
+            None => {
+                let key = self.vault.keyring().take(CLASS).await.map_err(refuse)?;
+                // Named before it is used, so that whatever it seals can be destroyed.
+                self.notebook.note_key(execution, key.id()).await?;
+                key
+            }
+        };
+        keys.insert(execution, key.clone());
         Ok(key)
     }
 
-    /// Destroys every key of the execution: what the ledger sealed for it opens no more.
-    pub async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&execution);
-        let keys = self.notebook.keys_of(execution).await?;
-        if keys.is_empty() {
-            return Ok(());
+    /// The key of an earlier run. A name may outlive its key where a shredding was cut off.
+    async fn living_key(&self, execution: ExecutionId) -> Result<Option<DataKey>, Refusal> {
+        for id in self.notebook.keys_of(execution).await? {
+            match self.vault.keyring().key(id, CLASS).await {
+                Ok(key) => return Ok(Some(key)),
+                Err(VaultError::Shredded) => {}
+                Err(error) => return Err(refuse(error)),
+            }
         }
-        self.vault.keyring().shred(&keys).await.map_err(refuse)?;
-        self.notebook.forget_keys_of(execution).await
+        Ok(None)
     }
 
     /// Gives keyring and notebook up.
@@ -100,9 +100,32 @@ impl Sealer for VaultSealer {
         Ok(self.vault.open(id, CLASS, at, sealed).await.map_err(refuse)?.to_vec())
     }
 
-    async fn look_up_key(&self, message: &[u8]) -> Result<[u8; 32], Refusal> {
-        Ok(keyed_digest(&self.look_up, "mandate agent look-up", message))
+    async fn mark(&self, execution: ExecutionId, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Ok(mark(&self.key(execution).await?, message))
     }
+
+    async fn mark_like(&self, like: &[u8], message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let id = like.first_chunk::<16>().ok_or(Reason::Internal)?;
+        let id = KeyId::from_uuid(uuid::Uuid::from_bytes(*id));
+        Ok(mark(&self.vault.keyring().key(id, CLASS).await.map_err(refuse)?, message))
+    }
+
+    async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal> {
+        self.keys.lock().await.remove(&execution);
+        let keys = self.notebook.keys_of(execution).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // Cut off in between, the name is left and brings us here again.
+        self.vault.keyring().shred(&keys).await.map_err(refuse)?;
+        self.notebook.forget_keys_of(execution).await
+    }
+}
+
+fn mark(key: &DataKey, message: &[u8]) -> Vec<u8> {
+    let mut mark = key.id().as_bytes().to_vec();
+    mark.extend_from_slice(&keyed_digest(key, "mandate agent look-up", message));
+    mark
 }
 
 #[cfg(test)]
@@ -140,17 +163,38 @@ mod tests {
         let first = sealer(folder.path()).await;
         let sealed = first.seal(place(1, "1"), b"keys").await.unwrap();
         let others = first.seal(place(2, "1"), b"others").await.unwrap();
-        let look_up = first.look_up_key(b"u_1").await.unwrap();
+        let mark = first.mark(place(1, "").execution, b"u_1").await.unwrap();
         assert!(first.open(place(1, "2"), &sealed).await.is_err(), "a seal opens at its own place only");
         first.close().await;
 
         let second = sealer(folder.path()).await;
-        assert_eq!(second.look_up_key(b"u_1").await.unwrap(), look_up);
+        assert_eq!(second.mark(place(1, "").execution, b"u_1").await.unwrap(), mark);
+        assert_eq!(second.mark_like(&mark, b"u_1").await.unwrap(), mark);
+        assert_ne!(second.mark(place(2, "").execution, b"u_1").await.unwrap()[16..], mark[16..]);
         let later = second.seal(place(1, "2"), b"more keys").await.unwrap();
         assert_eq!(second.open(place(1, "1"), &sealed).await.unwrap(), b"keys");
         second.shred(place(1, "").execution).await.unwrap();
         assert!(second.open(place(1, "1"), &sealed).await.is_err());
         assert!(second.open(place(1, "2"), &later).await.is_err());
+        assert_eq!(second.mark_like(&mark, b"u_1").await.unwrap_err().reason, Reason::NotFound);
         assert_eq!(second.open(place(2, "1"), &others).await.unwrap(), b"others");
+    }
+
+    #[tokio::test]
+    async fn a_shredding_cut_off_before_its_name_was_forgotten_is_finished_and_the_execution_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = sealer(folder.path()).await;
+        let execution = place(1, "").execution;
+        let sealed = first.seal(place(1, "1"), b"keys").await.unwrap();
+        let keys = first.notebook.keys_of(execution).await.unwrap();
+        first.vault.keyring().shred(&keys).await.unwrap();
+        first.close().await;
+
+        let second = sealer(folder.path()).await;
+        let anew = second.seal(place(1, "1"), b"others").await.unwrap();
+        assert_ne!(anew[..16], sealed[..16], "a destroyed key sealed again");
+        second.shred(execution).await.unwrap();
+        assert!(second.notebook.keys_of(execution).await.unwrap().is_empty());
+        assert!(second.open(place(1, "1"), &anew).await.is_err());
     }
 }

@@ -23,16 +23,16 @@ use super::faults::NoFaults;
 use super::gateway::{Gateway, LeaseHold};
 use super::ledger::Ledger;
 use super::notebook::Notebook;
-use super::orders::{Leased, Own, prove};
+use super::orders::{Leased, Own};
 use super::outcome::Outcome;
 use super::preview::preview;
+use super::shredding::Rounds;
 use super::signed_report::{self, Frame};
 use super::task::Task;
 use super::vault_sealer::VaultSealer;
 use super::workplace::Workplace;
 use crate::authority::{Lease, Warrant};
 use crate::domain::clock::uuid_v7;
-use crate::domain::event::Event;
 use crate::domain::{Act, AgentId, Clock, Entropy, ExecutionId, Reason, Refusal, StoreId};
 use crate::grpc::v1;
 use crate::token::{Digest, PrivateKey, ReportOutcome};
@@ -62,6 +62,7 @@ pub struct Worker {
     pub report_key: PrivateKey,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    pub rounds: Rounds,
 }
 
 /// Whether it may pass by itself, so that another attempt is worth making.
@@ -162,27 +163,47 @@ impl Worker {
         let task = Task::from_warrant(warrant, leased.execution);
         let outcome = match self.act(&task).await {
             Ok(outcome) => outcome,
-            // After a shredding the outcome opens no more, but what was signed about it stands.
+            // It has ended, and since then its store, its map or its keys have gone: what was signed stands.
             Err(refusal) => match self.ledger.report(leased.execution).await? {
-                Some(report) => return self.submit(hold, report, Vec::new()).await,
+                Some(report) => {
+                    let outcome = self.ledger.outcome(leased.execution).await?;
+                    return self.hand_in(hold, report, outcome.as_ref()).await;
+                }
                 None => return Err(refusal),
             },
         };
-        let package = outcome.package.as_ref().map(|package| (self.spool.join(&package.file), package));
         let report = self.report_of(leased, warrant, &outcome).await?;
-        if let Some((path, package)) = &package {
-            let mut digest = [0; 32];
-            hex::decode_to_slice(&package.sha256, &mut digest).map_err(|_| Reason::Internal)?;
-            self.gateway.upload(hold, path, &Digest::from_bytes(digest), package.size).await?;
+        self.hand_in(hold, report, Some(&outcome)).await
+    }
+
+    /// Hands in package, report and details. Once the trail proves that they were taken, the keys and the
+    /// package go: those of this very execution. What a repeat found belongs to the first.
+    async fn hand_in(
+        &self,
+        hold: &LeaseHold,
+        report: String,
+        outcome: Option<&Outcome>,
+    ) -> Result<(), Refusal> {
+        let mut details = Vec::new();
+        if let Some(outcome) = outcome {
+            if let Some(package) = &outcome.package {
+                let mut digest = [0; 32];
+                hex::decode_to_slice(&package.sha256, &mut digest).map_err(|_| Reason::Internal)?;
+                let path = self.spool.join(&package.file);
+                self.gateway.upload(hold, &path, &Digest::from_bytes(digest), package.size).await?;
+            }
+            details = signed_report::preview_details(outcome)?;
         }
-        self.submit(hold, report, signed_report::preview_details(&outcome)?).await?;
-        self.sealer.shred(outcome.execution).await?;
-        if let Some((path, _)) = package
-            && let Err(error) = tokio::fs::remove_file(&path).await
-        {
-            tracing::warn!(kind = ?error.kind(), "a delivered package could not be removed from the spool");
-        }
+        self.submit(hold, report, details).await?;
+        self.destroy(hold.execution).await;
         Ok(())
+    }
+
+    /// What was taken in is not deferred because destroying failed: the next round does it.
+    async fn destroy(&self, execution: ExecutionId) {
+        if let Err(refusal) = self.settle(execution).await {
+            tracing::warn!(%execution, %refusal, "its keys could not be destroyed yet");
+        }
     }
 
     async fn act(&self, task: &Task) -> Result<Outcome, Refusal> {
@@ -234,17 +255,12 @@ impl Worker {
     /// Hands a report in, and believes it taken only when the trail proves it.
     async fn submit(&self, hold: &LeaseHold, report: String, details: Vec<u8>) -> Result<(), Refusal> {
         let receipt = self.gateway.report(hold, report.clone(), details).await?;
-        let (leaf, event, head) = prove(&receipt.leaf, &receipt.proof, &self.replica)?;
-        self.notebook.see_trail(&head).await?;
-        match event {
-            Event::ExecutionReported(reported)
-                if reported.report == report && leaf.subject() == hold.execution.resource_name() =>
-            {
-                tracing::info!(execution = %hold.execution, outcome = %reported.outcome, "reported");
-                Ok(())
-            }
-            _ => Err(Refusal::at(Reason::TrailForked, "receipt").note("it proves another leaf")),
+        let reported = self.proven(hold.execution, &receipt).await?;
+        if reported.report != report {
+            return Err(Refusal::at(Reason::TrailForked, "receipt").note("it proves another report"));
         }
+        tracing::info!(execution = %hold.execution, outcome = %reported.outcome, "reported");
+        Ok(())
     }
 
     /// No warrant: the signed report says why, unless it may pass.
@@ -253,17 +269,23 @@ impl Worker {
             let begun = self.begun(leased).await;
             return self.defer(hold, refusal, begun).await;
         }
-        // Work that has ended was lawful when it was done: its own report is the answer.
-        if let Ok(Some(report)) = self.ledger.report(leased.execution).await {
-            if let Err(refusal) = self.submit(hold, report, Vec::new()).await {
-                self.defer(hold, &refusal, true).await;
+        match self.ledger.report(leased.execution).await {
+            // Work that has ended was lawful when it was done: its own report is the answer. Without a
+            // warrant nothing but the report goes out.
+            Ok(Some(report)) => {
+                if let Err(refusal) = self.hand_in(hold, report, None).await {
+                    self.defer(hold, &refusal, true).await;
+                }
+                return;
             }
-            return;
+            Ok(None) => {}
+            Err(failure) => return self.defer(hold, &failure, true).await,
         }
         let outcome = match self.ledger.has_begun(leased.execution).await {
             // `refused` says that nothing was touched.
             Ok(false) => ReportOutcome::Refused,
-            _ => ReportOutcome::Failed,
+            Ok(true) => ReportOutcome::Failed,
+            Err(failure) => return self.defer(hold, &failure, true).await,
         };
         if let Err(error) = self.ledger.abandon(leased.execution).await {
             tracing::warn!(execution = %leased.execution, %error, "the subject could not be freed");
@@ -313,7 +335,21 @@ impl Worker {
         let root = self.replica.root();
         let frame = self.frame(&root);
         let report = signed_report::not_done(&frame, leased, instruction, act, outcome, reason, map, anchor);
-        self.submit(hold, report.sign(&self.report_key)?, Vec::new()).await
+        let report = report.sign(&self.report_key)?;
+        self.submit(hold, report.clone(), Vec::new()).await?;
+        if let Err(refusal) = self.end_not_done(hold.execution, &report).await {
+            // The report is in the trail; the next round ends the execution by it.
+            tracing::warn!(execution = %hold.execution, %refusal, "it could not be given up yet");
+        }
+        Ok(())
+    }
+
+    /// An execution reported as not carried out is over: whatever the ledger has of it goes.
+    async fn end_not_done(&self, execution: ExecutionId, report: &str) -> Result<(), Refusal> {
+        if self.ledger.standing(execution).await?.is_some() {
+            self.ledger.give_up(execution, self.clock.now_seconds(), report).await?;
+        }
+        self.settle(execution).await
     }
 
     async fn defer(&self, hold: &LeaseHold, refusal: &Refusal, begun: bool) {

@@ -15,10 +15,13 @@ use crate::token::{PublicJwk, Report, ReportOutcome, VerifyingKey};
 use crate::vault::{KeyId, Place, RetentionClass};
 
 use super::orders::token_digest;
+use super::read_instructions::PreviewDetails;
 use super::{App, AppResult};
 
 /// Most bytes of a preview's details.
 const MAX_DETAILS: usize = 256 * 1024;
+/// Most collections in them, as in a report.
+const MAX_COLLECTIONS: usize = 256;
 
 /// A report as it arrived.
 pub struct ReportIn {
@@ -45,6 +48,7 @@ impl App {
         if report.execution != input.execution {
             return Err(Refusal::at(Reason::ReportInvalid, "report.execution").into());
         }
+        check_details(&report, &input.preview_details)?;
         let sealed_details = self.seal_details(&mut conn, &report, &input.preview_details).await?;
         drop(conn);
         let committed = self
@@ -62,6 +66,16 @@ impl App {
             (None, Some(leaf)) => self.store.receipt(leaf).await,
             (None, None) => Err(StoreError::Corrupt("receipt")),
         }
+    }
+
+    /// The receipt of the report that was taken in of an execution, for the agent that handed it in.
+    /// Another's execution, one without a report and none at all are one answer: `NOT_FOUND`.
+    pub async fn report_receipt(&self, agent: &AgentId, execution: ExecutionId) -> AppResult<Issued> {
+        let stores = self.agent_stores(agent).await?;
+        let found = executions::find(&mut self.store.reader().await?, &execution).await?;
+        let own = found.filter(|row| row.agent.as_ref() == Some(agent) && stores.contains(&row.store));
+        let leaf = own.and_then(|row| row.report_leaf).ok_or(Reason::NotFound)?;
+        self.store.receipt(leaf.cast_unsigned()).await
     }
 
     /// Verifies a report with the agent's registered key.
@@ -95,6 +109,27 @@ impl App {
         let key = self.vault.keyring().key(key_id, RetentionClass::Instruction).await?;
         Ok(Some(self.vault.seal(&key, details_place(&report.execution.to_string()), details)))
     }
+}
+
+/// Details are a preview's, and can be read: what cannot now could not when the controller asks.
+fn check_details(report: &Report, details: &[u8]) -> Result<(), Refusal> {
+    let bad = |note: &'static str| Refusal::at(Reason::ReportInvalid, "preview_details").note(note);
+    if details.is_empty() {
+        return Ok(());
+    }
+    if report.act != Act::Preview {
+        return Err(bad("belong to a preview alone"));
+    }
+    let details: PreviewDetails =
+        serde_json::from_slice(details).map_err(|_| bad("not a JSON object of `salt` and `counts`"))?;
+    let salt = details.salt.as_bytes();
+    if salt.len() != 64 || !salt.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(bad("`salt` is not 32 bytes in lower-case hex"));
+    }
+    if details.counts.len() > MAX_COLLECTIONS {
+        return Err(bad("over 256 collections"));
+    }
+    Ok(())
 }
 
 struct TakeReport {

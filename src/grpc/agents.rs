@@ -69,19 +69,31 @@ impl Agents {
         }
     }
 
-    /// Takes the messages of an upload, the first of which says what comes.
+    /// Takes the messages of an upload, the first of which says what comes. What has not come when
+    /// `end` has is not waited for.
     async fn receive(
         &self,
         agent: &AgentId,
         mut messages: Streaming<v1::UploadExportRequest>,
+        end: impl Future<Output = Status>,
     ) -> Result<v1::UploadExportResponse, Status> {
+        tokio::pin!(end);
         let status = |error: AppError| self.0.status(error);
-        let first = messages.message().await?.ok_or_else(|| status(missing("execution")))?;
+        let first = tokio::select! {
+            biased;
+            over = &mut end => return Err(over),
+            first = messages.message() => first?.ok_or_else(|| status(missing("execution")))?,
+        };
         let v1::UploadExportRequest { execution: name, lease_token, digest, size, data } = first;
         let of = execution(&name).map_err(|refusal| self.0.refused(&refusal))?;
         let mut upload =
             self.0.app.begin_upload(agent, of, &lease_token, &digest, size).await.map_err(status)?;
-        match self.take_all(&mut upload, data, messages).await {
+        let taken = tokio::select! {
+            biased;
+            over = &mut end => Err(over),
+            taken = self.take_all(&mut upload, data, messages) => taken,
+        };
+        match taken {
             Ok(()) => {
                 let uploaded = self.0.app.finish_upload(upload).await.map_err(status)?;
                 Ok(v1::UploadExportResponse { export: uploaded.id.resource_name() })
@@ -169,6 +181,20 @@ impl AgentService for Agents {
             .await
     }
 
+    async fn get_report_receipt(
+        &self,
+        request: Request<v1::GetReportReceiptRequest>,
+    ) -> Result<Response<v1::GetReportReceiptResponse>, Status> {
+        let agent = self.0.agent(&request)?;
+        let v1::GetReportReceiptRequest { execution: name } = request.into_inner();
+        self.0
+            .reply(async {
+                let issued = self.0.app.report_receipt(&agent, execution(&name)?).await?;
+                Ok(v1::GetReportReceiptResponse { receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
+    }
+
     async fn defer_order(
         &self,
         request: Request<v1::DeferOrderRequest>,
@@ -192,7 +218,9 @@ impl AgentService for Agents {
         request: Request<Streaming<v1::UploadExportRequest>>,
     ) -> Result<Response<v1::UploadExportResponse>, Status> {
         let agent = self.0.agent(&request)?;
-        self.receive(&agent, request.into_inner()).await.map(Response::new)
+        let caller = self.0.caller(&request)?;
+        let end = self.0.end_of(&caller);
+        self.receive(&agent, request.into_inner(), end).await.map(Response::new)
     }
 
     async fn read_authority(

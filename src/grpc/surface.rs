@@ -87,6 +87,20 @@ impl Surface {
         work.await.map(Response::new).map_err(|error| self.status(error))
     }
 
+    /// Comes when the caller's token ends, or the server: what a stream is then told.
+    pub fn end_of(&self, caller: &Caller) -> impl Future<Output = Status> + use<> {
+        let left = caller.token_expires_at().as_millisecond() - self.app.clock.now().as_millisecond();
+        let life = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        let surface = self.clone();
+        async move {
+            tokio::select! {
+                biased;
+                () = surface.closing.cancelled() => surface.refused(&Reason::Unavailable.into()),
+                () = tokio::time::sleep(life) => surface.refused(&Reason::TokenExpired.into()),
+            }
+        }
+    }
+
     /// A stream that ends with its work, with the reader, with the server, or with the
     /// caller's token: then the last item is `TOKEN_EXPIRED`, and the client resumes.
     pub fn stream<T, F, W>(&self, caller: &Caller, work: F) -> Response<Items<T>>
@@ -97,15 +111,13 @@ impl Surface {
     {
         let (sender, items) = mpsc::channel(STREAM_BUFFER);
         let work = work(Outlet(sender.clone()));
-        let left = caller.token_expires_at().as_millisecond() - self.app.clock.now().as_millisecond();
-        let life = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        let end = self.end_of(caller);
         let surface = self.clone();
         tokio::spawn(async move {
             let last = tokio::select! {
                 biased;
                 () = sender.closed() => return,
-                () = surface.closing.cancelled() => surface.refused(&Reason::Unavailable.into()),
-                () = tokio::time::sleep(life) => surface.refused(&Reason::TokenExpired.into()),
+                over = end => over,
                 done = work => match done {
                     Ok(()) => return,
                     Err(error) => surface.status(error),
