@@ -113,7 +113,7 @@ async fn client_at(world: &World, name: &str, n: usize) -> Client {
     Client::open(profile).await.expect("it connects")
 }
 
-/// A mail to xingyu's app, each of another user; the name of its case.
+/// A mail to xingyu's app; the name of its case.
 async fn take_in(support: &Client, n: usize) -> String {
     let mail = MAIL
         .replace("u_8839201", &format!("u_77000{n}"))
