@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mandate::agent::AgentConfig;
 use mandate::domain::Identifier;
 use mandate::domain::clock::{SystemClock, SystemEntropy};
-use mandate::vault::{EpochKeys, KeyId, Keyring, Place, RetentionClass, Vault, keyed_digest};
+use mandate::vault::{EpochKeys, KeyId, Keyring, KeyringPlace, Place, RetentionClass, Vault, keyed_digest};
 use sqlx::{Connection, Row, SqliteConnection};
 
 const CLASS: RetentionClass = RetentionClass::Ledger;
@@ -97,7 +97,9 @@ pub async fn loot(
     assert!(!held.is_empty(), "a keyring without keys proves nothing");
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let keyring =
-        Keyring::open(&ring.join("keyring.sqlite"), epochs, clock, entropy.clone()).await.expect("opens");
+        Keyring::open(&KeyringPlace::File(ring.join("keyring.sqlite")), epochs, clock, entropy.clone())
+            .await
+            .expect("opens");
     let vault = Vault::new(keyring, entropy);
 
     let mut message = b"mandate ledger open subject v1".to_vec();
@@ -144,7 +146,8 @@ pub async fn turn_epoch(world: &Path) {
     let config = config(world);
     let epochs = EpochKeys::load(&config.epochs).expect("the epochs");
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let keyring = Keyring::open(&config.keyring, epochs, clock, entropy).await.expect("opens");
+    let keyring =
+        Keyring::open(&KeyringPlace::File(config.keyring), epochs, clock, entropy).await.expect("opens");
     let old = keyring.current_epoch();
     keyring.begin_epoch().await.expect("begun");
     keyring.rewrap(old).await.expect("rewrapped");
@@ -158,5 +161,6 @@ pub async fn keyring_opens(world: &Path, stolen: &Path) -> bool {
     copy(stolen, scratch.path());
     let epochs = EpochKeys::load(&config(world).epochs).expect("the epochs");
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    Keyring::open(&scratch.path().join("keyring.sqlite"), epochs, clock, entropy).await.is_ok()
+    let place = KeyringPlace::File(scratch.path().join("keyring.sqlite"));
+    Keyring::open(&place, epochs, clock, entropy).await.is_ok()
 }
