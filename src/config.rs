@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::AnchorConfig;
+use crate::trail::VerifierKey;
 
 /// Why a configuration cannot be used. For the operator; may name files, never their content.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,14 @@ pub struct GatewayConfig {
     pub retention: RetentionSeconds,
     /// How mail is read.
     pub intake: IntakeSection,
+    /// Both logs as files over HTTPS; not served where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSection>,
+    /// How the witnesses are asked; with `[[witness]]` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<WitnessesSection>,
+    #[serde(default, rename = "witness", skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<WitnessEntry>,
     /// The certificate authorities that may vouch for callers.
     #[serde(rename = "anchor")]
     pub anchors: Vec<AnchorConfig>,
@@ -88,6 +97,46 @@ impl Place {
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// Where the logs are published. TLS is the gateway's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSection {
+    /// Address and port to listen on.
+    pub listen: String,
+}
+
+/// How many witnesses must cosign, and as whom they are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessesSection {
+    /// *k*: distinct witnesses whose cosignatures a head needs before agents are given orders under it.
+    pub required: usize,
+    /// An idle log is cosigned again after so many seconds. Far below the agents' *t*.
+    #[serde(default = "default_refresh")]
+    pub refresh_seconds: u64,
+    /// PEM: the certificate with which the gateway calls (kind `gateway`), and its key.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// One witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessEntry {
+    /// Its id: its certificate must name `witness/<name>`.
+    pub name: String,
+    /// `https://host:port[/path]`; `/add-checkpoint` is added.
+    pub url: String,
+    /// The key it cosigns with (C2SP vkey of type 0x04).
+    pub vkey: VerifierKey,
+    /// PEM: the authority of its certificate.
+    pub ca: PathBuf,
+}
+
+fn default_refresh() -> u64 {
+    60
 }
 
 /// Files with one 32-byte Ed25519 seed each, base64url.
@@ -187,6 +236,10 @@ impl GatewayConfig {
         for anchor in &mut self.anchors {
             paths.extend([&mut anchor.certificate, &mut anchor.crl]);
         }
+        if let Some(witnesses) = &mut self.witnesses {
+            paths.extend([&mut witnesses.certificate, &mut witnesses.key]);
+        }
+        paths.extend(self.witness.iter_mut().map(|witness| &mut witness.ca));
         paths.extend(self.bootstrap.iter_mut().map(|key| &mut key.jwk_file));
         paths
     }

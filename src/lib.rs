@@ -34,6 +34,9 @@
 //! | [`grpc`] | the wire: layers, decode, encode, status; one file per service | `app` and below |
 //! | [`intake`] | mail → candidate request, each suggestion with its words | `app` and below |
 //! | [`execution`] | the retry schedule of orders | nothing |
+//! | [`https`] | HTTP/1.1 over the mutual TLS of `identity`: a bounded server, a client | the pure ones, `identity` |
+//! | [`publish`] | both logs as files over HTTPS; asks the witnesses | `app` and below, `https` |
+//! | [`witness`] | the process that cosigns what continues, with its own memory | the pure ones, `identity`, `https` |
 //! | [`agent`] | the process beside the data, with its own ledger and its own `Warrant` | the pure ones, `vault`, the generated client |
 //! | [`cli`] | the `mandate` command, one file per subcommand | everything |
 //! | `testing` | made-up trails of any size and flaws in them; only with the feature `testing` | the pure ones |
@@ -64,6 +67,9 @@
 //! small, and agents and verifiers replicate it whole, since no inclusion proof shows that nothing
 //! newer exists. Both are written by the sequencer only.
 //!
+//! A reply's receipt leads to the newest signed head. What is shown to others leads to the newest head
+//! that *k* witnesses cosigned, where the operator requires any: `app`'s `witnessing` tells the two apart.
+//!
 //! # Where a crash may fall
 //!
 //! | line | before it | after it |
@@ -73,6 +79,7 @@
 //! | a data key is handed out (`vault::keyring`) | it is on disk already | a key that no row names is swept at a later start |
 //! | a key's slot is overwritten, or its row deleted, and synced | the key lives; shredding runs again | the data is noise; its leaf is written by the same or the next round |
 //! | the agent notes the rows it will delete (`agent::ledger`) | nothing was touched | on resume, noted rows that are gone count as deleted by us |
+//! | a witness's memory is renamed (`witness::memory`) | nothing was signed; it is asked again | the head counts as cosigned, whether or not the answer arrived |
 //! | the report is in the ledger | the act is resumed | the same report is sent again, for ever the same |
 //! | the agent hears that its report was taken | its next round asks for the receipt | it destroys the keys and the package; cut off, its next round does (`agent::shredding`) |
 //! | an export's report is accepted | the package is not released | it may be fetched until it expires |
@@ -98,9 +105,13 @@ pub mod execution;
 #[cfg(feature = "gateway")]
 pub mod grpc;
 #[cfg(feature = "gateway")]
+pub mod https;
+#[cfg(feature = "gateway")]
 pub mod identity;
 #[cfg(feature = "gateway")]
 pub mod intake;
+#[cfg(feature = "gateway")]
+pub mod publish;
 #[cfg(feature = "gateway")]
 pub mod sql;
 #[cfg(feature = "gateway")]
@@ -109,3 +120,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "gateway")]
 pub mod vault;
+#[cfg(feature = "gateway")]
+pub mod witness;

@@ -52,6 +52,9 @@ fn spawn(arguments: &[String], log: &Path) -> std::io::Result<Child> {
 /// A running `mandate serve` or `mandate agent`.
 pub struct Process {
     child: Child,
+    /// Where it publishes the logs, if it does.
+    pub publishes: Option<String>,
+    log: PathBuf,
 }
 
 impl Process {
@@ -68,6 +71,16 @@ impl Process {
         Self::ready("agent", dir, "agent")
     }
 
+    /// `mandate witness`, in a folder of its own.
+    pub fn witness(dir: &Path) -> Self {
+        Self::ready("witness", dir, "witness")
+    }
+
+    /// What it logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn ready(subcommand: &str, dir: &Path, name: &str) -> Self {
         let config = dir.join(format!("{name}.toml"));
         let log = dir.join(format!("{name}.log"));
@@ -75,15 +88,23 @@ impl Process {
         let mut child = start(arguments, &log);
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let read = stdout.read_line(&mut line).unwrap_or(0);
-        assert!(read > 0, "{name} did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        let mut publishes = None;
+        loop {
+            line.clear();
+            let read = stdout.read_line(&mut line).unwrap_or(0);
+            assert!(read > 0, "{name} did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            match line.trim_end().strip_prefix("publishing on ") {
+                Some(address) => publishes = Some(address.to_owned()),
+                None => break,
+            }
+        }
         std::thread::spawn(move || {
             let mut rest = String::new();
             while stdout.read_line(&mut rest).is_ok_and(|n| n > 0) {
                 rest.clear();
             }
         });
-        Self { child }
+        Self { child, publishes, log }
     }
 
     /// `kill -9`.
@@ -271,7 +292,7 @@ fn rand_suffix() -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
 }
 

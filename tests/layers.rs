@@ -21,6 +21,9 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("store", with(&["store", "vault", "sql"])),
         ("app", with(&["app", "store", "vault", "intake", "execution"])),
         ("grpc", with(&["grpc", "app", "store", "vault", "intake", "identity"])),
+        ("https", with(&["https", "identity"])),
+        ("witness", with(&["witness", "https", "identity"])),
+        ("publish", with(&["publish", "https", "app", "store", "identity"])),
         // Its client's stubs are generated beside the server's; it calls nothing else of `grpc`.
         ("agent", with(&["agent", "vault", "identity", "grpc"])),
     ])

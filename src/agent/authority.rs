@@ -1,24 +1,35 @@
 //! The agent's own copy of the authority log, and the key sets it proves.
 //!
 //! All of the log is held, since only all of it shows that nothing newer
-//! exists. A head is believed only if the pinned log key signed it, the pinned
-//! freshness cosigner dated it within *t* of the agent's own clock, and the
-//! root over **all** leaves, those held and those that came, is the head's.
+//! exists. A head is believed only if the pinned log key signed it, it was dated within
+//! *t* of the agent's own clock, and the root over **all** leaves, those held and those
+//! that came, is the head's. It is dated by the cosignatures of *k* pinned witnesses;
+//! where the pins ask for none, by the pinned freshness cosigner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::authority::{KeySetChain, Pins, head};
+use crate::authority::head::{self, Head, HeadFault};
+use crate::authority::pins::LogPin;
+use crate::authority::{KeySetChain, Pins};
 use crate::domain::event::Event;
 use crate::domain::{ControllerId, InstructionId, Reason, Refusal};
 use crate::token::SignedKeySet;
 use crate::trail::{Appender, Hash, Leaf, leaf_hash};
 
-/// How far the freshness cosigner's clock may run ahead of ours. Seconds.
+/// How far a cosigner's clock may run ahead of ours. Seconds.
 const LEEWAY: i64 = 30;
 
 fn forked(note: &'static str) -> Refusal {
     Refusal::at(Reason::AuthorityForked, "authority").note(note)
+}
+
+/// A head that came from the gateway, or why it is not believed: forked, or not witnessed yet.
+fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, Reason> {
+    head::open(note, log, pins).map_err(|fault| match fault {
+        HeadFault::Witnesses { .. } => Reason::WitnessesMissing,
+        HeadFault::NotGood(_) => Reason::AuthorityForked,
+    })
 }
 
 /// The log as far as it was replicated.
@@ -54,10 +65,11 @@ impl Replica {
 
     /// The log with these further leaves, if the checkpoint proves all of it. `now` in seconds.
     pub fn extend(&self, leaves: &[Vec<u8>], checkpoint: &str, now: i64) -> Result<Self, Refusal> {
-        let head = head::open(checkpoint, &self.pins.authority, &self.pins)
-            .map_err(|_| forked("its head is not signed as the pins ask"))?;
+        let head = open(checkpoint, &self.pins.authority, &self.pins).map_err(|reason| {
+            Refusal::at(reason, "authority").note("its head is not signed as the pins ask")
+        })?;
         let fresh_at = head
-            .fresh_at
+            .dated()
             .ok_or_else(|| Refusal::new(Reason::AuthorityStale).note("its head is not dated"))?
             .as_second();
         if now.saturating_sub(fresh_at) > self.freshness || fresh_at > now.saturating_add(LEEWAY) {
@@ -134,10 +146,14 @@ impl Replica {
         &self.pins
     }
 
+    /// Whether the newest believed head is no older than *t*.
+    pub fn is_fresh(&self, now: i64) -> bool {
+        self.fresh_at.is_some_and(|at| now.saturating_sub(at) <= self.freshness)
+    }
+
     /// The controller's key sets, while the replica is fresh.
     pub fn chain(&self, controller: &ControllerId, now: i64) -> Result<&KeySetChain, Refusal> {
-        let fresh = self.fresh_at.is_some_and(|at| now.saturating_sub(at) <= self.freshness);
-        if !fresh {
+        if !self.is_fresh(now) {
             return Err(Reason::AuthorityStale.into());
         }
         if self.broken.contains(controller) {
@@ -162,7 +178,7 @@ pub(super) mod tests {
     use crate::domain::event::{KeySetPublished, LogOpened};
     use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
     use crate::token::{KeySetDraft, SignedKeySet};
-    use crate::trail::{Checkpoint, LeafDraft, SigningKey};
+    use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey};
 
     pub fn leaf(subject: &str, event: impl Into<Event>, entropy: &CountedEntropy) -> Vec<u8> {
         let event = event.into();
@@ -272,6 +288,55 @@ pub(super) mod tests {
         );
         let all = [leaves(), vec![second()]].concat();
         assert_eq!(reason(replica.extend(&[], &checkpoint(&all, NOW), NOW)), Some(Reason::AuthorityStale));
+    }
+
+    /// The checkpoint with cosignatures of the witnesses at these times, and none of the gateway's own.
+    fn witnessed(leaves: &[Vec<u8>], times: &[i64]) -> (Pins, String) {
+        let mut pins = pins();
+        let mut tree = Appender::new();
+        for leaf in leaves {
+            tree.append(leaf_hash(leaf));
+        }
+        let mut note = Checkpoint::new(AUTHORITY, tree.size(), tree.root()).unwrap().sign(&authority_key());
+        for n in 0..3u8 {
+            let witness = CosigningKey::from_seed(&format!("w{n}.example"), &[60 + n; 32]).unwrap();
+            pins.witnesses.vkeys.push(witness.verifier_key().clone());
+            if let Some(at) = times.get(usize::from(n)) {
+                let at = Timestamp::from_second(*at).unwrap();
+                note.add(witness.cosign(note.text(), at).unwrap()).unwrap();
+            }
+        }
+        pins.witnesses.required = 2;
+        (pins, note.to_string())
+    }
+
+    #[test]
+    fn with_witnesses_pinned_their_times_date_the_head_and_the_gateways_own_does_not() {
+        let judge = |times: &[i64], now: i64| {
+            let (pins, note) = witnessed(&leaves(), times);
+            reason(Replica::load(Arc::new(pins), 300, &[]).unwrap().extend(&leaves(), &note, now))
+        };
+        assert_eq!(judge(&[NOW, NOW], NOW + 300), None);
+        assert_eq!(judge(&[NOW, NOW, NOW], NOW + 300), None);
+        assert_eq!(judge(&[NOW], NOW), Some(Reason::WitnessesMissing));
+        assert_eq!(judge(&[], NOW), Some(Reason::WitnessesMissing));
+        // One that is new does not make up for the second, which is old.
+        assert_eq!(judge(&[NOW + 200, NOW], NOW + 301), Some(Reason::AuthorityStale));
+        assert_eq!(judge(&[NOW + 200, NOW, NOW + 200], NOW + 301), None);
+        // Dated by the gateway's freshness key alone: not enough, however new.
+        let (pins, _) = witnessed(&leaves(), &[]);
+        let replica = Replica::load(Arc::new(pins), 300, &[]).unwrap();
+        let dated = checkpoint(&leaves(), NOW);
+        assert_eq!(reason(replica.extend(&leaves(), &dated, NOW)), Some(Reason::WitnessesMissing));
+    }
+
+    #[test]
+    fn a_cosigner_that_is_not_pinned_is_no_reason_to_stop() {
+        let (witnessing, note) = witnessed(&leaves(), &[NOW, NOW, NOW]);
+        let mut fewer = witnessing.clone();
+        fewer.witnesses.vkeys.pop();
+        let replica = Replica::load(Arc::new(fewer), 300, &[]).unwrap();
+        assert_eq!(reason(replica.extend(&leaves(), &note, NOW)), None);
     }
 
     #[test]

@@ -25,12 +25,45 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS authority_leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS trail_seen (
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS trail_witnessed (
+        one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS sealing_keys (
         execution TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (execution, key_id)) STRICT, WITHOUT ROWID",
 ];
 
 fn failed(_: sqlx::Error) -> Refusal {
     Refusal::at(Reason::StoreFailed, "notebook").note("the agent's notebook did not answer")
+}
+
+/// Two sequences of heads of the trail, each of which only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Signed, as replies bear them.
+    Signed,
+    /// Cosigned by witnesses, as orders bear them where witnesses are required.
+    Witnessed,
+}
+
+impl Mark {
+    fn look(self) -> &'static str {
+        match self {
+            Mark::Signed => "SELECT size, root FROM trail_seen",
+            Mark::Witnessed => "SELECT size, root FROM trail_witnessed",
+        }
+    }
+
+    fn set(self) -> &'static str {
+        match self {
+            Mark::Signed => {
+                "INSERT INTO trail_seen (one, size, root) VALUES (1, ?, ?) \
+                 ON CONFLICT DO UPDATE SET size = excluded.size, root = excluded.root"
+            }
+            Mark::Witnessed => {
+                "INSERT INTO trail_witnessed (one, size, root) VALUES (1, ?, ?) \
+                 ON CONFLICT DO UPDATE SET size = excluded.size, root = excluded.root"
+            }
+        }
+    }
 }
 
 /// The open file.
@@ -96,14 +129,11 @@ impl Notebook {
         transaction.commit().await.map_err(failed)
     }
 
-    /// Holds a head of the trail against the largest one seen. A smaller one, or another root at the
-    /// same size, is `TRAIL_FORKED`. Does not prove that the larger extends the smaller.
-    pub async fn see_trail(&self, head: &Checkpoint) -> Result<(), Refusal> {
+    /// Holds a head of the trail against the largest one seen of its kind. A smaller one, or another
+    /// root at the same size, is `TRAIL_FORKED`. Does not prove that the larger extends the smaller.
+    pub async fn see_trail(&self, mark: Mark, head: &Checkpoint) -> Result<(), Refusal> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let seen = sqlx::query("SELECT size, root FROM trail_seen")
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let seen = sqlx::query(mark.look()).fetch_optional(&mut *transaction).await.map_err(failed)?;
         if let Some(row) = seen {
             let size = to_count(row.try_get(0).map_err(damaged)?);
             let root: Vec<u8> = row.try_get(1).map_err(damaged)?;
@@ -112,15 +142,12 @@ impl Notebook {
                 return Err(Refusal::new(Reason::TrailForked).note("its head is behind one seen before"));
             }
         }
-        sqlx::query(
-            "INSERT INTO trail_seen (one, size, root) VALUES (1, ?, ?) \
-             ON CONFLICT DO UPDATE SET size = excluded.size, root = excluded.root",
-        )
-        .bind(i64::try_from(head.size()).unwrap_or(i64::MAX))
-        .bind(head.root().as_bytes().as_slice())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+        sqlx::query(mark.set())
+            .bind(i64::try_from(head.size()).unwrap_or(i64::MAX))
+            .bind(head.root().as_bytes().as_slice())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -203,14 +230,18 @@ mod tests {
         let path = folder.path().join("notebook.sqlite");
         let notebook = Notebook::open(&path).await.unwrap();
         for good in [head(5, b"5"), head(5, b"5"), head(7, b"7")] {
-            notebook.see_trail(&good).await.unwrap();
+            notebook.see_trail(Mark::Signed, &good).await.unwrap();
         }
         notebook.close().await;
         let notebook = Notebook::open(&path).await.unwrap();
         for bad in [head(6, b"6"), head(7, b"other")] {
-            assert_eq!(notebook.see_trail(&bad).await.unwrap_err().reason, Reason::TrailForked);
+            assert_eq!(notebook.see_trail(Mark::Signed, &bad).await.unwrap_err().reason, Reason::TrailForked);
         }
-        notebook.see_trail(&head(8, b"8")).await.unwrap();
+        notebook.see_trail(Mark::Signed, &head(8, b"8")).await.unwrap();
+        // Witnesses see a head a moment later: their mark is another.
+        notebook.see_trail(Mark::Witnessed, &head(6, b"6")).await.unwrap();
+        let shrunk = notebook.see_trail(Mark::Witnessed, &head(5, b"5")).await.unwrap_err();
+        assert_eq!(shrunk.reason, Reason::TrailForked);
     }
 
     #[tokio::test]

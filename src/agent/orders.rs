@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::authority::Replica;
-use crate::authority::{AdmissionFacts, AgreementTerms, Lease, Order, Standing, TenantBinding, Warrant};
+use crate::authority::head::{self, HeadFault};
+use crate::authority::{
+    AdmissionFacts, AgreementTerms, Lease, Order, Pins, Standing, TenantBinding, Warrant,
+};
 use crate::domain::event::{Event, InstructionAdmitted, Order as Ordered};
 use crate::domain::{Act, AppId, ExecutionId, InstructionId, Reason, Refusal, StoreId};
 use crate::grpc::v1;
@@ -64,6 +67,19 @@ pub fn prove(leaf: &[u8], proof: &str, replica: &Replica) -> Result<(Leaf, Event
     Ok((leaf, event, head))
 }
 
+/// That the pinned witnesses cosigned the head of a proof, as many as the pins ask for.
+fn witnessed(proof: &str, pins: &Pins) -> Result<(), Refusal> {
+    if pins.witnesses.required == 0 {
+        return Ok(());
+    }
+    let receipt = Receipt::parse(proof).map_err(|_| forked("the proof is not of the form"))?;
+    match head::open(&receipt.checkpoint.to_string(), &pins.trail, pins) {
+        Ok(_) => Ok(()),
+        Err(HeadFault::Witnesses { .. }) => Err(Refusal::at(Reason::WitnessesMissing, "admission")),
+        Err(HeadFault::NotGood(_)) => Err(forked("its head is not signed as the pins ask")),
+    }
+}
+
 fn event_of(leaf: &Leaf) -> Result<Event, Refusal> {
     let mut data = leaf.data().clone();
     data.remove("salt");
@@ -115,9 +131,11 @@ impl Leased {
         read().unwrap_or_default()
     }
 
-    /// That the trail holds the admission of these very bytes, with this very order.
+    /// That the trail holds the admission of these very bytes, with this very order; and where the pins
+    /// ask for witnesses, that enough of them have seen it.
     pub fn admission(&self, replica: &Replica) -> Result<Admitted, Refusal> {
         let (leaf, event, head) = prove(&self.leaf, &self.proof, replica)?;
+        witnessed(&self.proof, replica.pins())?;
         let Event::InstructionAdmitted(facts) = event else {
             return Err(forked("the leaf admits no instruction"));
         };
@@ -184,9 +202,11 @@ pub(super) mod tests {
     use super::*;
     use crate::agent::authority::tests::{leaf, replica};
     use crate::authority::fixtures::agreement;
+    use crate::authority::log_fixtures;
     use crate::authority::log_fixtures::{TRAIL, trail_key};
+    use crate::authority::pins::WitnessPins;
     use crate::token::fixtures::{CountedEntropy, NOW, draft, key, key_set};
-    use crate::trail::{Hash, SigningKey, leaf_hash};
+    use crate::trail::{CosigningKey, Hash, SigningKey, leaf_hash};
 
     const EXECUTION: &str = "01938a5e-0000-7000-8000-000000000001";
 
@@ -280,6 +300,26 @@ pub(super) mod tests {
         let receipt = altered.admission.as_mut().unwrap();
         receipt.leaf = [&receipt.leaf[..], b" "].concat().into();
         assert_eq!(reason(altered, &own(), NOW), forked);
+    }
+
+    #[test]
+    fn an_admission_that_too_few_witnesses_saw_is_put_off_and_a_forged_one_is_not() {
+        let witness = CosigningKey::from_seed("w.example", &[61; 32]).unwrap();
+        let mut pins = log_fixtures::pins();
+        pins.witnesses = WitnessPins { required: 1, vkeys: vec![witness.verifier_key().clone()] };
+        let receipt = order(facts(), &trail_key()).admission.unwrap().proof.to_string();
+        let unseen = witnessed(&receipt, &pins).unwrap_err();
+        assert_eq!(unseen.reason, Reason::WitnessesMissing);
+        assert!(crate::agent::worker::passes(unseen.reason));
+        let mut seen = Receipt::parse(&receipt).unwrap();
+        let at = crate::domain::Timestamp::from_second(NOW).unwrap();
+        let line = witness.cosign(seen.checkpoint.text(), at).unwrap();
+        seen.checkpoint.add(line).unwrap();
+        assert_eq!(witnessed(&seen.encode(), &pins), Ok(()));
+        let other = witness.cosign("mandate.ppio.example/trail\n9\nx\n", at).unwrap();
+        let mut forged = Receipt::parse(&receipt).unwrap();
+        forged.checkpoint.add(other).unwrap();
+        assert_eq!(witnessed(&forged.encode(), &pins).unwrap_err().reason, Reason::TrailForked);
     }
 
     #[test]

@@ -21,10 +21,11 @@ use super::notebook::Notebook;
 use super::orders::Own;
 use super::shredding::Rounds;
 use super::vault_sealer::VaultSealer;
-use super::worker::{Site, Worker};
+use super::worker::{Site, Worker, passes};
 use crate::authority::{Pins, PinsError};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy, Reason, Refusal};
+use crate::grpc::v1;
 use crate::identity::SetupError;
 use crate::token::PrivateKey;
 use crate::vault::{EpochKeys, Keyring, KeyringPlace, Vault, VaultError};
@@ -83,7 +84,7 @@ pub async fn run_with(
         let asked = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            asked = worker.gateway.lease(config.poll_seconds) => asked,
+            asked = ask(&mut worker, config.poll_seconds) => asked,
         };
         let pause = match asked {
             Ok(Some(order)) => {
@@ -104,6 +105,20 @@ pub async fn run_with(
     }
     tracing::info!("the agent stops");
     close(worker, Ok(())).await
+}
+
+/// One question for an order. Where witnesses are required, not asked while too few of them vouch for
+/// the authority log: they may be away for long, and an order would only be put off, at the cost of an
+/// attempt. What does not pass by itself is found with the order, so that its refusal is reported.
+async fn ask(worker: &mut Worker, wait_seconds: u32) -> Result<Option<v1::Order>, Refusal> {
+    if worker.replica.pins().witnesses.required > 0
+        && !worker.replica.is_fresh(worker.clock.now_seconds())
+        && let Err(refusal) = worker.refresh().await
+        && passes(refusal.reason)
+    {
+        return Err(refusal);
+    }
+    worker.gateway.lease(wait_seconds).await
 }
 
 async fn open(

@@ -19,6 +19,7 @@
 use std::path::Path;
 
 use super::ledger_ends::Standing;
+use super::notebook::Mark;
 use super::orders::prove;
 use super::sealer::Sealer;
 use super::worker::Worker;
@@ -110,7 +111,7 @@ impl Worker {
         receipt: &v1::Receipt,
     ) -> Result<ExecutionReported, Refusal> {
         let (leaf, event, head) = prove(&receipt.leaf, &receipt.proof, &self.replica)?;
-        self.notebook.see_trail(&head).await?;
+        self.notebook.see_trail(Mark::Signed, &head).await?;
         match event {
             Event::ExecutionReported(reported) if leaf.subject() == execution.resource_name() => Ok(reported),
             _ => Err(Refusal::at(Reason::TrailForked, "receipt").note("it proves another leaf")),

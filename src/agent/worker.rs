@@ -22,7 +22,7 @@ use super::export::export;
 use super::faults::NoFaults;
 use super::gateway::{Gateway, LeaseHold};
 use super::ledger::Ledger;
-use super::notebook::Notebook;
+use super::notebook::{Mark, Notebook};
 use super::orders::{Leased, Own};
 use super::outcome::Outcome;
 use super::preview::preview;
@@ -66,10 +66,11 @@ pub struct Worker {
 }
 
 /// Whether it may pass by itself, so that another attempt is worth making.
-fn passes(reason: Reason) -> bool {
+pub fn passes(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::AuthorityStale
+            | Reason::WitnessesMissing
             | Reason::InstructionNotYetValid
             | Reason::SubjectBusy
             | Reason::StoreFailed
@@ -131,7 +132,12 @@ impl Worker {
     async fn judge(&mut self, leased: &Leased) -> Result<Warrant, Refusal> {
         self.refresh().await?;
         let admitted = leased.admission(&self.replica)?;
-        self.notebook.see_trail(&admitted.head).await?;
+        // A head that witnesses had to see first is older than those of replies: it has a mark of its own.
+        let mark = match self.replica.pins().witnesses.required {
+            0 => Mark::Signed,
+            _ => Mark::Witnessed,
+        };
+        self.notebook.see_trail(mark, &admitted.head).await?;
         // An admission is proven as often as whoever holds the log's keys likes; the act is done once.
         let taken_up = self.ledger.taken_up_as(leased.digest.as_bytes(), &leased.store).await?;
         if taken_up.is_some_and(|execution| execution != leased.execution) {

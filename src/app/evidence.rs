@@ -11,7 +11,7 @@ use crate::trail::leaf_hash;
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
 use super::submit_instruction::{envelope_place, envelope_row};
-use super::{App, AppResult};
+use super::{App, AppResult, Vouched};
 
 /// Leaves about one subject that a bundle takes. Leases and reports of one order stay far below.
 const MOST: u32 = 1_000;
@@ -90,32 +90,44 @@ impl App {
         }
     }
 
+    /// The heads that the evidence leads to: vouched for, if those cover the admission.
+    async fn heads_over(&self, row: &InstructionRow) -> AppResult<(Vouched, Vouched)> {
+        Ok(match (self.vouched(Log::Trail).await?, self.vouched(Log::Authority).await?) {
+            (Some(trail), Some(authority))
+                if row.leaf < trail.size && row.authority_size <= authority.size =>
+            {
+                (trail, authority)
+            }
+            _ => (self.newest(Log::Trail).await?, self.newest(Log::Authority).await?),
+        })
+    }
+
     async fn bundle(
         &self,
         row: &InstructionRow,
         disclosures: Option<Vec<String>>,
         only: Option<&ControllerId>,
     ) -> AppResult<Bundle> {
-        let heads = self.store.heads().await?;
+        let (trail, authority) = self.heads_over(row).await?;
         let mut conn = self.store.reader().await?;
         let mut leaves = self.leaves_of(&mut conn, row).await?;
         drop(conn);
-        leaves.retain(|(index, _)| *index < heads.trail.size);
-        let mut builder = BundleBuilder::new(heads.trail.checkpoint, heads.authority.checkpoint);
+        leaves.retain(|(index, _)| *index < trail.size);
+        let mut builder = BundleBuilder::new(trail.note().to_string(), authority.note().to_string());
         let broken = |_| StoreError::Corrupt("trail_leaves");
         for (index, leaf) in &leaves {
             let proof =
-                logs::prove_inclusion(self.store.log_reader(), Log::Trail, *index, heads.trail.size).await?;
+                logs::prove_inclusion(self.store.log_reader(), Log::Trail, *index, trail.size).await?;
             builder.trail_leaf(*index, leaf, proof).map_err(broken)?;
         }
         let mut index = 0;
-        while index < heads.authority.size {
+        while index < authority.size {
             let page = logs::leaves(self.store.log_reader(), Log::Authority, index, PAGE).await?;
             if page.is_empty() {
                 return Err(StoreError::Corrupt("authority_leaves"));
             }
             for leaf in &page {
-                if index >= heads.authority.size {
+                if index >= authority.size {
                     break;
                 }
                 match only {

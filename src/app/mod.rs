@@ -12,6 +12,7 @@ mod idempotency;
 mod intake;
 mod orders;
 mod proofs;
+mod publishing;
 mod read_instructions;
 mod registry;
 mod reports;
@@ -19,6 +20,7 @@ mod requests;
 mod shredding;
 mod submit_instruction;
 mod uploads;
+mod witnessing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,12 +37,14 @@ pub use idempotency::RequestUuid;
 pub use intake::{Assignment, MessageView, TakenIn};
 pub use orders::{LeasedOrder, Renewed};
 pub use proofs::Proof;
+pub use publishing::{Lasting, Published};
 pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails};
 pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering};
 pub use reports::ReportIn;
 pub use requests::{NewRequest, RequestContent, RequestView, Subject};
 pub use submit_instruction::Submitted;
 pub use uploads::{Upload, Uploaded};
+pub use witnessing::{Vouched, Witnessing};
 
 /// What a use case answers where it does not go through.
 pub type AppError = StoreError;
@@ -63,6 +67,7 @@ pub struct Settings {
     pub intake: crate::intake::IntakeConfig,
     /// How people address PPIO: being addressed is no evidence.
     pub house_brands: Vec<String>,
+    pub witnessing: Witnessing,
 }
 
 /// How long personal data stays after its work is done (R21), by retention class. Seconds.
@@ -85,6 +90,8 @@ pub struct App {
     pub freshness: CosigningKey,
     /// Verified key sets, by controller: checked again under the writer before they count.
     key_sets: moka::sync::Cache<ControllerId, Arc<KeySet>>,
+    /// What witnesses have cosigned, as kept in the store.
+    cosigned: witnessing::Cosigned,
     /// How many refusals of each controller become leaves.
     refusals: governor::DefaultKeyedRateLimiter<ControllerId>,
 }
@@ -109,6 +116,7 @@ impl App {
             settings,
             freshness,
             key_sets: moka::sync::Cache::new(10_000),
+            cosigned: witnessing::Cosigned::default(),
             refusals: governor::RateLimiter::keyed(governor::Quota::per_minute(REFUSALS)),
         }
     }

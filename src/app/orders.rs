@@ -50,13 +50,14 @@ impl App {
     pub async fn lease_orders(&self, agent: &AgentId, max: u32) -> AppResult<Vec<LeasedOrder>> {
         let stores = self.agent_stores(agent).await?;
         // A look without the writer first: an idle agent costs a read.
-        let now = self.clock.now_seconds();
-        if executions::due(&mut self.store.reader().await?, &stores, now, 1).await?.is_empty() {
+        // What too few witnesses have seen, no agent would carry out: it waits without costing an attempt.
+        let (now, covered) = (self.clock.now_seconds(), self.covered().await?);
+        if executions::due(&mut self.store.reader().await?, &stores, now, covered, 1).await?.is_empty() {
             return Ok(Vec::new());
         }
         let leased = self
             .store
-            .transact(Lease { agent: agent.clone(), stores, max, lease: self.settings.lease })
+            .transact(Lease { agent: agent.clone(), stores, max, covered, lease: self.settings.lease })
             .await?
             .value;
         let mut orders = Vec::with_capacity(leased.len());
@@ -79,7 +80,7 @@ impl App {
             execution: leased.row.id,
             store: leased.row.store,
             instruction,
-            admission: self.store.receipt(leased.leaf).await?,
+            admission: self.receipt(leased.leaf).await?,
             attempt: leased.row.attempt,
             lease_token: leased.token,
             lease_expires_at: leased.row.lease_expires_at.unwrap_or_default(),
@@ -151,6 +152,7 @@ struct Lease {
     agent: AgentId,
     stores: Vec<StoreId>,
     max: u32,
+    covered: Option<u64>,
     lease: i64,
 }
 
@@ -161,7 +163,7 @@ impl Command for Lease {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Leased>, StoreError> {
         let now = tx.now_seconds();
-        let due = executions::due(tx.conn(), &self.stores, now, self.max).await?;
+        let due = executions::due(tx.conn(), &self.stores, now, self.covered, self.max).await?;
         let mut leased = Vec::with_capacity(due.len());
         for mut row in due {
             let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction)

@@ -13,9 +13,15 @@ pub struct Proof {
 }
 
 impl App {
-    /// The newest signed checkpoint.
+    /// The checkpoint to show: the newest that enough witnesses cosigned; where none are required or
+    /// none has so many, the newest signed one. With the cosignatures it has.
     pub async fn checkpoint(&self, log: Log) -> AppResult<String> {
-        Ok(self.store.heads().await?.of(log).checkpoint.clone())
+        Ok(self.shown(log).await?.note().to_string())
+    }
+
+    /// Leaves of the log as last committed.
+    pub(super) async fn newest_size(&self, log: Log) -> AppResult<u64> {
+        Ok(self.store.heads().await?.of(log).size)
     }
 
     /// Leaves as hashed, from `start`, at most `count`.
@@ -23,7 +29,7 @@ impl App {
         Ok(logs::leaves(self.store.log_reader(), log, start, count).await?)
     }
 
-    /// Proof that a leaf is in the tree of `size`; the newest where 0.
+    /// Proof that a leaf is in the tree of `size`; that of the checkpoint shown where 0.
     pub async fn inclusion(&self, log: Log, index: u64, size: u64) -> AppResult<Proof> {
         let size = self.size_or_newest(log, size, "size").await?;
         if index >= size {
@@ -33,7 +39,7 @@ impl App {
         Ok(Proof { hashes, size })
     }
 
-    /// Proof that the tree of `new` (the newest where 0) continues the tree of `old`.
+    /// Proof that the tree of `new` (that of the checkpoint shown where 0) continues the tree of `old`.
     pub async fn consistency(&self, log: Log, old: u64, new: u64) -> AppResult<Proof> {
         let size = self.size_or_newest(log, new, "new_size").await?;
         if old > size {
@@ -46,31 +52,31 @@ impl App {
     }
 
     async fn size_or_newest(&self, log: Log, size: u64, field: &'static str) -> Result<u64, StoreError> {
-        let newest = self.store.heads().await?.of(log).size;
+        let newest = self.newest_size(log).await?;
         match size {
-            0 => Ok(newest),
+            0 => Ok(self.shown(log).await?.size),
             size if size <= newest => Ok(size),
             _ => Err(Refusal::at(Reason::FieldInvalid, field).note("larger than the log").into()),
         }
     }
 
-    /// The authority log from `start` on, with a head that says how fresh it is
-    /// (C2SP tlog-cosignature by the gateway's freshness key).
+    /// The authority log from `start` on, up to the head that is shown, which says how fresh it is:
+    /// by its witnesses, and if it is the newest by the gateway's own freshness key (C2SP
+    /// tlog-cosignature). An older head the gateway never dates.
     pub async fn read_authority(&self, start: u64, count: u32) -> AppResult<(Vec<Vec<u8>>, String, bool)> {
-        let head = self.store.heads().await?.authority;
+        let head = self.shown(Log::Authority).await?;
         let rest = head.size.saturating_sub(start);
         let wanted = u32::try_from(rest).unwrap_or(u32::MAX).min(count);
         let leaves = logs::leaves(self.store.log_reader(), Log::Authority, start, wanted).await?;
         let more = leaves.len() as u64 != rest;
-        let checkpoint =
-            self.cosign_now(&head.checkpoint).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
-        Ok((leaves, checkpoint, more))
+        let mut note = head.note();
+        if head.size == self.newest_size(Log::Authority).await? {
+            self.date(&mut note).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
+        }
+        Ok((leaves, note.to_string(), more))
     }
 
-    fn cosign_now(&self, checkpoint: &str) -> Result<String, NoteError> {
-        let mut note = Note::parse(checkpoint)?;
-        let signature = self.freshness.cosign(note.text(), self.clock.now())?;
-        note.add(signature)?;
-        Ok(note.to_string())
+    fn date(&self, note: &mut Note) -> Result<(), NoteError> {
+        note.add(self.freshness.cosign(note.text(), self.clock.now())?)
     }
 }

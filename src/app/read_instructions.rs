@@ -77,7 +77,8 @@ impl App {
         Ok(views)
     }
 
-    /// The receipt of an instruction's admission, to the newest checkpoint.
+    /// The receipt of an instruction's admission, to the newest checkpoint that enough witnesses
+    /// cosigned, if that covers it.
     pub async fn instruction_receipt(
         &self,
         controller: &ControllerId,
@@ -86,7 +87,7 @@ impl App {
         let row = instructions::find(&mut self.store.reader().await?, controller, &id)
             .await?
             .ok_or(Reason::NotFound)?;
-        self.store.receipt(row.leaf).await
+        self.receipt(row.leaf).await
     }
 
     pub async fn key_set(&self, controller: &ControllerId) -> AppResult<KeySetView> {

@@ -5,10 +5,11 @@
 //! with a pinned key's name and another key's id, or the reverse, is no stranger's but a pinned
 //! key's line spoilt (or its successor, which must be pinned first), and refused.
 
+use std::fmt;
+
 use super::pins::{LogPin, Pins};
 use crate::domain::Timestamp;
-use crate::trail::Checkpoint;
-use crate::trail::note::{Note, NoteSignature};
+use crate::trail::{Checkpoint, Note, NoteSignature};
 
 /// A head that is signed as the pins ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,44 +19,85 @@ pub struct Head {
     pub fresh_at: Option<Timestamp>,
     /// Pinned witnesses that cosigned.
     pub witnesses: usize,
+    /// Since when as many witnesses as are required have vouched for it: the time of the *k*-th newest
+    /// of their cosignatures. None where none are required.
+    pub witnessed_at: Option<Timestamp>,
 }
 
-/// Opens a checkpoint of the trail or the authority log; the error is one sentence.
-pub fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, String> {
-    let checkpoint = Checkpoint::open(note, &log.origin, &log.vkey).map_err(|error| error.to_string())?;
+impl Head {
+    /// When it was the newest: by its witnesses where the pins require any, else by the freshness cosigner.
+    pub fn dated(&self) -> Option<Timestamp> {
+        self.witnessed_at.or(self.fresh_at)
+    }
+}
+
+/// Why a head is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadFault {
+    /// One sentence.
+    NotGood(String),
+    /// It is signed as it should be, and too few of the pinned witnesses have cosigned it: more may follow.
+    Witnesses { have: usize, required: usize },
+}
+
+impl fmt::Display for HeadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadFault::NotGood(what) => f.write_str(what),
+            HeadFault::Witnesses { have, required } => {
+                write!(f, "{have} of the pinned witnesses cosigned it, {required} must have")
+            }
+        }
+    }
+}
+
+impl From<HeadFault> for String {
+    fn from(fault: HeadFault) -> Self {
+        fault.to_string()
+    }
+}
+
+impl HeadFault {
+    fn not_good(what: impl fmt::Display) -> Self {
+        HeadFault::NotGood(what.to_string())
+    }
+}
+
+/// Opens a checkpoint of the trail or the authority log.
+pub fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, HeadFault> {
+    let checkpoint = Checkpoint::open(note, &log.origin, &log.vkey).map_err(HeadFault::not_good)?;
     // It parsed a moment ago.
-    let note = Note::parse(note).map_err(|error| error.to_string())?;
+    let note = Note::parse(note).map_err(HeadFault::not_good)?;
     let pinned = || std::iter::once(&log.vkey).chain(&pins.witnesses.vkeys).chain(&pins.freshness);
     for (at, line) in note.signatures().iter().enumerate() {
         if !pinned().any(|key| key.claims(line)) {
             if pinned().any(|key| key.name() == line.name() || key.id() == line.key_id()) {
-                return Err("a signature has a pinned key's name or id, and not both".to_owned());
+                return Err(HeadFault::not_good("a signature has a pinned key's name or id, and not both"));
             }
             continue;
         }
         // A line that stands twice adds nothing and would be a second spelling.
         let again = |other: &&NoteSignature| other.key_id() == line.key_id() && other.name() == line.name();
         if note.signatures()[..at].iter().any(|other| again(&other)) {
-            return Err("a key signed it twice".to_owned());
+            return Err(HeadFault::not_good("a key signed it twice"));
         }
     }
-    let mut head = Head { checkpoint, fresh_at: None, witnesses: 0 };
+    let mut fresh_at = None;
     if let Some(key) = &pins.freshness {
-        let signed = note.verified_by(key).map_err(|error| error.to_string())?;
-        head.fresh_at = signed.and_then(|signed| signed.at);
+        let signed = note.verified_by(key).map_err(HeadFault::not_good)?;
+        fresh_at = signed.and_then(|signed| signed.at);
     }
+    let mut seen = Vec::new();
     for key in &pins.witnesses.vkeys {
-        if note.verified_by(key).map_err(|error| error.to_string())?.is_some() {
-            head.witnesses += 1;
-        }
+        seen.extend(note.verified_by(key).map_err(HeadFault::not_good)?.and_then(|signed| signed.at));
     }
-    if head.witnesses < pins.witnesses.required {
-        return Err(format!(
-            "{} of the pinned witnesses cosigned it, {} must have",
-            head.witnesses, pins.witnesses.required
-        ));
+    let required = pins.witnesses.required;
+    if seen.len() < required {
+        return Err(HeadFault::Witnesses { have: seen.len(), required });
     }
-    Ok(head)
+    seen.sort_unstable();
+    let witnessed_at = required.checked_sub(1).and_then(|k| seen.iter().rev().nth(k)).copied();
+    Ok(Head { checkpoint, fresh_at, witnesses: seen.len(), witnessed_at })
 }
 
 #[cfg(test)]
@@ -96,7 +138,26 @@ mod tests {
         pins.witnesses.required = 1;
         assert_eq!(open(&text, &pins.authority, &pins).unwrap().witnesses, 1);
         let unseen = text.split_inclusive('\n').filter(|line| !line.contains("witness")).collect::<String>();
-        assert!(open(&unseen, &pins.authority, &pins).unwrap_err().contains("0 of"));
+        let missing = HeadFault::Witnesses { have: 0, required: 1 };
+        assert_eq!(open(&unseen, &pins.authority, &pins).unwrap_err(), missing);
+        assert_eq!(missing.to_string(), "0 of the pinned witnesses cosigned it, 1 must have");
+    }
+
+    #[test]
+    fn a_head_is_as_fresh_as_the_kth_newest_of_its_cosignatures() {
+        let mut pins = pins();
+        let mut note = note();
+        for (seed, seconds) in [(10, 100), (11, 300), (12, 200)] {
+            let witness = CosigningKey::from_seed(&format!("w{seed}.example"), &[seed; 32]).unwrap();
+            note.add(witness.cosign(note.text(), at(seconds)).unwrap()).unwrap();
+            pins.witnesses.vkeys.push(witness.verifier_key().clone());
+        }
+        let text = note.to_string();
+        for (required, since) in [(0, None), (1, Some(300)), (2, Some(200)), (3, Some(100))] {
+            pins.witnesses.required = required;
+            let head = open(&text, &pins.authority, &pins).unwrap();
+            assert_eq!((head.witnesses, head.witnessed_at), (3, since.map(at)), "k = {required}");
+        }
     }
 
     #[test]
@@ -112,13 +173,15 @@ mod tests {
         assert!(with("stranger.example", 8).is_ok());
         // The names of the pinned log key and freshness key, with other keys.
         for name in [pins.authority.vkey.name(), pins.freshness.as_ref().unwrap().name()] {
-            assert!(with(name, 9).unwrap_err().contains("and not both"));
+            assert!(with(name, 9).unwrap_err().to_string().contains("and not both"));
         }
         let mut note = note();
         let line = freshness_key().cosign(note.text(), at(5)).unwrap().to_string();
         let renamed = line.replace("/freshness", "/elsewhere");
         note.add(NoteSignature::parse(&renamed).unwrap()).unwrap();
-        assert!(open(&note.to_string(), &pins.authority, &pins).unwrap_err().contains("and not both"));
+        assert!(
+            open(&note.to_string(), &pins.authority, &pins).unwrap_err().to_string().contains("and not both")
+        );
     }
 
     #[test]

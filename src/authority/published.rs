@@ -90,7 +90,7 @@ impl Since {
             Ok(head) => (&mut self.trail, head),
             Err(what) => match head::open(note, &pins.authority, pins) {
                 Ok(head) => (&mut self.authority, head),
-                Err(_) => return Err(what),
+                Err(_) => return Err(what.into()),
             },
         };
         match place.replace(head.checkpoint) {
@@ -137,7 +137,7 @@ pub struct Report {
     /// Root of the trail at its checkpoint, base64.
     pub trail_root: String,
     pub authority_root: String,
-    /// When the freshness cosigner said that the authority head was the newest.
+    /// When the authority head was the newest, as the required witnesses or the freshness cosigner said.
     pub authority_fresh_at: Option<Timestamp>,
     /// Pinned witnesses that cosigned the trail's checkpoint.
     pub witnesses: usize,
@@ -210,7 +210,7 @@ pub fn verify<F: LogFiles + Sync>(
         summary: audited.summary,
         trail_root: head.checkpoint.root().to_base64(),
         authority_root: authority_head.checkpoint.root().to_base64(),
-        authority_fresh_at: authority_head.fresh_at,
+        authority_fresh_at: authority_head.dated(),
         witnesses: head.witnesses,
         since,
         spilled: audited.spilled,

@@ -106,7 +106,7 @@ pub struct Verdict {
     pub trail_size: u64,
     /// Everything here is as of this head of the authority log.
     pub authority_size: u64,
-    /// When the freshness cosigner said that this was the newest head.
+    /// When this was the newest head, as the required witnesses or the freshness cosigner said.
     pub authority_fresh_at: Option<Timestamp>,
     /// Leaves of other controllers that stand as hashes in the bundle.
     pub authority_withheld: usize,
@@ -166,7 +166,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         executions: found.executions,
         trail_size: trail.checkpoint.size(),
         authority_size: authority.size(),
-        authority_fresh_at: authority_head.fresh_at,
+        authority_fresh_at: authority_head.dated(),
         authority_withheld: bundle.withheld.len(),
         newest_key_set_version: newest.version(),
         disclosures_match: bundle.disclosures.is_some(),

@@ -233,7 +233,7 @@ mod tests {
     fn made() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let keys = init_keys::make(dir.path(), at(NOW), &SystemEntropy).unwrap();
-        init_config::write(dir.path(), 7443, at(NOW), &keys).unwrap();
+        init_config::write(dir.path(), 7443, None, at(NOW), &keys).unwrap();
         dir
     }
 

@@ -84,14 +84,35 @@ pub fn issue_server(
     entropy: &dyn Entropy,
 ) -> Result<Issued, DevCaError> {
     let mut params = params(names.first().copied().unwrap_or("gateway"), validity, entropy)?;
-    for name in names {
-        params.subject_alt_names.push(match name.parse() {
-            Ok(address) => SanType::IpAddress(address),
-            Err(_) => SanType::DnsName((*name).try_into()?),
-        });
-    }
+    params.subject_alt_names = alternative_names(names)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue(ca, params)
+}
+
+/// A certificate of a workload that serves and calls: DNS names or addresses, and its one URI.
+pub fn issue_workload(
+    ca: &Ca,
+    uri: &str,
+    names: &[&str],
+    validity: Validity,
+    entropy: &dyn Entropy,
+) -> Result<Issued, DevCaError> {
+    let mut params = params("workload", validity, entropy)?;
+    params.subject_alt_names = alternative_names(names)?;
+    params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    issue(ca, params)
+}
+
+fn alternative_names(names: &[&str]) -> Result<Vec<SanType>, DevCaError> {
+    let name = |name: &&str| {
+        Ok(match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*name).try_into()?),
+        })
+    };
+    names.iter().map(name).collect()
 }
 
 /// A client certificate with exactly the URIs given: one, unless it is meant to be refused.

@@ -20,6 +20,9 @@ pub struct Init {
     /// Port the gateway will listen on
     #[arg(long, default_value_t = 7443)]
     port: u16,
+    /// Port on which the gateway will publish its logs; it does not where absent
+    #[arg(long)]
+    publish: Option<u16>,
     /// Which sample rows to invent; keys are random always
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -33,7 +36,8 @@ pub struct SetUp {
 
 impl Init {
     pub async fn run(self) -> Result<(), CliError> {
-        let made = make(&self.dir, self.port, self.seed).await?;
+        let made =
+            set_up_with(&self.dir, self.port, self.publish, self.seed, &SystemClock, &SystemEntropy).await?;
         let dir = self.dir.display();
         println!("Made {dir}: for development only, its keys are not encrypted.");
         println!("  gateway.toml  agent.toml  pins.toml  registry.toml  profiles/  keys/  ca/");
@@ -55,10 +59,21 @@ pub async fn make(dir: &Path, port: u16, seed: u64) -> Result<SetUp, CliError> {
     set_up(dir, port, seed, &SystemClock, &SystemEntropy).await
 }
 
-/// Makes everything; refuses a folder that has something in it.
+/// Makes everything but a place to publish; refuses a folder that has something in it.
 pub async fn set_up(
     dir: &Path,
     port: u16,
+    seed: u64,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<SetUp, CliError> {
+    set_up_with(dir, port, None, seed, clock, entropy).await
+}
+
+async fn set_up_with(
+    dir: &Path,
+    port: u16,
+    publish: Option<u16>,
     seed: u64,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
@@ -71,7 +86,7 @@ pub async fn set_up(
     }
     let now = clock.now();
     let keys = init_keys::make(dir, now, entropy)?;
-    init_config::write(dir, port, now, &keys)?;
+    init_config::write(dir, port, publish, now, &keys)?;
     let store = sample_store::generate(&dir.join("store"), seed, now.as_second())
         .await
         .map_err(|_| CliError::plain("the sample store could not be written"))?;
@@ -92,7 +107,7 @@ mod tests {
     fn made(dir: &Path) -> init_keys::MadeKeys {
         let now = Timestamp::from_second(NOW).unwrap();
         let keys = init_keys::make(dir, now, &SystemEntropy).unwrap();
-        init_config::write(dir, 7443, now, &keys).unwrap();
+        init_config::write(dir, 7443, Some(7444), now, &keys).unwrap();
         keys
     }
 

@@ -13,7 +13,8 @@ use super::sample_registry::{
     terms_of,
 };
 use crate::config::{
-    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, Place, RetentionSeconds, TlsFiles,
+    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, Place, PublishSection, RetentionSeconds,
+    TlsFiles,
 };
 use crate::domain::{Kind, Timestamp};
 use crate::identity::AnchorConfig;
@@ -22,11 +23,17 @@ use crate::identity::AnchorConfig;
 const DAYS: i64 = 365;
 
 /// Writes every configuration file of the set-up.
-pub fn write(dir: &Path, port: u16, now: Timestamp, keys: &MadeKeys) -> Result<(), CliError> {
+pub fn write(
+    dir: &Path,
+    port: u16,
+    publish: Option<u16>,
+    now: Timestamp,
+    keys: &MadeKeys,
+) -> Result<(), CliError> {
     let put = |name: &str, value: &dyn Fn() -> Result<String, toml::ser::Error>| {
         write_public(&dir.join(name), value().map_err(CliError::plain)?)
     };
-    put("gateway.toml", &|| toml::to_string(&gateway(port)))?;
+    put("gateway.toml", &|| toml::to_string(&gateway(port, publish)))?;
     let (start, end) = (now.as_second() - 86_400, now.as_second() + DAYS * 86_400);
     put("agent.toml", &|| toml::to_string(&agent(port, start, end)))?;
     put("pins.toml", &|| toml::to_string(&pins(keys)))?;
@@ -44,7 +51,7 @@ pub fn write(dir: &Path, port: u16, now: Timestamp, keys: &MadeKeys) -> Result<(
     put("registry.toml", &|| toml::to_string(&registry(&made)))
 }
 
-fn gateway(port: u16) -> GatewayConfig {
+fn gateway(port: u16, publish: Option<u16>) -> GatewayConfig {
     let key = |name: &str| PathBuf::from(format!("keys/gateway/{name}"));
     let mut anchors: Vec<AnchorConfig> = Vec::new();
     for principal in PRINCIPALS {
@@ -92,6 +99,9 @@ fn gateway(port: u16) -> GatewayConfig {
             house_domains: vec!["ppio.example".into(), "www.ppio.example".into()],
             house_brands: ["PPIO", "派欧云", "指派欧云计算"].map(String::from).into(),
         },
+        witnesses: None,
+        witness: Vec::new(),
+        publish: publish.map(|port| PublishSection { listen: format!("127.0.0.1:{port}") }),
         anchors,
         bootstrap: bootstrap.collect(),
     }

@@ -8,7 +8,7 @@ use age::secrecy::ExposeSecret;
 use super::CliError;
 use super::dev_ca::{self, Ca, Validity};
 use super::files::{write_public, write_secret};
-use super::sample_registry::{AGENT, GATEWAY, PRINCIPALS};
+use super::sample_registry::{AGENT, GATEWAY, PRINCIPALS, gateway_spiffe_id};
 use super::serve::freshness_name;
 use crate::domain::{Act, ControllerId, Entropy, Kind, Timestamp};
 use crate::token::{Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, SetRole, base64url};
@@ -103,7 +103,11 @@ fn certificates(dir: &Path, now: Timestamp, entropy: &dyn Entropy) -> Result<(),
         write_public(&folder.join("tls.pem"), issued.certificate_pem)?;
         write_secret(&folder.join("tls.key"), issued.key_pem)?;
     }
-    Ok(())
+    // With it the gateway calls its witnesses.
+    let calling = dev_ca::issue_client(&anchors["ppio"], &[&gateway_spiffe_id()], validity, entropy)
+        .map_err(CliError::plain)?;
+    write_public(&keys.join("gateway/calling.pem"), calling.certificate_pem)?;
+    write_secret(&keys.join("gateway/calling.key"), calling.key_pem)
 }
 
 /// Root key, instruction key, signed key set version 1 and export identity. Xingyu has two

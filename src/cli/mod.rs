@@ -25,8 +25,11 @@ pub mod sample_registry;
 pub mod sample_rows;
 pub mod sample_store;
 pub mod serve;
+pub mod serve_witnesses;
 pub mod sign;
 pub mod trail;
+pub mod witness;
+pub mod witness_init;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +72,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Run an agent beside the stores
     Agent(agent::Agent),
+    /// Run a witness, or make one
+    Witness(witness::Witness),
     /// Register controllers, agreements, apps, agents, keys
     Registry(registry::Registry),
     /// Take mail in and route it
@@ -98,6 +103,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(serve) => serve.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::Agent(agent) => agent.run().await,
+        Command::Witness(witness) => witness.run().await,
         Command::Registry(registry) => registry.run().await,
         Command::Intake(intake) => intake.run().await,
         Command::Request(request) => request.run().await,

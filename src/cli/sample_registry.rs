@@ -41,6 +41,11 @@ impl SamplePrincipal {
     }
 }
 
+/// The gateway's own name, where it calls its witnesses.
+pub fn gateway_spiffe_id() -> String {
+    format!("spiffe://{TRUST_DOMAIN}/{}/mandate/witnessing", Kind::Gateway)
+}
+
 const CONTROLLER_SCOPES: &[&str] = &[
     "requests.read",
     "requests.answer",

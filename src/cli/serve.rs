@@ -10,14 +10,17 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{CliError, files};
+use super::{CliError, files, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
 use crate::config::{BootstrapKey, GatewayConfig, Place, Server};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::{Acceptor, Anchors, LogRefusals};
+use crate::publish::LogFiles;
 use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKeys, Origins, Store, registry};
 use crate::token::{PublicJwk, base64url};
@@ -60,6 +63,9 @@ impl Serve {
 
         let (ended, how) = tokio::sync::oneshot::channel();
         let keeper = tokio::spawn(keep_house(app.clone(), config.housekeeping_seconds));
+        let closing = CancellationToken::new();
+        let publisher = publish(&config, &app, &closing).await?;
+        let asking = serve_witnesses::start(&config, &app, &closing)?;
         println!("listening on {address}");
         let mut broken = app.store.fatal();
         let until = async move {
@@ -74,6 +80,14 @@ impl Serve {
         };
         let served = accept(app.clone(), listener, acceptor, config.gateway, until).await;
         keeper.abort();
+        closing.cancel();
+        if let Some(publisher) = publisher {
+            // Ends within its own grace; a panic there is in the log already.
+            let _ = publisher.await;
+        }
+        if let Some(asking) = asking {
+            let _ = asking.await;
+        }
         app.store.close().await;
         app.vault.keyring().close().await.map_err(CliError::plain)?;
         if { how }.try_recv().is_ok() {
@@ -92,6 +106,28 @@ async fn accept(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), CliError> {
     crate::grpc::server::serve(app, listener, acceptor, audience, stop).await.map_err(CliError::plain)
+}
+
+/// Starts publishing the logs, where the configuration says so.
+async fn publish(
+    config: &GatewayConfig,
+    app: &Arc<App>,
+    closing: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, CliError> {
+    let Some(section) = &config.publish else { return Ok(None) };
+    let anchors = Anchors::load(&config.trust_domain, &config.anchors)?;
+    let acceptor = Acceptor::new(
+        &config.tls.certificate,
+        &config.tls.key,
+        Arc::new(anchors),
+        app.clock.clone(),
+        Arc::new(LogRefusals),
+    )?;
+    let failed = |error| CliError::Plain(format!("cannot listen on {}: {error}", section.listen));
+    let listener = TcpListener::bind(&section.listen).await.map_err(failed)?;
+    println!("publishing on {}", listener.local_addr().map_err(failed)?);
+    let (files, stop) = (Arc::new(LogFiles(app.clone())), closing.clone().cancelled_owned());
+    Ok(Some(tokio::spawn(crate::https::serve(listener, acceptor, files, stop))))
 }
 
 /// Opens store, vault and keys as the configuration says.
@@ -120,7 +156,10 @@ pub async fn open(
     let keyring =
         Keyring::open(&keyring, epochs, clock.clone(), entropy.clone()).await.map_err(CliError::plain)?;
     let vault = Vault::new(keyring, entropy.clone());
-    Ok(Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings(config), freshness)))
+    let settings = settings(config)?;
+    let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
+    app.load_cosignatures().await.map_err(CliError::plain)?;
+    Ok(app)
 }
 
 /// Where the configuration says the state lies. The folder of a file is made.
@@ -154,8 +193,8 @@ pub fn freshness_name(gateway: &str) -> String {
     format!("{gateway}/freshness")
 }
 
-fn settings(config: &GatewayConfig) -> Settings {
-    Settings {
+fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
+    Ok(Settings {
         exports: config.exports.clone(),
         export_limit: config.limits.export_bytes,
         export_life: config.limits.export_seconds,
@@ -173,7 +212,8 @@ fn settings(config: &GatewayConfig) -> Settings {
             house_domains: config.intake.house_domains.clone(),
         },
         house_brands: config.intake.house_brands.clone(),
-    }
+        witnessing: serve_witnesses::witnessing(config)?,
+    })
 }
 
 /// 32 bytes, base64url, one line.

@@ -13,10 +13,11 @@ use super::client::Client;
 use super::print::{given, print, receipt};
 use super::{As, CliError, files};
 use crate::config::read_toml;
+use crate::domain::{Reason, Refusal};
 use crate::grpc::v1;
 use crate::trail::{
-    Appender, CHECKPOINT_PATH, Checkpoint, Receipt, Resource, VKEY_PATH, VerifierKey, encode_bundle,
-    encode_tile, entries_for, leaf_hash,
+    Appender, CHECKPOINT_PATH, Checkpoint, Hash, Receipt, Resource, VKEY_PATH, VerifierKey, encode_bundle,
+    encode_tile, entries_for, leaf_hash, verify_consistency,
 };
 
 /// Leaves asked for at once.
@@ -38,6 +39,9 @@ enum Command {
     Checkpoint {
         #[arg(long, value_enum, default_value = "trail")]
         log: Which,
+        /// An older checkpoint; the newest must be proven to continue it
+        #[arg(long, value_name = "FILE")]
+        continues: Option<PathBuf>,
     },
     /// Fetch the admission receipt of one's own instruction, verified
     Receipt {
@@ -115,9 +119,13 @@ impl Trail {
                     print(as_json, &json!({"log": origin, "leaves": leaves, "verified": true}));
                 }
             }
-            Command::Checkpoint { log } => {
+            Command::Checkpoint { log, continues } => {
                 let note = checkpoint(&client, log).await?;
                 let head = pins.of(log).open(&note)?;
+                if let Some(older) = continues {
+                    let older = pins.of(log).open(&files::read_text(&older)?)?;
+                    prove_continues(&client, log, &older, &head).await?;
+                }
                 if as_json {
                     let root = head.root().to_base64();
                     let shown =
@@ -161,6 +169,30 @@ pub async fn export_to(client: &Client, dir: &Path) -> Result<Vec<(String, u64)>
 async fn checkpoint(client: &Client, which: Which) -> Result<String, CliError> {
     let call = v1::GetCheckpointRequest { log: which.log().into() };
     Ok(client.audit().get_checkpoint(call).await?.into_inner().checkpoint)
+}
+
+/// That the newer head continues the older: the gateway must prove it, and a log that is shorter than
+/// it was is never believed.
+async fn prove_continues(
+    client: &Client,
+    which: Which,
+    older: &Checkpoint,
+    newer: &Checkpoint,
+) -> Result<(), CliError> {
+    let forked = |note: &'static str| Refusal::at(Reason::TrailForked, "checkpoint").note(note);
+    if newer.size() < older.size() {
+        return Err(forked("the log is shorter than the older checkpoint says").into());
+    }
+    let call = v1::GetConsistencyProofRequest {
+        log: which.log().into(),
+        old_size: older.size(),
+        new_size: newer.size(),
+    };
+    let answer = client.audit().get_consistency_proof(call).await?.into_inner();
+    let hashes: Option<Vec<Hash>> = answer.hashes.iter().map(|hash| Hash::from_slice(hash)).collect();
+    let hashes = hashes.ok_or_else(|| forked("the proof holds something that is no hash"))?;
+    verify_consistency(older.size(), older.root(), newer.size(), newer.root(), &hashes)
+        .map_err(|_| forked("the log does not continue the older checkpoint").into())
 }
 
 /// A signed head and exactly its leaves.

@@ -160,6 +160,8 @@ slug_id!(/// An operator.
     OperatorId, "operators");
 slug_id!(/// A witness of checkpoints.
     WitnessId, "witnesses");
+slug_id!(/// A gateway, where it calls its witnesses.
+    GatewayId, "gateways");
 
 uuid_id!(/// One requester's message to one controller, with one stage per right.
     RequestId, "requests");

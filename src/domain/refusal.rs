@@ -176,6 +176,15 @@ reasons! {
         ExportGone = "EXPORT_GONE", Precondition, "the export package has expired or is not complete", "instruct a new export";
         DigestMismatch = "DIGEST_MISMATCH", Invalid, "the bytes do not have the digest that was announced", "send them again";
     }
+    "Publishing and witnesses" {
+        WitnessesMissing = "WITNESSES_MISSING", Unavailable, "fewer witnesses than required have cosigned the head", "it goes on by itself once enough witnesses answer; the operator must look at those that do not";
+        CheckpointMalformed = "CHECKPOINT_MALFORMED", Invalid, "the body is no add-checkpoint request of C2SP tlog-witness", "send old size, consistency proof, an empty line and the signed checkpoint";
+        LogUnknown = "LOG_UNKNOWN", Missing, "the witness watches no log of this origin", "have the witness's operator add the log's origin and key";
+        CheckpointUnsigned = "CHECKPOINT_UNSIGNED", Denied, "the checkpoint is not signed by the key that is pinned for its origin", "sign it with the log's key";
+        CheckpointConflict = "CHECKPOINT_CONFLICT", Conflict, "the witness cosigned another size last", "prove consistency from the size in the answer";
+        CheckpointForked = "CHECKPOINT_FORKED", Precondition, "the log does not continue what was cosigned before", "an auditor must look at both checkpoints; nothing is cosigned until then";
+        CheckpointRolledBack = "CHECKPOINT_ROLLED_BACK", Precondition, "the log is shorter than what was cosigned before", "the database was set back: restore the newer one, or open a new origin";
+    }
 }
 
 impl fmt::Display for Reason {

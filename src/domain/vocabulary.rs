@@ -225,7 +225,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// The kind of caller (DESIGN §5), as in the SPIFFE id.
+    /// The kind of caller (DESIGN §5), as in the SPIFFE id. A gateway calls witnesses, and nobody else.
     Kind, "kind" {
         Controller = "controller",
         Support = "support",
@@ -233,6 +233,7 @@ vocabulary! {
         Operator = "operator",
         Agent = "agent",
         Witness = "witness",
+        Gateway = "gateway",
     }
 }
 
@@ -246,6 +247,7 @@ impl Kind {
             Kind::Operator => "operators",
             Kind::Agent => "agents",
             Kind::Witness => "witnesses",
+            Kind::Gateway => "gateways",
         }
     }
 }

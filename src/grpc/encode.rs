@@ -30,11 +30,12 @@ pub fn next_page<T, K: ToString>(items: &[T], limit: u32, key: impl Fn(&T) -> K)
 }
 
 pub fn receipt(issued: &Issued) -> v1::Receipt {
+    let grade = if issued.witnessed { v1::ReceiptGrade::Witnessed } else { v1::ReceiptGrade::Signed };
     v1::Receipt {
         leaf: issued.leaf.clone().into(),
         index: issued.index,
         proof: issued.receipt.encode(),
-        grade: v1::ReceiptGrade::Signed.into(),
+        grade: grade.into(),
     }
 }
 

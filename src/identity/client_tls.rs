@@ -84,6 +84,12 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), server_name, spiffe, certificate_sha256 })
     }
 
+    /// Speaks this protocol (ALPN, RFC 7301) and no other, instead of `h2`.
+    pub fn speaking(mut self, protocol: &[u8]) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol.to_vec()];
+        self
+    }
+
     /// The name in the client's own certificate: the `sub` of its access tokens.
     pub fn spiffe(&self) -> &SpiffeId {
         &self.spiffe
@@ -114,12 +120,20 @@ impl ClientTls {
         }))
     }
 
-    async fn dial(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    /// Who the server of a finished handshake is, where its certificate says so. The chain and the
+    /// DNS name were checked in the handshake.
+    pub fn server_of(stream: &TlsStream<TcpStream>) -> Option<SpiffeId> {
+        let [leaf, ..] = stream.get_ref().1.peer_certificates()? else { return None };
+        read_names(leaf).ok().map(|peer| peer.spiffe)
+    }
+
+    /// One connection to `https://host:port`.
+    pub async fn dial(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
         let wrong = |rule| io::Error::new(io::ErrorKind::InvalidInput, rule);
         if uri.scheme_str() != Some("https") {
-            return Err(wrong("the gateway's URI begins with https://"));
+            return Err(wrong("the URI begins with https://"));
         }
-        let host = uri.host().ok_or_else(|| wrong("the gateway's URI has no host"))?;
+        let host = uri.host().ok_or_else(|| wrong("the URI has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = match &self.server_name {
             Some(name) => name.clone(),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::domain::ids::IdError;
 use crate::domain::{
-    AgentId, AuditorId, ControllerId, Kind, OperatorId, Reason, Refusal, SupportId, Timestamp, WitnessId,
+    AgentId, AuditorId, ControllerId, GatewayId, Kind, OperatorId, Reason, Refusal, SupportId, Timestamp,
+    WitnessId,
 };
 
 /// An id that knows its kind.
@@ -16,6 +17,7 @@ pub enum PrincipalId {
     Operator(OperatorId),
     Agent(AgentId),
     Witness(WitnessId),
+    Gateway(GatewayId),
 }
 
 impl PrincipalId {
@@ -28,6 +30,7 @@ impl PrincipalId {
             Kind::Operator => Self::Operator(id.parse()?),
             Kind::Agent => Self::Agent(id.parse()?),
             Kind::Witness => Self::Witness(id.parse()?),
+            Kind::Gateway => Self::Gateway(id.parse()?),
         })
     }
 
@@ -39,6 +42,7 @@ impl PrincipalId {
             Self::Operator(_) => Kind::Operator,
             Self::Agent(_) => Kind::Agent,
             Self::Witness(_) => Kind::Witness,
+            Self::Gateway(_) => Kind::Gateway,
         }
     }
 
@@ -51,6 +55,7 @@ impl PrincipalId {
             Self::Operator(id) => id.as_str(),
             Self::Agent(id) => id.as_str(),
             Self::Witness(id) => id.as_str(),
+            Self::Gateway(id) => id.as_str(),
         }
     }
 

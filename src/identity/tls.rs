@@ -126,6 +126,12 @@ impl Acceptor {
         })
     }
 
+    /// Speaks this protocol (ALPN, RFC 7301) and no other, instead of `h2`.
+    pub fn speaking(mut self, protocol: &[u8]) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol.to_vec()];
+        self
+    }
+
     /// Other bounds than [`HANDSHAKE_TIMEOUT`] and [`MAX_HANDSHAKES`]. At least one handshake.
     pub fn with_bounds(mut self, handshake_timeout: Duration, max_handshakes: usize) -> Self {
         self.handshake_timeout = handshake_timeout;

@@ -458,3 +458,61 @@ async fn a_database_put_back_to_an_earlier_state_under_a_running_gateway_stops_i
     let mut fatal = store.fatal();
     tokio::time::timeout(Duration::from_secs(10), fatal.wait_for(|fatal| *fatal)).await.unwrap().unwrap();
 }
+
+fn kept(size: u64, lines: &[(&str, &str)], beside: Option<u64>) -> cosignatures::KeepCosignatures {
+    cosignatures::KeepCosignatures {
+        log: Log::Trail,
+        size,
+        checkpoint: format!("head {size}"),
+        lines: lines.iter().map(|(name, line)| ((*name).to_owned(), (*line).to_owned())).collect(),
+        beside,
+        wake_orders: true,
+    }
+}
+
+#[rstest]
+#[case(Kind::Sqlite)]
+#[case(Kind::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_each_witness_the_newest_cosignature_stays_and_older_heads_are_forgotten(#[case] kind: Kind) {
+    let place = place(kind).await;
+    let store = place.open().await.unwrap();
+    let leaves = store.heads().await.unwrap().trail.size;
+    type Lines = &'static [(&'static str, &'static str)];
+    let steps: [(u64, Lines, Option<u64>, &[u64]); 5] = [
+        (1, &[("w1", "first")], None, &[1]),
+        (1, &[("w2", "other"), ("w1", "newer")], None, &[1]),
+        (5, &[("w1", "at five")], Some(1), &[1, 5]),
+        (7, &[("w1", "at seven")], Some(1), &[1, 7]),
+        (9, &[("w1", "at nine"), ("w2", "at nine")], None, &[9]),
+    ];
+    for (at, (size, lines, beside, sizes)) in steps.into_iter().enumerate() {
+        store.transact(kept(size, lines, beside)).await.unwrap();
+        let heads = cosignatures::kept(&mut store.reader().await.unwrap(), Log::Trail).await.unwrap();
+        assert_eq!(heads.iter().map(|head| head.size).collect::<Vec<_>>(), sizes, "step {at}");
+        if at == 1 {
+            assert_eq!(heads[0].lines, ["newer", "other"]);
+        }
+    }
+    assert!(cosignatures::kept(&mut store.reader().await.unwrap(), Log::Authority).await.unwrap().is_empty());
+    assert_eq!(store.heads().await.unwrap().trail.size, leaves, "a cosignature is no leaf");
+    store.close().await;
+    let store = place.open().await.unwrap();
+    let heads = cosignatures::kept(&mut store.reader().await.unwrap(), Log::Trail).await.unwrap();
+    assert_eq!(heads.len(), 1);
+    assert_eq!((heads[0].checkpoint.as_str(), heads[0].lines.len()), ("head 9", 2));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_one_has_the_turn_to_ask_the_witnesses_until_it_ends() {
+    let place = place(Kind::Postgres).await;
+    let (one, other) = (place.open().await.unwrap(), place.open().await.unwrap());
+    let mut turn = one.turn().await.unwrap().expect("nobody has it");
+    assert!(turn.is_held().await);
+    assert!(other.turn().await.unwrap().is_none());
+    turn.end().await;
+    other.turn().await.unwrap().expect("it is free again").end().await;
+    one.close().await;
+    other.close().await;
+}

@@ -159,24 +159,35 @@ pub async fn page(
 }
 
 /// Orders of these stores that may be leased now: never begun, due again, or with a lease that ran out.
+/// With `covered`, only those whose admission is a leaf below it.
 pub async fn due(
     conn: &mut Conn,
     stores: &[StoreId],
     now: i64,
+    covered: Option<u64>,
     limit: u32,
 ) -> Result<Vec<ExecutionRow>, StoreError> {
-    let rows = query("SELECT * FROM executions WHERE store_id IN ")
+    let sql =
+        " AND ((state = 'pending' AND next_attempt_at <= ?) OR (state = 'leased' AND lease_expires_at <= ?))";
+    let mut due = query("SELECT * FROM executions WHERE store_id IN ")
         .bind_list(stores.iter().map(StoreId::as_str))
-        .push(
-            " AND ((state = 'pending' AND next_attempt_at <= ?) OR (state = 'leased' AND lease_expires_at <= ?)) \
-             ORDER BY next_attempt_at, id LIMIT ?",
-        )
+        .push(sql)
         .bind(now)
-        .bind(now)
-        .bind(limit)
-        .fetch_all(conn)
-        .await?;
+        .bind(now);
+    if let Some(covered) = covered {
+        let seen = " AND EXISTS (SELECT 1 FROM instructions i WHERE i.controller_id = executions.controller_id \
+                    AND i.id = executions.instruction_id AND i.leaf < ?)";
+        due = due.push(seen).bind(super::logs::to_i64(covered));
+    }
+    let rows = due.push(" ORDER BY next_attempt_at, id LIMIT ?").bind(limit).fetch_all(conn).await?;
     rows.iter().map(row).collect()
+}
+
+/// Stores with an order that waits to be leased.
+pub async fn stores_waiting(conn: &mut Conn) -> Result<Vec<StoreId>, StoreError> {
+    let rows =
+        query("SELECT DISTINCT store_id FROM executions WHERE state = 'pending'").fetch_all(conn).await?;
+    rows.iter().map(|row| id(row, "store_id")).collect()
 }
 
 /// Orders never begun whose instruction is past its end.

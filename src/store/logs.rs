@@ -137,6 +137,11 @@ async fn tile(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Vec<Hash>>
     }))
 }
 
+/// One tile as wide as asked for; `None` where the database has not so much of it.
+pub async fn tile_of(pool: &Pool, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, sqlx::Error> {
+    tile(&mut pool.acquire().await?, log, id).await
+}
+
 /// Tiles at hand; the one that is missing is named, fetched, and the proof tried again.
 #[derive(Default)]
 struct Fetched {

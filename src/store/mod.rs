@@ -8,6 +8,7 @@ mod batch;
 pub mod calls;
 #[cfg(test)]
 mod conformance;
+pub mod cosignatures;
 mod database;
 pub mod executions;
 pub mod exports;
@@ -18,6 +19,7 @@ pub mod refusals;
 pub mod registry;
 pub mod requests;
 mod sequencer;
+mod turn;
 mod tx;
 mod wakes;
 mod writer;
@@ -32,6 +34,7 @@ use crate::trail::{Note, Receipt, SigningKey};
 pub use crate::sql::{Conn, Pool, PostgresUrl};
 pub use database::Database;
 pub use sequencer::{Committed, Issued};
+pub use turn::Turn;
 pub use tx::{Command, Log, RanTogether, StoreError, Tx};
 pub use wakes::{Topic, Wakes};
 
@@ -224,7 +227,7 @@ impl Store {
         let leaf = logs::leaves(&self.read, Log::Trail, index, 1).await?.pop().ok_or(Reason::NotFound)?;
         let proof = logs::prove_inclusion(&self.read, Log::Trail, index, head.size).await?;
         let note = Note::parse(&head.checkpoint).map_err(|_| StoreError::Corrupt("log_heads.checkpoint"))?;
-        Ok(Issued { index, leaf, receipt: Receipt::new(index, proof, note) })
+        Ok(Issued { index, leaf, receipt: Receipt::new(index, proof, note), witnessed: false })
     }
 
     /// The newest heads, as last committed; where several gateways write, by any of them.
@@ -233,6 +236,21 @@ impl Store {
             Pool::Sqlite(_) => Ok(self.heads.borrow().clone()),
             Pool::Postgres(_) => Ok(logs::heads(&mut self.reader().await?).await?),
         }
+    }
+
+    /// Tells of every commit; what has changed is for the watcher to see.
+    pub fn head_changes(&self) -> watch::Receiver<Heads> {
+        self.heads.clone()
+    }
+
+    /// Whether other gateways may write, too: what is remembered here may be behind.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.read, Pool::Postgres(_))
+    }
+
+    /// The right to ask the witnesses; none while another gateway has it.
+    pub async fn turn(&self) -> Result<Option<Turn>, StoreError> {
+        Turn::take(&self.read).await
     }
 
     pub fn wakes(&self) -> &Wakes {

@@ -60,6 +60,8 @@ pub struct Issued {
     pub index: u64,
     pub leaf: Vec<u8>,
     pub receipt: Receipt,
+    /// Whether enough witnesses cosigned the receipt's checkpoint. Never in a reply: they come later.
+    pub witnessed: bool,
 }
 
 /// A command in the queue, its type forgotten.
@@ -394,6 +396,7 @@ fn issue(prover: &mut Prover<'_, Appender>, trail: &LogState, end: &LogEnd, inde
         index,
         leaf: leaf.bytes.clone(),
         receipt: Receipt::new(index, proof, trail.checkpoint.clone()?),
+        witnessed: false,
     })
 }
 

@@ -107,7 +107,8 @@ impl Wakes {
         }
     }
 
-    pub(super) fn ring(&self, topics: &[Topic]) {
+    /// Wakes everybody who waits for one of these.
+    pub fn ring(&self, topics: &[Topic]) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in topics {
             if *topic == Topic::AccessKeys {

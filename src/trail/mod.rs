@@ -10,6 +10,7 @@
 //! | tiles, entry bundles, their paths | C2SP `tlog-tiles` |
 //! | signatures and keys | C2SP `signed-note`, `tlog-cosignature` (Ed25519) |
 //! | tree heads | C2SP `tlog-checkpoint` |
+//! | what a witness is asked | C2SP `tlog-witness` |
 //! | receipts | C2SP `tlog-proof` |
 //! | leaves | CloudEvents 1.0 JSON |
 //!
@@ -33,6 +34,7 @@ pub mod proof;
 pub mod receipt;
 pub mod tile;
 pub mod tiled;
+pub mod witnessing;
 
 pub use appender::{Appender, NotHeld, right_edge_tiles};
 pub use bundle::{BundleError, decode_bundle, encode_bundle};
@@ -49,6 +51,7 @@ pub use proof::{ProofFault, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};
 pub use tile::{TileId, TileLengthError, TileSource, decode_tile, encode_tile};
 pub use tiled::{HashedTile, TiledTree};
+pub use witnessing::{AddCheckpoint, RequestError, Unwitnessed};
 
 #[cfg(test)]
 mod hostile;

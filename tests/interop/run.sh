@@ -176,6 +176,9 @@ may pymerkle-trail "$python" "$suite/pymerkle_check.py" "$export_dir/trail" \
     --consistency "$out/consistency.json"
 may pymerkle-authority "$python" "$suite/pymerkle_check.py" "$export_dir/authority"
 
+# A log in Python asks our witness.
+may witness "$python" "$suite/witness_check.py" "$mandate" "$dir" "$dir/witness"
+
 # Both must have lived to the end.
 for index in "${!pids[@]}"; do
     names=(gateway agent)

@@ -1,0 +1,20 @@
+-- What witnesses cosigned (C2SP tlog-cosignature). It comes after a head is signed and makes no leaf: a leaf for
+-- a cosignature would make a head that needs cosignatures. Heads older than the newest that enough witnesses
+-- cosigned are forgotten: that one continues them.
+CREATE TABLE cosigned_heads (
+    log        TEXT COLLATE "C" NOT NULL CHECK (log IN ('trail', 'authority')),
+    size       BIGINT NOT NULL,
+    checkpoint TEXT COLLATE "C" NOT NULL, -- the head as the log signed it
+    written_by TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (log, size)
+);
+
+CREATE TABLE cosignatures (
+    log        TEXT COLLATE "C" NOT NULL,
+    size       BIGINT NOT NULL,
+    cosigner   TEXT COLLATE "C" NOT NULL, -- name of the witness's key
+    line       TEXT COLLATE "C" NOT NULL, -- its newest signature line
+    written_by TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (log, size, cosigner),
+    FOREIGN KEY (log, size) REFERENCES cosigned_heads (log, size) ON DELETE CASCADE
+);

@@ -1,0 +1,48 @@
+//! `mandate witness`: runs a witness; `mandate witness init` makes one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use super::witness_init::Init;
+use super::{CliError, serve};
+use crate::config::{folder_of, read_toml};
+use crate::domain::clock::SystemClock;
+use crate::witness::{self, WitnessConfig};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Witness {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// witness.toml
+    #[arg(long, required = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a witness: key, memory, certificate, configuration
+    Init(Init),
+}
+
+impl Witness {
+    pub async fn run(self) -> Result<(), CliError> {
+        match (self.command, self.config) {
+            (Some(Command::Init(init)), _) => init.run(),
+            (None, Some(config)) => watch(&config).await,
+            // clap asks for one of them.
+            (None, None) => Err(CliError::plain("--config FILE is needed")),
+        }
+    }
+}
+
+async fn watch(path: &std::path::Path) -> Result<(), CliError> {
+    crate::telemetry::start();
+    let config: WitnessConfig = read_toml(path)?;
+    let config = config.rooted(&folder_of(path));
+    let stop = serve::stop_signal()?;
+    let ready = |address| println!("listening on {address}");
+    witness::run(config, Arc::new(SystemClock), ready, stop).await.map_err(CliError::plain)
+}
