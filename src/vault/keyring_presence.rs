@@ -55,6 +55,8 @@ struct State {
     /// When the server last showed that the session lives.
     confirmed: Instant,
     connected: bool,
+    /// Counts the sessions of this process.
+    session: u32,
 }
 
 pub(super) struct Presence {
@@ -77,6 +79,12 @@ impl Presence {
     pub(super) fn hears(&self) -> bool {
         let state = *self.state.borrow();
         state.connected && state.confirmed.elapsed() < DEAF
+    }
+
+    /// How many sessions were made so far.
+    #[cfg(test)]
+    pub(super) fn sessions(&self) -> u32 {
+        self.state.borrow().session
     }
 
     /// The run whose keys may be handed out now.
@@ -137,7 +145,9 @@ impl Keeper {
             };
             // What was destroyed in between was not heard of.
             self.cache.clear();
-            self.told.send_replace(session.state());
+            self.told.send_modify(|state| {
+                *state = State { session: state.session + 1, ..session.state() };
+            });
         }
     }
 
@@ -200,7 +210,7 @@ impl Session {
     }
 
     fn state(&self) -> State {
-        State { run: self.run, confirmed: self.confirmed, connected: true }
+        State { run: self.run, confirmed: self.confirmed, connected: true, session: 1 }
     }
 
     /// Passes on what is heard, until the session breaks.

@@ -209,6 +209,11 @@ impl Table for PostgresTable {
         self.presence.hears()
     }
 
+    #[cfg(test)]
+    fn sessions(&self) -> u32 {
+        self.presence.sessions()
+    }
+
     async fn add(&self, count: u32, make: Make<'_>) -> Result<Added, VaultError> {
         again(|| self.try_add(count, make)).await
     }

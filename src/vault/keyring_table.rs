@@ -79,6 +79,12 @@ pub(super) trait Table: Send + Sync {
     /// Whether word of what others destroy reaches this process, so that its cache may be trusted.
     fn hears(&self) -> bool;
 
+    /// How many sessions with the database were made so far.
+    #[cfg(test)]
+    fn sessions(&self) -> u32 {
+        1
+    }
+
     /// Writes `count` new keys of this run.
     async fn add(&self, count: u32, make: Make<'_>) -> Result<Added, VaultError>;
 
