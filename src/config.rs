@@ -167,6 +167,8 @@ impl Default for Limits {
 }
 
 const DAY: i64 = 86_400;
+/// Agents stop five seconds before a lease ends: one that is shorter leaves no time to work.
+const SHORTEST_LEASE: i64 = 15;
 
 /// Seconds that personal data stays after its work is done (R21).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +216,10 @@ fn default_housekeeping() -> u64 {
 impl GatewayConfig {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config: GatewayConfig = read_toml(path)?;
+        if config.limits.lease_seconds < SHORTEST_LEASE {
+            let message = format!("limits.lease_seconds must be at least {SHORTEST_LEASE}");
+            return Err(ConfigError::Form { path: path.to_owned(), message });
+        }
         let folder = folder_of(path);
         for file in config.paths() {
             *file = folder.join(&*file);
@@ -311,6 +317,13 @@ kinds = ["operator"]
         assert_eq!(config.anchors[0].crl, Path::new("DIR/ca/ppio.crl"));
         assert_eq!(config.retention.message, 5);
         assert_eq!(config.retention.request, RetentionSeconds::default().request);
+    }
+
+    #[test]
+    fn a_lease_that_leaves_no_time_to_work_is_refused() {
+        let error =
+            load(&TEXT.replace("[retention]", "[limits]\nlease_seconds = 3\n[retention]")).unwrap_err();
+        assert!(error.to_string().contains("lease_seconds"), "{error}");
     }
 
     #[test]

@@ -88,12 +88,12 @@ async fn an_edited_database_moves_no_row_of_the_store() {
     let execution = instruction.executions[0].clone();
     world.gateway.take().expect("it runs").stop();
 
-    // The app is moved to another controller, the act is changed, the digest forged.
+    // The app is moved to another controller, the act and the store are changed.
     edit(
         &world,
         &[
             "UPDATE apps SET controller_id = 'xingyu' WHERE id = 'leting-fm'",
-            "UPDATE instructions SET act = 'erase', digest = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'",
+            "UPDATE instructions SET act = 'erase'",
             "UPDATE executions SET store_id = 'accounts'",
         ],
     )
@@ -105,6 +105,49 @@ async fn an_edited_database_moves_no_row_of_the_store() {
     assert_eq!(ended.state(), v1::ExecutionState::Refused, "{}", ended.reason);
     assert!(!ended.reason.is_empty());
     assert_eq!(before, survey(&store).await.expect("counted"), "the store was touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instruction_that_was_edited_at_the_gateway_ends_in_the_trail() {
+    let mut world = World::without_agent(|_| {}).await;
+    let leting = world.enterprise("leting").await;
+    let store = world.path().join("store/rtc.sqlite");
+    let before = survey(&store).await.expect("counted");
+    let edits = [
+        // The sealed instruction: a changed byte, another order's, none that opens.
+        "sealed_envelope = CAST(substr(sealed_envelope, 1, length(sealed_envelope) - 1) || X'00' AS BLOB)",
+        "sealed_envelope = (SELECT sealed_envelope FROM instructions ORDER BY leaf DESC LIMIT 1)",
+        "sealed_envelope = X''",
+        // What it is held against.
+        "digest = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'",
+        "signed_part = X'2E2E'",
+    ];
+    let mut executions = Vec::new();
+    let mut statements = Vec::new();
+    for (n, edit) in edits.iter().enumerate() {
+        let order = erase(&leting, &format!("altered-{n}"));
+        let answer = leting.submit(&signed(&order, &leting.key)).await.expect("admitted");
+        let instruction = answer.instruction.expect("shown");
+        statements.push(format!("UPDATE instructions SET {edit} WHERE leaf = {}", instruction.trail_index));
+        executions.extend(instruction.executions);
+    }
+    let untouched = erase(&leting, "altered-not");
+    let answer = leting.submit(&signed(&untouched, &leting.key)).await.expect("admitted");
+    world.gateway.take().expect("it runs").stop();
+    edit(&world, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.gateway = Some(Process::serve(world.path()));
+    world.agent = Some(Process::agent(world.path()));
+    let leting = world.enterprise("leting").await;
+    for execution in &executions {
+        let ended = ended(&world, &leting, execution).await;
+        assert_eq!((ended.state(), &*ended.reason), (v1::ExecutionState::Failed, "ORDER_ALTERED"));
+    }
+    for execution in answer.instruction.expect("shown").executions {
+        assert_eq!(ended(&world, &leting, &execution).await.state(), v1::ExecutionState::Completed);
+    }
+    assert_eq!(before, survey(&store).await.expect("counted"), "the store was touched");
+    // Each end is a leaf, and the trail is a good one.
+    world.export_and_verify().await;
 }
 
 fn erase(of: &Enterprise, subject: &str) -> InstructionDraft {

@@ -6,9 +6,8 @@ use crate::domain::{AgentId, ExecutionId, ExecutionState, InstructionState, Reas
 use crate::execution::schedule::next_delay;
 use crate::store::executions::{self, ExecutionRow};
 use crate::store::{Command, Issued, StoreError, Topic, Tx, instructions, registry};
-use crate::token::Digest;
-use crate::token::base64url;
-use crate::vault::{KeyId, RetentionClass};
+use crate::token::{Digest, Envelope, base64url};
+use crate::vault::{KeyId, RetentionClass, VaultError};
 
 use super::reports::settle_instruction;
 use super::submit_instruction::{envelope_place, envelope_row};
@@ -36,6 +35,9 @@ struct Leased {
     leaf: u64,
     key_id: String,
     sealed: Vec<u8>,
+    /// What the opened instruction must be.
+    digest: String,
+    signed_part: Vec<u8>,
     token: String,
 }
 
@@ -62,10 +64,16 @@ impl App {
             .value;
         let mut orders = Vec::with_capacity(leased.len());
         for entry in leased {
+            let execution = entry.row.id;
+            let held = EndAltered { agent: agent.clone(), execution, token: token_digest(&entry.token) };
             match self.open_order(entry).await {
                 Ok(order) => orders.push(order),
-                // The lease runs out and it is tried again; what is wrong with the row is the operator's to see.
-                Err(error) => tracing::error!(%error, "an order's instruction could not be opened"),
+                Err(error) if is_altered(&error) => {
+                    tracing::error!(%execution, %error, reason = "ORDER_ALTERED", "an order's row was edited");
+                    self.store.transact(held).await?;
+                }
+                // The lease runs out and it is tried again: the keyring may be away.
+                Err(error) => tracing::error!(%execution, %error, "an order could not be opened"),
             }
         }
         Ok(orders)
@@ -76,6 +84,13 @@ impl App {
         let row = envelope_row(&leased.row.controller, &leased.row.instruction);
         let instruction =
             self.vault.open(key, RetentionClass::Instruction, envelope_place(&row), &leased.sealed).await?;
+        let envelope = Envelope::read(&instruction).map_err(|_| StoreError::Corrupt("sealed_envelope"))?;
+        if Digest::of(envelope.payload_segment()).to_string() != leased.digest {
+            return Err(StoreError::Corrupt("instructions.digest"));
+        }
+        if envelope.signed_part().as_bytes() != leased.signed_part {
+            return Err(StoreError::Corrupt("instructions.signed_part"));
+        }
         Ok(LeasedOrder {
             execution: leased.row.id,
             store: leased.row.store,
@@ -126,6 +141,11 @@ impl App {
         let found = found.ok_or_else(|| Refusal::at(Reason::NotFound, "agent"))?;
         Ok((found.anchor_sequence, found.anchor_head))
     }
+}
+
+/// Whether the row itself is at fault, so that no later attempt would fare better.
+fn is_altered(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt(_) | StoreError::Vault(VaultError::Tampered | VaultError::Shredded))
 }
 
 /// What is stored of a lease token.
@@ -200,9 +220,36 @@ impl Command for Lease {
                 .await?;
             }
             tx.wake(Topic::Execution(row.id));
-            leased.push(Leased { leaf: instruction.leaf, key_id, sealed, token, row });
+            leased.push(Leased {
+                leaf: instruction.leaf,
+                key_id,
+                sealed,
+                digest: instruction.digest,
+                signed_part: instruction.signed_part,
+                token,
+                row,
+            });
         }
         Ok(leased)
+    }
+}
+
+/// An order whose row was edited: it ends, and the trail says so. Also where work has begun, for nobody
+/// can be told any more what was ordered.
+struct EndAltered {
+    agent: AgentId,
+    execution: ExecutionId,
+    token: String,
+}
+
+#[async_trait::async_trait]
+impl Command for EndAltered {
+    const NAME: &'static str = "end_altered_order";
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let row = held(tx, &self.agent, &self.execution, &self.token).await?;
+        give_up(tx, row, Reason::OrderAltered).await
     }
 }
 

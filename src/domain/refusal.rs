@@ -161,6 +161,7 @@ reasons! {
     }
     "Execution" {
         LeaseLost = "LEASE_LOST", Precondition, "the lease ended or belongs to another", "lease again";
+        OrderAltered = "ORDER_ALTERED", Precondition, "what the gateway keeps of the instruction is not what was admitted", "an auditor must look: the gateway's database was edited or damaged; order anew under another jti";
         OrderRepeated = "ORDER_REPEATED", Exists, "the agent was given the instruction before under another execution", "an auditor must look: an instruction is ordered once for each store";
         ReportInvalid = "REPORT_INVALID", Invalid, "the report does not verify or does not fit its order", "sign with the registered report key and report on the leased order";
         AuthorityStale = "AUTHORITY_STALE", Precondition, "the authority log's head is older than the agent allows", "the gateway must publish a fresh head";

@@ -93,6 +93,12 @@ pub(super) fn open(
             return Err(Refusal::at(Reason::MemberInvalid, format!("payload.sub_id.identifiers[{index}]"))
                 .note("stands twice"));
         }
+        let is_user = |one: &Identifier| matches!(one, Identifier::IssSub { .. });
+        if is_user(&identifier) && subject.iter().any(is_user) {
+            // Whether two user ids are one person, nobody here can know.
+            return Err(Refusal::at(Reason::SubjectMismatch, format!("payload.sub_id.identifiers[{index}]"))
+                .note("one user id per instruction"));
+        }
         subject.push(identifier);
     }
     Ok((subject, read_private(private, statement.act)?))

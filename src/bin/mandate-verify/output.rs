@@ -1,5 +1,6 @@
 //! What the verifier says: for a person, or as one JSON object.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use mandate::authority::proven::Proven;
@@ -74,11 +75,9 @@ impl Outcome {
             Outcome::Good { text, json } => (text.clone(), json, ExitCode::SUCCESS),
             Outcome::NotGood { text, json } => (format!("NOT GOOD: {text}"), json, ExitCode::from(1)),
         };
-        if as_json {
-            println!("{json}");
-        } else {
-            println!("{text}");
-        }
+        let line = if as_json { json.to_string() } else { text };
+        // A reader that is gone does not change the verdict.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
         code
     }
 }
