@@ -2,17 +2,22 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use mandate::cli::certificate::issue;
 use mandate::cli::client::Client;
 use mandate::cli::dev_ca::{Validity, issue_server};
+use mandate::cli::witness_init;
 use mandate::domain::clock::{SystemClock, SystemEntropy};
 use mandate::domain::{Act, Clock, Identifier, Timestamp};
 use mandate::grpc::v1;
-use mandate::identity::SpiffeId;
+use mandate::https::Line;
+use mandate::identity::{ClientTls, ClientTlsConfig, SpiffeId};
 
-use crate::harness::{World, configure, reason, within};
+use crate::harness::{Process, World, configure, free_port, reason, within};
+use crate::published::{publishing, reader};
 
 type Deliveries = tonic::Streaming<v1::WatchRequestsResponse>;
 
@@ -220,7 +225,7 @@ async fn an_anchor_and_a_first_key_may_be_added_and_an_anchor_taken_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_goes_on_under_its_renewed_certificate() {
     let mut world = World::without_agent(each_second).await;
-    world.agent = Some(crate::harness::Process::agent(world.path()));
+    world.agent = Some(Process::agent(world.path()));
     let xingyu = world.enterprise("xingyu").await;
     let preview = async |user: &str| {
         let subject = vec![Identifier::user(&xingyu.app, user)];
@@ -240,4 +245,57 @@ async fn an_agent_goes_on_under_its_renewed_certificate() {
     logged(&world, 1, "connection closed").await;
     preview("u_8839201").await;
     assert!(world.agent.as_ref().expect("it runs").logged().contains("the own certificate was loaded anew"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_logs_and_a_witness_reload_too() {
+    let world = World::without_agent(|dir| {
+        each_second(dir);
+        publishing(dir);
+    })
+    .await;
+    let dir = world.path().join("w1");
+    let init = witness_init::Init {
+        dir: dir.clone(),
+        id: "w1".into(),
+        key_name: None,
+        listen: format!("127.0.0.1:{}", free_port()),
+        host: "127.0.0.1".into(),
+        trust_domain: "ppio.example".into(),
+        pins: world.path().join("pins.toml"),
+        gateway_ca: world.path().join("ca/ppio.pem"),
+        gateway_crl: world.path().join("ca/ppio.crl"),
+    };
+    let made = witness_init::make(&init, SystemClock.now(), &SystemEntropy).expect("the witness is made");
+    let text = std::fs::read_to_string(dir.join("witness.toml")).expect("its configuration");
+    let text = text.replace("reload_seconds = 10", "reload_seconds = 1");
+    std::fs::write(dir.join("witness.toml"), text).expect("written");
+    let witness = Process::witness(&dir);
+    let calling = |file: &str| world.path().join(format!("keys/gateway/calling.{file}"));
+    let files = ClientTlsConfig {
+        ca: dir.join("ca.pem"),
+        certificate: calling("pem"),
+        key: calling("key"),
+        server_name: None,
+    };
+    let tls = ClientTls::load(&files, Arc::new(SystemClock)).expect("it loads");
+    let line = Line::new(tls, &made.url, Duration::from_secs(10)).expect("a URL");
+    let asks = async || line.call(Method::POST, "add-checkpoint", "x", 1024).await.is_ok();
+    let (auditor, operator) = (reader(&world, "auditor"), reader(&world, "operator"));
+    let reads = async |line: &Line| line.call(Method::GET, "trail/checkpoint", "", 4096).await.is_ok();
+    assert!(asks().await && reads(&auditor).await && reads(&operator).await);
+
+    revoke(&world, "keys/auditor/tls.pem");
+    revoke(&world, "keys/gateway/calling.pem");
+    std::fs::copy(&init.gateway_crl, dir.join("gateway-ca.crl")).expect("copied");
+    let cut = "connection closed: the certificate is on its issuer's revocation list";
+    logged(&world, 1, cut).await;
+    let told = async {
+        while !witness.logged().contains(cut) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(20, "the witness", told).await;
+    assert!(!asks().await && !reads(&auditor).await, "a certificate that was taken back got in again");
+    assert!(reads(&operator).await);
 }
