@@ -20,9 +20,9 @@ use super::certificate::{PeerIdentity, RefusalSink};
 use super::material::InForce;
 use crate::domain::Clock;
 
-/// How often the clock is compared with the next instant. Timers run by another clock than
-/// certificates do, so no timer is trusted for longer than this.
-pub const LOOK: Duration = Duration::from_secs(1);
+/// The longest wait before the clock is compared with the next instant again: timers run by another
+/// clock than certificates do, and that one may be set.
+pub const LOOK: Duration = Duration::from_secs(30);
 
 /// Held by the connection; the watch ends with it.
 pub(super) struct Guard {
@@ -74,12 +74,7 @@ pub(super) struct Watched {
 impl Watched {
     async fn watch(mut self, cut: CancellationToken) {
         loop {
-            let (at, clock, look) = (self.until, self.clock.clone(), self.look);
-            let due = async move {
-                while at.is_none_or(|at| clock.now_seconds() < at) {
-                    tokio::time::sleep(look).await;
-                }
-            };
+            let due = due(self.until, self.clock.clone(), self.look);
             tokio::select! {
                 // An error: the door is gone, and only time is left to change anything.
                 Ok(()) = self.materials.changed() => {}
@@ -108,6 +103,18 @@ impl Watched {
                 self.sink.closed(refusal);
                 false
             }
+        }
+    }
+}
+
+/// Comes at that second of the clock, or within `look` of it where the clock was set. None: never.
+async fn due(at: Option<i64>, clock: Arc<dyn Clock>, look: Duration) {
+    let Some(at) = at else { return std::future::pending().await };
+    loop {
+        let left = at.saturating_sub(clock.now_seconds());
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => tokio::time::sleep(look.min(Duration::from_secs(left))).await,
+            _ => return,
         }
     }
 }

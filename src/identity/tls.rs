@@ -141,7 +141,7 @@ impl Acceptor {
         self
     }
 
-    /// Compares the clock with the end of open connections so often, instead of each [`LOOK`].
+    /// Compares the clock with the end of open connections at least so often, instead of each [`LOOK`].
     pub fn looking_every(mut self, look: Duration) -> Self {
         self.look = look;
         self
