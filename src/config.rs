@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::AnchorConfig;
+use crate::identity::{AnchorConfig, Configured, MaterialFiles};
+use crate::token::PublicJwk;
 use crate::trail::VerifierKey;
 
 /// Why a configuration cannot be used. For the operator; may name files, never their content.
@@ -40,6 +41,9 @@ pub struct GatewayConfig {
     /// Seconds between two rounds of shredding and removing.
     #[serde(default = "default_housekeeping")]
     pub housekeeping_seconds: u64,
+    /// Seconds between two looks at whether certificates, lists or this file have changed.
+    #[serde(default = "default_reload")]
+    pub reload_seconds: u64,
     pub tls: TlsFiles,
     pub log_keys: LogKeyFiles,
     #[serde(default)]
@@ -213,6 +217,11 @@ fn default_housekeeping() -> u64 {
     60
 }
 
+/// Seconds; of every process that reads its material again.
+pub fn default_reload() -> u64 {
+    10
+}
+
 impl GatewayConfig {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config: GatewayConfig = read_toml(path)?;
@@ -248,6 +257,49 @@ impl GatewayConfig {
         paths.extend(self.witness.iter_mut().map(|witness| &mut witness.ca));
         paths.extend(self.bootstrap.iter_mut().map(|key| &mut key.jwk_file));
         paths
+    }
+}
+
+impl GatewayConfig {
+    /// Whether they differ in something that is read at the start only.
+    pub fn needs_restart(&self, next: &Self) -> bool {
+        let mut like = self.clone();
+        like.trust_domain.clone_from(&next.trust_domain);
+        like.tls.clone_from(&next.tls);
+        like.anchors.clone_from(&next.anchors);
+        like.bootstrap.clone_from(&next.bootstrap);
+        like != *next
+    }
+}
+
+/// What is read again while the gateway runs.
+impl Configured for GatewayConfig {
+    type Error = ConfigError;
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(path)
+    }
+
+    fn material(&self) -> MaterialFiles {
+        MaterialFiles {
+            certificate: self.tls.certificate.clone(),
+            key: self.tls.key.clone(),
+            trust_domain: self.trust_domain.clone(),
+            anchors: self.anchors.clone(),
+        }
+    }
+
+    fn others(&self) -> Vec<PathBuf> {
+        self.bootstrap.iter().map(|key| key.jwk_file.clone()).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for BootstrapKey { jwk_file, .. } in &self.bootstrap {
+            let bad = |what: &dyn std::fmt::Display| format!("{}: {what}", jwk_file.display());
+            let jwk = std::fs::read(jwk_file).map_err(|error| bad(&error))?;
+            PublicJwk::from_json(&jwk).map_err(|refusal| bad(&refusal))?;
+        }
+        Ok(())
     }
 }
 
@@ -340,6 +392,19 @@ kinds = ["operator"]
     fn an_unknown_member_is_refused_by_name() {
         let error = load(&format!("colour = \"red\"\n{TEXT}")).unwrap_err();
         assert!(error.to_string().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn what_is_read_again_needs_no_restart_and_the_rest_does() {
+        let config = load(TEXT).unwrap();
+        for (from, to, needs) in [
+            ("ca/ppio.crl", "ca/other.crl", false),
+            ("tls.pem", "next.pem", false),
+            ("127.0.0.1:7443", "127.0.0.1:7444", true),
+            ("message = 5", "message = 6", true),
+        ] {
+            assert_eq!(config.needs_restart(&load(&TEXT.replace(from, to)).unwrap()), needs, "{from}");
+        }
     }
 
     #[test]

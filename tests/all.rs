@@ -23,6 +23,7 @@ mod refusal_quota;
 mod refused_callers;
 mod refused_certificates;
 mod refused_instructions;
+mod reload;
 mod replicas;
 mod shredding;
 mod taken_over_gateway;

@@ -15,7 +15,7 @@ use mandate::domain::event::{Event, KeySetPublished};
 use mandate::domain::{Act, AgentId, Clock, ExecutionId, ExecutionState, Identifier, Reason, Timestamp};
 use mandate::grpc::v1;
 use mandate::grpc::v1::agent_service_server::{AgentService, AgentServiceServer};
-use mandate::identity::{Acceptor, Anchors, LogRefusals};
+use mandate::identity::{Acceptor, Configured, LogRefusals, Materials};
 use mandate::store::{Issued, Log};
 use mandate::trail::{Appender, Checkpoint, LeafDraft, leaf_hash};
 use tokio_util::sync::CancellationToken;
@@ -170,10 +170,9 @@ impl Liar {
     async fn open(world: &World) -> (Self, CancellationToken) {
         let app = Forger::open(world.path()).await.app;
         let config = GatewayConfig::load(&world.path().join("gateway.toml")).expect("the configuration");
-        let anchors = Arc::new(Anchors::load(&config.trust_domain, &config.anchors).expect("anchors"));
-        let (certificate, key) = (&config.tls.certificate, &config.tls.key);
-        let acceptor = Acceptor::new(certificate, key, anchors, Arc::new(SystemClock), Arc::new(LogRefusals))
-            .expect("its certificate loads");
+        let materials = Materials::load(&config.material()).expect("its material loads");
+        let acceptor =
+            Acceptor::new(materials, Arc::new(SystemClock), Arc::new(LogRefusals)).expect("a door");
         let listener = tokio::net::TcpListener::bind(&config.listen).await.expect("its address is free");
         let agent = "rtc-agent".parse().expect("a slug");
         let liar = Self { app, agent, lie: Arc::default() };

@@ -113,6 +113,13 @@ impl Process {
         self.child.wait().expect("it ends");
     }
 
+    /// SIGHUP: it reads its certificates and lists again.
+    pub fn hang_up(&self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: kill(2) on our own child, not yet waited for.
+        unsafe { libc::kill(pid, libc::SIGHUP) };
+    }
+
     /// SIGTERM, and a clean exit.
     pub fn stop(mut self) {
         let pid = i32::try_from(self.child.id()).expect("a pid");

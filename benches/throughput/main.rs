@@ -21,7 +21,7 @@ use std::sync::Arc;
 use mandate::config::GatewayConfig;
 use mandate::domain::clock::SystemClock;
 use mandate::grpc::authenticate::RegistryKeys;
-use mandate::identity::{Acceptor, AccessTokens, Anchors, LogRefusals};
+use mandate::identity::{Acceptor, AccessTokens, Configured, LogRefusals, Materials};
 
 use crate::echo::{Nothing, REQUEST, Unary};
 use crate::gateway::Gateway;
@@ -37,15 +37,8 @@ const ECHO_LOAD: usize = 64;
 const INSTRUCTIONS: usize = 60_000;
 
 pub fn acceptor(config: &GatewayConfig) -> Acceptor {
-    let anchors = Anchors::load(&config.trust_domain, &config.anchors).expect("the anchors");
-    Acceptor::new(
-        &config.tls.certificate,
-        &config.tls.key,
-        Arc::new(anchors),
-        Arc::new(SystemClock),
-        Arc::new(LogRefusals),
-    )
-    .expect("the server's material")
+    let materials = Materials::load(&config.material()).expect("the server's material");
+    Acceptor::new(materials, Arc::new(SystemClock), Arc::new(LogRefusals)).expect("the server's TLS")
 }
 
 async fn run(dir: &Path, scale: bool) {

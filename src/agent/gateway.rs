@@ -4,7 +4,7 @@
 //! A call that fails answers with the gateway's reason where it names one.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream;
@@ -59,12 +59,33 @@ impl Interceptor for Bearer {
     }
 }
 
-/// The client's calls, with plain types.
+type Line = AgentServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// The client's calls, with plain types. Clones share the line.
 #[derive(Clone)]
-pub struct Gateway {
-    client: AgentServiceClient<InterceptedService<Channel, Bearer>>,
+pub struct Gateway(Arc<Mutex<Lines>>);
+
+/// A connection, and the tokens that are bound to its certificate: they are renewed together.
+struct Lines {
+    tls: ClientTls,
+    endpoint: Endpoint,
+    bearer: Bearer,
+    client: Line,
     /// The same line, with tokens for uploads.
-    uploads: AgentServiceClient<InterceptedService<Channel, Bearer>>,
+    uploads: Line,
+}
+
+impl Lines {
+    /// Connects at the first call and again whenever the line is lost.
+    fn new(tls: ClientTls, endpoint: Endpoint, mut bearer: Bearer) -> Self {
+        bearer.claims.cnf = Confirmation { certificate: Digest::from_bytes(*tls.certificate_sha256()) };
+        let channel = tls.connect_lazy(&endpoint);
+        let long = Bearer { life: UPLOAD_TOKEN_LIFE, ..bearer.clone() };
+        let uploads = AgentServiceClient::with_interceptor(channel.clone(), long);
+        let client = AgentServiceClient::with_interceptor(channel, bearer.clone())
+            .max_decoding_message_size(MAX_MESSAGE);
+        Self { tls, endpoint, bearer, client, uploads }
+    }
 }
 
 /// The gateway's own reason, or that it did not answer.
@@ -87,7 +108,7 @@ pub struct LeaseHold {
 }
 
 impl Gateway {
-    /// Loads keys and certificates; connects at the first call and again whenever the line is lost.
+    /// Loads keys and certificates. A certificate that is renewed later is taken up by itself.
     pub fn load(
         access: &GatewayAccess,
         agent: &AgentId,
@@ -124,17 +145,25 @@ impl Gateway {
             cnf: Confirmation { certificate: Digest::from_bytes(*tls.certificate_sha256()) },
         };
         let bearer = Bearer { key: Arc::new(access_key), claims, life: TOKEN_LIFE, clock, entropy };
-        let channel = tls.connect_lazy(&endpoint);
-        let long = Bearer { life: UPLOAD_TOKEN_LIFE, ..bearer.clone() };
-        let uploads = AgentServiceClient::with_interceptor(channel.clone(), long);
-        let client =
-            AgentServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MAX_MESSAGE);
-        Ok(Self { client, uploads })
+        Ok(Self(Arc::new(Mutex::new(Lines::new(tls, endpoint, bearer)))))
+    }
+
+    /// The line of now, with a certificate that was renewed since.
+    fn lines(&self) -> (Line, Line) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.tls.renew() {
+            *lines = Lines::new(lines.tls.clone(), lines.endpoint.clone(), lines.bearer.clone());
+        }
+        (lines.client.clone(), lines.uploads.clone())
+    }
+
+    fn client(&self) -> Line {
+        self.lines().0
     }
 
     /// Where the gateway says the agent's ledger stood at its last report.
     pub async fn anchor(&self) -> Result<Anchor, Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let answer = client.get_anchor(bounded(v1::GetAnchorRequest {}, PATIENCE)).await;
         let answer = answer.map_err(|status| refuse(&status))?.into_inner();
         if answer.sequence == 0 {
@@ -147,7 +176,7 @@ impl Gateway {
 
     /// One page of the authority log: leaves, checkpoint, whether more follow.
     pub async fn authority(&self, start: u64) -> Result<(Vec<Vec<u8>>, String, bool), Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let answer = client.read_authority(bounded(v1::ReadAuthorityRequest { start }, PATIENCE)).await;
         let answer = answer.map_err(|status| refuse(&status))?.into_inner();
         let leaves = answer.leaves.into_iter().map(Into::into).collect();
@@ -156,7 +185,7 @@ impl Gateway {
 
     /// At most one order; waits for it up to so many seconds.
     pub async fn lease(&self, wait_seconds: u32) -> Result<Option<v1::Order>, Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let wait = i32::try_from(wait_seconds).unwrap_or(i32::MAX);
         let message = v1::LeaseOrdersRequest { max_orders: 1, wait_seconds: wait };
         let limit = PATIENCE + Duration::from_secs(u64::from(wait_seconds));
@@ -166,7 +195,7 @@ impl Gateway {
 
     /// Prolongs a lease: its new end, in seconds.
     pub async fn renew(&self, hold: &LeaseHold) -> Result<i64, Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let message = v1::RenewLeaseRequest {
             execution: hold.execution.resource_name(),
             lease_token: hold.token.clone(),
@@ -184,7 +213,7 @@ impl Gateway {
         report: String,
         preview_details: Vec<u8>,
     ) -> Result<v1::Receipt, Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let message = v1::SubmitReportRequest {
             execution: hold.execution.resource_name(),
             lease_token: hold.token.clone(),
@@ -198,7 +227,7 @@ impl Gateway {
 
     /// The receipt of the report that the gateway took in of an execution; `None` where it has none.
     pub async fn report_receipt(&self, execution: ExecutionId) -> Result<Option<v1::Receipt>, Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let message = v1::GetReportReceiptRequest { execution: execution.resource_name() };
         match client.get_report_receipt(bounded(message, PATIENCE)).await {
             Ok(answer) => Ok(answer.into_inner().receipt),
@@ -211,7 +240,7 @@ impl Gateway {
 
     /// Says that an attempt failed and may be tried again.
     pub async fn defer(&self, hold: &LeaseHold, reason: Reason, begun: bool) -> Result<(), Refusal> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let message = v1::DeferOrderRequest {
             execution: hold.execution.resource_name(),
             lease_token: hold.token.clone(),
@@ -251,7 +280,7 @@ impl Gateway {
             data.truncate(read);
             Some((v1::UploadExportRequest { data: data.into(), ..Default::default() }, (None, file)))
         });
-        let mut client = self.uploads.clone();
+        let mut client = self.lines().1;
         client.upload_export(Request::new(messages)).await.map(drop).map_err(|status| refuse(&status))
     }
 }

@@ -16,6 +16,8 @@ pub struct Agent {
 impl Agent {
     pub async fn run(self) -> Result<(), CliError> {
         crate::telemetry::start();
+        // It looks at its certificate by itself; told to all the same, it must not end.
+        let _hangup = serve::hangup_signal()?;
         work(&self.config, serve::stop_signal()?).await
     }
 }

@@ -1,8 +1,8 @@
 //! `mandate certificate`: the authorities that `mandate init` made issue, and take back.
 //!
 //! For development only: their keys lie unencrypted beside the gateway's own. In earnest each
-//! party runs its own authority, as `certs/README.md` says. A gateway reads certificates and
-//! lists at its start, so what is done here holds from its next start on.
+//! party runs its own authority, as `certs/README.md` says. A running gateway reads certificates and
+//! lists again within seconds of a change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ impl Certificate {
                 }
             }
         }
-        println!("Restart the gateway: it reads lists at its start.");
+        println!("A running gateway takes the lists up by itself, or at once: kill -HUP.");
         Ok(())
     }
 }

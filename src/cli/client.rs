@@ -91,7 +91,7 @@ impl Profile {
 pub struct Bearer(Arc<Minting>);
 
 struct Minting {
-    key: PrivateKey,
+    key: Arc<PrivateKey>,
     /// Everything but times and `jti`.
     claims: AccessClaims,
     clock: Arc<dyn Clock>,
@@ -118,6 +118,15 @@ impl Bearer {
             scope: profile.scopes.join(" "),
             cnf: Confirmation { certificate: Digest::from_bytes(*certificate_sha256) },
         };
+        Bearer(Arc::new(Minting { key: Arc::new(key), claims, clock, entropy, current: Mutex::new(None) }))
+    }
+
+    /// The same for another certificate.
+    fn bound_to(&self, certificate_sha256: &[u8; 32]) -> Bearer {
+        let Minting { key, claims, clock, entropy, .. } = &*self.0;
+        let cnf = Confirmation { certificate: Digest::from_bytes(*certificate_sha256) };
+        let claims = AccessClaims { cnf, ..claims.clone() };
+        let (key, clock, entropy) = (key.clone(), clock.clone(), entropy.clone());
         Bearer(Arc::new(Minting { key, claims, clock, entropy, current: Mutex::new(None) }))
     }
 
@@ -155,8 +164,22 @@ pub type Line = InterceptedService<Channel, Bearer>;
 /// A connection to the gateway as one principal.
 pub struct Client {
     pub profile: Profile,
+    endpoint: Endpoint,
+    dialled: Mutex<Dialled>,
+}
+
+/// A connection, and the tokens that are bound to its certificate: they are renewed together.
+struct Dialled {
+    tls: ClientTls,
     bearer: Bearer,
     line: Line,
+}
+
+impl Dialled {
+    fn new(tls: ClientTls, bearer: Bearer, channel: Channel) -> Self {
+        let line = InterceptedService::new(channel, bearer.clone());
+        Self { tls, bearer, line }
+    }
 }
 
 impl Client {
@@ -179,44 +202,56 @@ impl Client {
         let endpoint = Endpoint::from_shared(format!("https://{}", profile.gateway))
             .map_err(|_| CliError::plain("the profile's gateway is no host:port"))?;
         let channel = tls.connect(&endpoint).await.map_err(CliError::Connect)?;
-        Ok(Self { profile, bearer: bearer.clone(), line: InterceptedService::new(channel, bearer) })
+        Ok(Self { profile, endpoint, dialled: Mutex::new(Dialled::new(tls, bearer, channel)) })
+    }
+
+    /// The connection of now. A command may run for long, and its certificate be renewed meanwhile.
+    fn line(&self) -> Line {
+        let mut dialled = self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        if dialled.tls.renew() {
+            let tls = dialled.tls.clone();
+            let bearer = dialled.bearer.bound_to(tls.certificate_sha256());
+            let channel = tls.connect_lazy(&self.endpoint);
+            *dialled = Dialled::new(tls, bearer, channel);
+        }
+        dialled.line.clone()
     }
 
     /// The access token that its calls bear now.
     pub fn token(&self) -> Result<String, CliError> {
-        let header = self.bearer.header()?;
+        let dialled = self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        let header = dialled.bearer.header()?;
         let text = header.to_str().map_err(CliError::plain)?;
         Ok(text.trim_start_matches("Bearer ").to_owned())
     }
 
     pub fn registry(&self) -> v1::registry_service_client::RegistryServiceClient<Line> {
-        v1::registry_service_client::RegistryServiceClient::new(self.line.clone())
+        v1::registry_service_client::RegistryServiceClient::new(self.line())
     }
 
     pub fn intake(&self) -> v1::intake_service_client::IntakeServiceClient<Line> {
-        v1::intake_service_client::IntakeServiceClient::new(self.line.clone())
+        v1::intake_service_client::IntakeServiceClient::new(self.line())
     }
 
     pub fn requests(&self) -> v1::request_service_client::RequestServiceClient<Line> {
-        v1::request_service_client::RequestServiceClient::new(self.line.clone())
+        v1::request_service_client::RequestServiceClient::new(self.line())
     }
 
     pub fn instructions(&self) -> v1::instruction_service_client::InstructionServiceClient<Line> {
-        v1::instruction_service_client::InstructionServiceClient::new(self.line.clone())
+        v1::instruction_service_client::InstructionServiceClient::new(self.line())
             .max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn executions(&self) -> v1::execution_service_client::ExecutionServiceClient<Line> {
-        v1::execution_service_client::ExecutionServiceClient::new(self.line.clone())
+        v1::execution_service_client::ExecutionServiceClient::new(self.line())
     }
 
     pub fn exports(&self) -> v1::export_service_client::ExportServiceClient<Line> {
-        v1::export_service_client::ExportServiceClient::new(self.line.clone())
+        v1::export_service_client::ExportServiceClient::new(self.line())
     }
 
     pub fn audit(&self) -> v1::audit_service_client::AuditServiceClient<Line> {
-        v1::audit_service_client::AuditServiceClient::new(self.line.clone())
-            .max_decoding_message_size(MAX_ANSWER)
+        v1::audit_service_client::AuditServiceClient::new(self.line()).max_decoding_message_size(MAX_ANSWER)
     }
 }
 

@@ -85,6 +85,7 @@ fn gateway(port: u16, publish: Option<u16>) -> GatewayConfig {
         epochs: key("epoch"),
         exports: "data/exports".into(),
         housekeeping_seconds: 60,
+        reload_seconds: 10,
         tls: TlsFiles { certificate: key("tls.pem"), key: key("tls.key") },
         log_keys: LogKeyFiles {
             trail: key("trail.key"),

@@ -25,6 +25,7 @@ pub mod sample_registry;
 pub mod sample_rows;
 pub mod sample_store;
 pub mod serve;
+pub mod serve_reload;
 pub mod serve_witnesses;
 pub mod sign;
 pub mod trail;

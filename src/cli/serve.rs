@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{CliError, files, serve_witnesses};
+use super::{CliError, files, serve_reload, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
 use crate::config::{BootstrapKey, GatewayConfig, Place, Server};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
-use crate::identity::{Acceptor, Anchors, LogRefusals};
+use crate::identity::reload::Before;
+use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
 use crate::publish::LogFiles;
 use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKeys, Origins, Store, registry};
@@ -40,22 +41,17 @@ pub struct Serve {
 impl Serve {
     pub async fn run(self) -> Result<(), CliError> {
         crate::telemetry::start();
+        let (stop, hangup) = (stop_signal()?, hangup_signal()?);
+        let before = Before::reading::<GatewayConfig>(&self.config);
         let config = GatewayConfig::load(&self.config)?;
-        let stop = stop_signal()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = open(&config, clock.clone(), Arc::new(SystemEntropy)).await?;
         register_first_keys(&app, &config).await?;
         let swept = app.sweep_orphan_keys().await.map_err(CliError::plain)?;
         tracing::info!(swept, "orphan keys destroyed");
 
-        let anchors = Anchors::load(&config.trust_domain, &config.anchors)?;
-        let acceptor = Acceptor::new(
-            &config.tls.certificate,
-            &config.tls.key,
-            Arc::new(anchors),
-            clock,
-            Arc::new(LogRefusals),
-        )?;
+        let materials = Materials::load(&config.material())?;
+        let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| CliError::Plain(format!("cannot listen on {}: {error}", config.listen)))?;
@@ -64,8 +60,11 @@ impl Serve {
         let (ended, how) = tokio::sync::oneshot::channel();
         let keeper = tokio::spawn(keep_house(app.clone(), config.housekeeping_seconds));
         let closing = CancellationToken::new();
-        let publisher = publish(&config, &app, &closing).await?;
+        let publisher = publish(&config, &app, &materials, &closing).await?;
         let asking = serve_witnesses::start(&config, &app, &closing)?;
+        let every = Duration::from_secs(config.reload_seconds);
+        let reloader = Reloader::new(before, &self.config, materials, every, hangup);
+        let reloading = tokio::spawn(serve_reload::keep_current(app.clone(), config.clone(), reloader));
         println!("listening on {address}");
         let mut broken = app.store.fatal();
         let until = async move {
@@ -80,6 +79,7 @@ impl Serve {
         };
         let served = accept(app.clone(), listener, acceptor, config.gateway, until).await;
         keeper.abort();
+        reloading.abort();
         closing.cancel();
         if let Some(publisher) = publisher {
             // Ends within its own grace; a panic there is in the log already.
@@ -112,17 +112,11 @@ async fn accept(
 async fn publish(
     config: &GatewayConfig,
     app: &Arc<App>,
+    materials: &Materials,
     closing: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, CliError> {
     let Some(section) = &config.publish else { return Ok(None) };
-    let anchors = Anchors::load(&config.trust_domain, &config.anchors)?;
-    let acceptor = Acceptor::new(
-        &config.tls.certificate,
-        &config.tls.key,
-        Arc::new(anchors),
-        app.clock.clone(),
-        Arc::new(LogRefusals),
-    )?;
+    let acceptor = Acceptor::new(materials.clone(), app.clock.clone(), Arc::new(LogRefusals))?;
     let failed = |error| CliError::Plain(format!("cannot listen on {}: {error}", section.listen));
     let listener = TcpListener::bind(&section.listen).await.map_err(failed)?;
     println!("publishing on {}", listener.local_addr().map_err(failed)?);
@@ -294,4 +288,9 @@ pub fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CliErr
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// SIGHUPs. From here on one no longer ends the process.
+pub fn hangup_signal() -> Result<Signal, CliError> {
+    signal(SignalKind::hangup()).map_err(CliError::plain)
 }

@@ -7,9 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::witness_init::Init;
 use super::{CliError, serve};
-use crate::config::{folder_of, read_toml};
 use crate::domain::clock::SystemClock;
-use crate::witness::{self, WitnessConfig};
+use crate::witness;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -40,9 +39,8 @@ impl Witness {
 
 async fn watch(path: &std::path::Path) -> Result<(), CliError> {
     crate::telemetry::start();
-    let config: WitnessConfig = read_toml(path)?;
-    let config = config.rooted(&folder_of(path));
     let stop = serve::stop_signal()?;
     let ready = |address| println!("listening on {address}");
-    witness::run(config, Arc::new(SystemClock), ready, stop).await.map_err(CliError::plain)
+    let hangup = serve::hangup_signal()?;
+    witness::run(path, Arc::new(SystemClock), ready, hangup, stop).await.map_err(CliError::plain)
 }

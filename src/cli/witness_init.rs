@@ -133,6 +133,7 @@ fn config(init: &Init, pins: &Pins, name: String) -> WitnessConfig {
         key: "witness.key".into(),
         memory: "memory.json".into(),
         trust_domain: init.trust_domain.clone(),
+        reload_seconds: 10,
         tls: WitnessTls { certificate: "tls.pem".into(), key: "tls.key".into() },
         anchors: vec![AnchorConfig {
             certificate: "gateway-ca.pem".into(),

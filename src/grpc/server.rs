@@ -69,7 +69,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let keys = Arc::new(RegistryKeys::new(app.store.clone()));
-    let tokens = AccessTokens::new(audience, keys, app.clock.clone());
+    let tokens = AccessTokens::new(audience, keys, app.clock.clone()).under(acceptor.materials().clone());
     let closing = CancellationToken::new();
     let surface = Surface::new(app, closing.clone());
 

@@ -49,7 +49,8 @@ type Sender = SendRequest<Full<Bytes>>;
 
 /// A line to one server.
 pub struct Line {
-    tls: ClientTls,
+    /// Looked at before each connection: the certificate may have been renewed.
+    tls: std::sync::Mutex<ClientTls>,
     /// `https://host[:port]`, and the path prefix without a closing slash.
     base: Uri,
     prefix: String,
@@ -70,7 +71,7 @@ impl Line {
             return Err(bad());
         }
         let prefix = base.path().trim_end_matches('/').to_owned();
-        let tls = tls.speaking(super::PROTOCOL);
+        let tls = std::sync::Mutex::new(tls.speaking(super::PROTOCOL));
         Ok(Self { tls, base, prefix, expected: None, patience, kept: Mutex::new(None) })
     }
 
@@ -117,7 +118,12 @@ impl Line {
     }
 
     async fn dial(&self) -> Result<Sender, LineError> {
-        let stream = self.tls.dial(&self.base).await.map_err(|error| LineError::Unreachable(error.kind()))?;
+        let tls = {
+            let mut tls = self.tls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tls.renew();
+            tls.clone()
+        };
+        let stream = tls.dial(&self.base).await.map_err(|error| LineError::Unreachable(error.kind()))?;
         if let Some(expected) = &self.expected
             && ClientTls::server_of(&stream).is_none_or(|server| server.principal().id() != expected)
         {

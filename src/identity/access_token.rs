@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::access_key::{AccessKey, AccessKeys, is_accepted};
 use super::certificate::{Peer, sha256};
+use super::material::Materials;
 use super::mint::is_scope;
 use super::principal::Caller;
 use super::spiffe::SpiffeId;
@@ -90,14 +91,18 @@ type CacheKey = ([u8; 32], [u8; 32]);
 struct Verified {
     caller: Arc<Caller>,
     expires: i64,
-    generation: u64,
+    generation: Generation,
 }
+
+/// Of the registered keys, and of the certificates and lists in force.
+type Generation = (u64, u64);
 
 /// Verifies access tokens for one audience, and remembers the good ones.
 pub struct AccessTokens {
     audience: String,
     keys: Arc<dyn AccessKeys>,
     clock: Arc<dyn Clock>,
+    materials: Option<Materials>,
     cache: Cache<CacheKey, Arc<Verified>>,
 }
 
@@ -106,7 +111,13 @@ impl AccessTokens {
         // Bounded in number; the time only frees memory early, every hit is checked by the clock.
         let longest = Duration::from_secs(LIFETIME.end().unsigned_abs() + 2 * LEEWAY.unsigned_abs());
         let cache = Cache::builder().max_capacity(CACHED).time_to_live(longest).build();
-        Self { audience: audience.into(), keys, clock, cache }
+        Self { audience: audience.into(), keys, clock, materials: None, cache }
+    }
+
+    /// Forgets what was verified whenever other certificates and lists are put in force.
+    pub fn under(mut self, materials: Materials) -> Self {
+        self.materials = Some(materials);
+        self
     }
 
     /// Who calls, proven twice: by the certificate of the connection and by the token.
@@ -120,7 +131,7 @@ impl AccessTokens {
             return Err(malformed("longer than 8192 bytes"));
         }
         // Read before the key is looked up: a key withdrawn in between makes the entry stale.
-        let generation = self.keys.generation();
+        let generation = (self.keys.generation(), self.materials.as_ref().map_or(0, Materials::generation));
         let cache_key = (sha256(token.as_bytes()), peer.certificate_sha256);
         if let Some(hit) = self.cache.get(&cache_key) {
             if hit.generation == generation && hit.caller.principal == *peer.spiffe.principal() {

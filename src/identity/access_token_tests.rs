@@ -386,3 +386,19 @@ fn the_bearer_scheme_is_read_from_exactly_one_header() {
     assert_eq!(read(&["abc"]), Err(Reason::TokenMissing));
     assert_eq!(read(&["Bearer a", "Bearer b"]), Err(Reason::TokenMalformed));
 }
+
+#[tokio::test]
+async fn what_was_verified_is_forgotten_when_other_lists_are_put_in_force() {
+    let world = super::staging::World::new();
+    let materials = super::Materials::load(&world.files()).unwrap();
+    let mut scene = Scene::new();
+    scene.tokens = scene.tokens.under(materials.clone());
+    let token = scene.mint(&scene.xingyu);
+    let lookups = async || {
+        scene.tokens.verify(&token, &scene.xingyu.0).await.unwrap();
+        scene.registry.lookups.load(Ordering::SeqCst)
+    };
+    assert_eq!((lookups().await, lookups().await), (1, 1));
+    materials.replace(super::Material::load(&world.files()).unwrap());
+    assert_eq!((lookups().await, lookups().await), (2, 2));
+}

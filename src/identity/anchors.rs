@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate::{Peer, parse_leaf, read_names};
+use super::certificate::{PeerIdentity, parse_leaf, read_names};
 use super::principal::PrincipalId;
 use super::revocation::RevocationLists;
 use super::setup::{SetupError, read};
@@ -192,8 +192,29 @@ impl Anchors {
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: Timestamp,
-    ) -> Result<Peer, Refusal> {
-        let vouching = self.vouching(leaf, others, now)?;
+    ) -> PeerIdentity {
+        self.judge(leaf, others, now).0
+    }
+
+    /// The same, and the second at which time alone may change the verdict. None: never, or the
+    /// chain is bad already.
+    pub(super) fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> (PeerIdentity, Option<i64>) {
+        match self.vouching(leaf, others, now) {
+            Err(refusal) => (Err(refusal), None),
+            Ok(vouching) => {
+                let until = next_end(leaf, others, &vouching, now.as_second());
+                (self.name(leaf, &vouching), until)
+            }
+        }
+    }
+
+    /// Reads the name in the leaf of a good chain.
+    fn name(&self, leaf: &CertificateDer<'_>, vouching: &[&Anchor]) -> PeerIdentity {
         let peer = read_names(leaf)?;
         if peer.spiffe.trust_domain() != self.trust_domain {
             return Err(Refusal::new(Reason::SpiffeIdMalformed).note("the trust domain is another"));
@@ -233,6 +254,24 @@ impl Anchors {
         }
         Ok(vouching)
     }
+}
+
+/// The first second after `now` at which something the chain rests on ends: a certificate is good
+/// up to its last second (RFC 5280 §4.1.2.5), a list up to the one before its next update.
+fn next_end(
+    leaf: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    vouching: &[&Anchor],
+    now: i64,
+) -> Option<i64> {
+    let shown = std::iter::once(leaf).chain(others).filter_map(|certificate| {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp().saturating_add(1))
+    });
+    let anchors = vouching.iter().flat_map(|anchor| {
+        anchor.lists.next_updates().chain(std::iter::once(anchor.not_after.saturating_add(1)))
+    });
+    shown.chain(anchors).filter(|end| *end > now).min()
 }
 
 /// Which reason tells the operator most, when each anchor gives its own.

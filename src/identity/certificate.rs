@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::anchors::Anchors;
+use super::material::Materials;
 use super::spiffe::SpiffeId;
 use crate::domain::{Clock, Reason, Refusal, Timestamp};
 
@@ -37,6 +37,9 @@ pub type PeerIdentity = Result<Peer, Refusal>;
 /// Who hears of handshakes that were refused. The refusal holds no personal data.
 pub trait RefusalSink: Send + Sync {
     fn refused(&self, refusal: &Refusal);
+
+    /// An open connection was closed: its certificate is no longer good.
+    fn closed(&self, refusal: &Refusal);
 }
 
 /// Writes a warning for the operator.
@@ -45,6 +48,10 @@ pub struct LogRefusals;
 impl RefusalSink for LogRefusals {
     fn refused(&self, refusal: &Refusal) {
         tracing::warn!(reason = refusal.reason.code(), "handshake refused: {}", refusal.reason.what());
+    }
+
+    fn closed(&self, refusal: &Refusal) {
+        tracing::warn!(reason = refusal.reason.code(), "connection closed: {}", refusal.reason.what());
     }
 }
 
@@ -115,7 +122,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// The verifier inside the handshake: a certificate is mandatory, its chain must be good.
 pub(super) struct ClientVerifier {
-    anchors: Arc<Anchors>,
+    materials: Materials,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn RefusalSink>,
     provider: Arc<CryptoProvider>,
@@ -123,18 +130,18 @@ pub(super) struct ClientVerifier {
 
 impl ClientVerifier {
     pub(super) fn new(
-        anchors: Arc<Anchors>,
+        materials: Materials,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn RefusalSink>,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        Self { anchors, clock, sink, provider }
+        Self { materials, clock, sink, provider }
     }
 }
 
 impl std::fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ClientVerifier({:?})", self.anchors)
+        write!(f, "ClientVerifier({:?})", self.materials)
     }
 }
 
@@ -156,7 +163,7 @@ impl ClientCertVerifier for ClientVerifier {
         others: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match self.anchors.check_chain(leaf, others, self.clock.now()) {
+        match self.materials.current().anchors.check_chain(leaf, others, self.clock.now()) {
             Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 self.sink.refused(&refusal);

@@ -19,10 +19,11 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::certificate::{read_names, sha256};
+use super::picture::{Picture, picture};
 use super::setup::{SetupError, read};
 use super::spiffe::SpiffeId;
 use super::tls::{ClockTime, certificate_and_key};
-use crate::domain::Clock;
+use crate::domain::{Clock, Reason};
 
 /// The files of a client, as they stand in a profile or an agent's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,19 @@ pub struct ClientTlsConfig {
     pub server_name: Option<String>,
 }
 
+fn seen(files: &ClientTlsConfig) -> Picture {
+    picture([&files.ca, &files.certificate, &files.key].map(PathBuf::as_path))
+}
+
+fn unused(error: &dyn std::fmt::Display) -> bool {
+    let reason = Reason::MaterialInvalid;
+    tracing::error!(reason = reason.code(), %error, "{}: the old stay in use", reason.what());
+    false
+}
+
+/// Seconds between two looks at whether the files have changed.
+pub const LOOK: i64 = 5;
+
 /// A client's loaded TLS material.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -46,10 +60,17 @@ pub struct ClientTls {
     server_name: Option<ServerName<'static>>,
     spiffe: SpiffeId,
     certificate_sha256: [u8; 32],
+    files: ClientTlsConfig,
+    clock: Arc<dyn Clock>,
+    /// What was loaded, or tried, last; and when it was looked at, in seconds.
+    tried: Picture,
+    looked: i64,
 }
 
 impl ClientTls {
     pub fn load(files: &ClientTlsConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+        // Before they are read: a change in between is found at the next look.
+        let (tried, looked) = (seen(files), clock.now_seconds());
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(&read(&files.ca)?) {
             let root = root.map_err(|_| SetupError::file(&files.ca, "not a PEM file"))?;
@@ -76,12 +97,48 @@ impl ClientTls {
             .spiffe;
         let certificate_sha256 = sha256(leaf);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock)))
+        let mut config = ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock.clone())))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { config: Arc::new(config), server_name, spiffe, certificate_sha256 })
+        let files = files.clone();
+        Ok(Self {
+            config: Arc::new(config),
+            server_name,
+            spiffe,
+            certificate_sha256,
+            files,
+            clock,
+            tried,
+            looked,
+        })
+    }
+
+    /// Takes up what the files hold now, if that has changed: for the connections and tokens made from
+    /// here on. Looks at most each [`LOOK`] seconds. What does not load, or bears another name, is an
+    /// error in the log and changes nothing.
+    pub fn renew(&mut self) -> bool {
+        let now = self.clock.now_seconds();
+        // A clock that was set back does not stop it.
+        if now.abs_diff(self.looked) < LOOK.unsigned_abs() {
+            return false;
+        }
+        self.looked = now;
+        let seen = seen(&self.files);
+        if seen == self.tried {
+            return false;
+        }
+        self.tried = seen;
+        let mut next = match Self::load(&self.files, self.clock.clone()) {
+            Ok(next) if next.spiffe == self.spiffe => next,
+            Ok(_) => return unused(&"the certificate bears another name"),
+            Err(error) => return unused(&error),
+        };
+        Arc::make_mut(&mut next.config).alpn_protocols.clone_from(&self.config.alpn_protocols);
+        *self = next;
+        tracing::info!("the own certificate was loaded anew");
+        true
     }
 
     /// Speaks this protocol (ALPN, RFC 7301) and no other, instead of `h2`.

@@ -11,6 +11,9 @@
 //! 3. *The access token* ([`access_token`]): short-lived, bound to the certificate,
 //!    signed with a second key of the same principal ([`access_key`]).
 //!
+//! All of it may be exchanged while the process runs ([`material`], [`reload`]), and an open
+//! connection lives only as long as its certificate is good (`guard`).
+//!
 //! The result is a [`Caller`]. What a caller may do is decided elsewhere.
 //! Clients prove themselves with [`client_tls`] and [`mint`].
 
@@ -19,8 +22,13 @@ pub mod access_token;
 pub mod anchors;
 pub mod certificate;
 pub mod client_tls;
+pub mod connection;
+mod guard;
+pub mod material;
 pub mod mint;
+mod picture;
 pub mod principal;
+pub mod reload;
 pub mod revocation;
 pub mod setup;
 pub mod spiffe;
@@ -31,6 +39,8 @@ mod access_token_tests;
 #[cfg(test)]
 mod handshake_tests;
 #[cfg(test)]
+mod reload_tests;
+#[cfg(test)]
 mod staging;
 
 pub use access_key::{AccessKey, AccessKeys};
@@ -38,8 +48,11 @@ pub use access_token::{AccessTokens, bearer};
 pub use anchors::{AnchorConfig, Anchors};
 pub use certificate::{LogRefusals, Peer, PeerIdentity, RefusalSink};
 pub use client_tls::{ClientTls, ClientTlsConfig};
+pub use connection::Connection;
+pub use material::{Material, MaterialFiles, Materials};
 pub use mint::{MintError, TokenOrder, TokenSigner};
 pub use principal::{Caller, Principal, PrincipalId};
+pub use reload::{Configured, Reloader};
 pub use setup::SetupError;
 pub use spiffe::SpiffeId;
-pub use tls::{Acceptor, Connection, serve, server_config};
+pub use tls::{Acceptor, serve, server_config};

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt;
 
-use super::{Acceptor, AnchorConfig, Anchors, PeerIdentity, RefusalSink, serve};
+use super::{Acceptor, AnchorConfig, MaterialFiles, Materials, PeerIdentity, RefusalSink, serve};
 use crate::cli::dev_ca::{Ca, Issued, Revoked, Validity, issue_ca, issue_client, issue_crl, issue_server};
 use crate::domain::clock::{FixedClock, SystemEntropy};
 use crate::domain::{Clock, Kind, Reason, Refusal, Timestamp};
@@ -33,17 +33,26 @@ pub(super) fn days(days: i64) -> Validity {
 
 /// Remembers every reason it hears.
 #[derive(Default)]
-pub(super) struct Heard(Mutex<Vec<Reason>>);
+pub(super) struct Heard(Mutex<Vec<Reason>>, Mutex<Vec<Reason>>);
 
 impl Heard {
     pub(super) fn reasons(&self) -> Vec<Reason> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// Why open connections were closed.
+    pub(super) fn closings(&self) -> Vec<Reason> {
+        self.1.lock().unwrap().clone()
     }
 }
 
 impl RefusalSink for Heard {
     fn refused(&self, refusal: &Refusal) {
         self.0.lock().unwrap().push(refusal.reason);
+    }
+
+    fn closed(&self, refusal: &Refusal) {
+        self.1.lock().unwrap().push(refusal.reason);
     }
 }
 
@@ -110,14 +119,18 @@ impl World {
         vec![self.anchor("staff", &staff, &[]), self.anchor("xingyu", &[Kind::Controller], &["xingyu"])]
     }
 
-    pub(super) fn anchors(&self) -> Arc<Anchors> {
-        Arc::new(Anchors::load(TRUST_DOMAIN, &self.anchor_configs()).unwrap())
+    pub(super) fn files(&self) -> MaterialFiles {
+        MaterialFiles {
+            certificate: self.path("server.pem"),
+            key: self.path("server.key"),
+            trust_domain: TRUST_DOMAIN.into(),
+            anchors: self.anchor_configs(),
+        }
     }
 
     pub(super) fn acceptor(&self, heard: Arc<Heard>) -> Acceptor {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        Acceptor::new(&self.path("server.pem"), &self.path("server.key"), self.anchors(), clock, heard)
-            .unwrap()
+        Acceptor::new(Materials::load(&self.files()).unwrap(), clock, heard).unwrap()
     }
 
     pub(super) fn xingyu_backend(&self) -> Issued {

@@ -6,9 +6,7 @@
 //! ends the handshakes that are under way.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -17,17 +15,18 @@ use rustls::server::NoServerSessionStorage;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
 
-use super::anchors::Anchors;
-use super::certificate::{ClientVerifier, PeerIdentity, RefusalSink};
+use super::certificate::{ClientVerifier, RefusalSink};
+use super::connection::Connection;
+use super::guard::{Guard, LOOK, Watched};
+use super::material::Materials;
 use super::setup::{SetupError, read};
 use crate::domain::{Clock, Reason, Refusal};
 
@@ -78,29 +77,28 @@ pub(super) fn certificate_and_key(
 /// Everything the accept loop needs; also the way to make the server's TLS.
 pub struct Acceptor {
     config: Arc<ServerConfig>,
-    anchors: Arc<Anchors>,
+    materials: Materials,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn RefusalSink>,
     handshake_timeout: Duration,
     max_handshakes: usize,
+    look: Duration,
 }
 
 /// TLS 1.3 only, `h2` only, client certificate mandatory. No session tickets:
-/// a resumed session would skip the revocation list.
+/// a resumed session would skip the revocation list. Each handshake takes certificate and anchors
+/// from what is in force.
 pub fn server_config(
-    certificate: &std::path::Path,
-    key: &std::path::Path,
-    anchors: Arc<Anchors>,
+    materials: Materials,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn RefusalSink>,
 ) -> Result<ServerConfig, SetupError> {
-    let (chain, key) = certificate_and_key(certificate, key)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = ClientVerifier::new(anchors, clock.clone(), sink, provider.clone());
+    let verifier = ClientVerifier::new(materials.clone(), clock.clone(), sink, provider.clone());
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(materials));
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -109,21 +107,25 @@ pub fn server_config(
 
 impl Acceptor {
     pub fn new(
-        certificate: &std::path::Path,
-        key: &std::path::Path,
-        anchors: Arc<Anchors>,
+        materials: Materials,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn RefusalSink>,
     ) -> Result<Self, SetupError> {
-        let config = server_config(certificate, key, anchors.clone(), clock.clone(), sink.clone())?;
+        let config = server_config(materials.clone(), clock.clone(), sink.clone())?;
         Ok(Self {
             config: Arc::new(config),
-            anchors,
+            materials,
             clock,
             sink,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             max_handshakes: MAX_HANDSHAKES,
+            look: LOOK,
         })
+    }
+
+    /// What is in force at this door.
+    pub fn materials(&self) -> &Materials {
+        &self.materials
     }
 
     /// Speaks this protocol (ALPN, RFC 7301) and no other, instead of `h2`.
@@ -136,6 +138,12 @@ impl Acceptor {
     pub fn with_bounds(mut self, handshake_timeout: Duration, max_handshakes: usize) -> Self {
         self.handshake_timeout = handshake_timeout;
         self.max_handshakes = max_handshakes.max(1);
+        self
+    }
+
+    /// Compares the clock with the end of open connections at least so often, instead of each [`LOOK`].
+    pub fn looking_every(mut self, look: Duration) -> Self {
+        self.look = look;
         self
     }
 
@@ -163,15 +171,31 @@ impl Acceptor {
 
     /// Looks at the certificate once more, on what the finished session says it
     /// is: whatever happens inside the handshake, no unchecked peer gets through.
+    /// From here on the connection is watched.
     fn identified(&self, tls: TlsStream<TcpStream>) -> Connection {
-        let peer = match tls.get_ref().1.peer_certificates() {
-            Some([leaf, others @ ..]) => self.anchors.identify(leaf, others, self.clock.now()),
-            _ => Err(Reason::CertificateRequired.into()),
+        let chain: Vec<CertificateDer<'static>> = tls
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        // Subscribed before it is judged: what comes in between is judged anew.
+        let mut materials = self.materials.subscribe();
+        let material = materials.borrow_and_update().material.clone();
+        let (peer, until) = match chain.as_slice() {
+            [leaf, others @ ..] => material.anchors.judge(leaf, others, self.clock.now()),
+            [] => (Err(Reason::CertificateRequired.into()), None),
         };
         if let Err(refusal) = &peer {
             self.sink.refused(refusal);
         }
-        Connection { tls, peer: Arc::new(peer) }
+        let peer = Arc::new(peer);
+        let (clock, sink, look) = (self.clock.clone(), self.sink.clone(), self.look);
+        let watched = Watched { chain, peer: peer.clone(), materials, until, clock, sink, look };
+        let guard = (!watched.chain.is_empty()).then(|| Guard::over(watched));
+        Connection::new(tls, peer, guard)
     }
 
     /// The verifier reports chains itself; that none was shown is only known here.
@@ -241,61 +265,5 @@ async fn accept_loop(
                 }
             }
         }
-    }
-}
-
-/// A finished handshake and who is behind it.
-pub struct Connection {
-    tls: TlsStream<TcpStream>,
-    peer: Arc<PeerIdentity>,
-}
-
-impl Connection {
-    pub fn peer(&self) -> &PeerIdentity {
-        &self.peer
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Arc<PeerIdentity>;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tls.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::WitnessError;
-use crate::identity::AnchorConfig;
+use crate::identity::{AnchorConfig, Configured, MaterialFiles};
 use crate::token::base64url;
 use crate::trail::{KeyKind, VerifierKey};
 
@@ -25,6 +25,9 @@ pub struct WitnessConfig {
     pub memory: PathBuf,
     /// SPIFFE trust domain of those who may ask.
     pub trust_domain: String,
+    /// Seconds between two looks at whether certificates, lists or this file have changed.
+    #[serde(default = "default_reload")]
+    pub reload_seconds: u64,
     pub tls: WitnessTls,
     /// Who may vouch for the gateways that may ask.
     #[serde(rename = "anchor")]
@@ -32,6 +35,10 @@ pub struct WitnessConfig {
     /// The logs it watches.
     #[serde(rename = "log")]
     pub logs: Vec<LogEntry>,
+}
+
+fn default_reload() -> u64 {
+    10
 }
 
 /// PEM files of the witness's own certificate: its DNS name, and its SPIFFE id.
@@ -90,6 +97,28 @@ impl WitnessConfig {
     }
 }
 
+/// What is read again while the witness runs: never its logs, its key or its memory.
+impl Configured for WitnessConfig {
+    type Error = WitnessError;
+
+    fn read(path: &Path) -> Result<Self, WitnessError> {
+        let unread = |_| WitnessError::Rule("the file cannot be read");
+        let text = std::fs::read_to_string(path).map_err(unread)?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| WitnessError::Form(path.to_owned(), error.message().to_owned()))?;
+        Ok(config.rooted(&path.parent().map(Path::to_owned).unwrap_or_default()))
+    }
+
+    fn material(&self) -> MaterialFiles {
+        MaterialFiles {
+            certificate: self.tls.certificate.clone(),
+            key: self.tls.key.clone(),
+            trust_domain: self.trust_domain.clone(),
+            anchors: self.anchors.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +135,7 @@ mod tests {
             key: "key".into(),
             memory: "memory".into(),
             trust_domain: "ppio.example".into(),
+            reload_seconds: 10,
             tls: WitnessTls { certificate: "c".into(), key: "k".into() },
             anchors: Vec::new(),
             logs,

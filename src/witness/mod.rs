@@ -11,13 +11,17 @@ pub mod cosign;
 pub mod memory;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::Clock;
-use crate::identity::{Acceptor, Anchors, LogRefusals, SetupError};
+use crate::identity::reload::Before;
+use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader, SetupError};
 use crate::trail::{CosigningKey, NoteError};
 
 pub use config::{LogEntry, WitnessConfig, WitnessTls};
@@ -39,30 +43,38 @@ pub enum WitnessError {
     Listen(String),
     #[error("the configuration: {0}")]
     Rule(&'static str),
+    /// Names line and member; such a file holds no personal data.
+    #[error("{}: {}", .0.display(), .1)]
+    Form(PathBuf, String),
 }
 
-/// Opens the memory, listens, calls `ready` with the address, and serves until `stop`.
+/// Opens the memory, listens, calls `ready` with the address, and serves until `stop`. Certificates
+/// and lists are read again when they change and at each `hangup`.
 pub async fn run(
-    config: WitnessConfig,
+    path: &Path,
     clock: Arc<dyn Clock>,
     ready: impl FnOnce(std::net::SocketAddr),
+    hangup: Signal,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), WitnessError> {
+    let before = Before::reading::<WitnessConfig>(path);
+    let config = WitnessConfig::read(path)?;
     let key = CosigningKey::from_seed(&config.name, &*config.seed()?)?;
     let logs = config.logs()?;
     let memory = Memory::open(&config.memory, &logs)?;
-    let anchors = Arc::new(Anchors::load(&config.trust_domain, &config.anchors)?);
-    let acceptor = Acceptor::new(
-        &config.tls.certificate,
-        &config.tls.key,
-        anchors,
-        Arc::clone(&clock),
-        Arc::new(LogRefusals),
-    )?;
+    let materials = Materials::load(&config.material())?;
+    let every = Duration::from_secs(config.reload_seconds);
+    let mut reloader = Reloader::<WitnessConfig>::new(before, path, materials.clone(), every, hangup);
+    let acceptor = Acceptor::new(materials, Arc::clone(&clock), Arc::new(LogRefusals))?;
     let failed = |_| WitnessError::Listen(config.listen.clone());
     let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
     ready(listener.local_addr().map_err(failed)?);
     tracing::info!(witness = %key.verifier_key(), logs = logs.len(), "the witness answers");
+    let _reloading = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            reloader.next().await;
+        }
+    }));
     let witness = Arc::new(Witness::new(key, logs, memory, clock));
     crate::https::serve(listener, acceptor, witness, stop).await;
     tracing::info!("the witness stops");

@@ -1,0 +1,86 @@
+//! An open connection: its bytes, who is behind it, and its end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use super::certificate::PeerIdentity;
+use super::guard::Guard;
+
+/// A finished handshake and who is behind it. Reads and writes fail once the peer's certificate is
+/// no longer good ([`super::guard`]).
+pub struct Connection {
+    tls: TlsStream<TcpStream>,
+    peer: Arc<PeerIdentity>,
+    /// None where no certificate was shown: then there is nothing to judge anew.
+    guard: Option<Guard>,
+}
+
+impl Connection {
+    pub(super) fn new(tls: TlsStream<TcpStream>, peer: Arc<PeerIdentity>, guard: Option<Guard>) -> Self {
+        Self { tls, peer, guard }
+    }
+
+    pub fn peer(&self) -> &PeerIdentity {
+        &self.peer
+    }
+
+    /// The bytes, while the peer is good.
+    fn good(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TlsStream<TcpStream>>> {
+        if let Some(guard) = &mut self.guard {
+            guard.check(cx)?;
+        }
+        Ok(Pin::new(&mut self.tls))
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<PeerIdentity>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.good(cx)?.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.good(cx)?.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.good(cx)?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.good(cx)?.poll_flush(cx)
+    }
+
+    /// Of one that is cut there is nothing to say goodbye with: it would wait for a peer to read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.good(cx)?.poll_shutdown(cx)
+    }
+}
