@@ -19,6 +19,7 @@ mod fuzz;
 mod layers;
 mod offline;
 mod published;
+mod race;
 mod refusal_quota;
 mod refused_callers;
 mod refused_certificates;
