@@ -26,6 +26,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::{Clock, Entropy, Reason, Refusal};
+use crate::fault;
 use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, SigningKey, leaf_hash};
 
 use super::batch::{Batch, Done, Ends, Run};
@@ -294,7 +295,9 @@ impl Sequencer {
             self.writer.rollback().await;
             return Err(self.writer.fault_of(error));
         }
+        fault::point("commit.before");
         self.writer.commit(&ends.trail, &ends.authority).await?;
+        fault::point("commit.after");
         Ok(Grown { trail, authority, trail_end: ends.trail })
     }
 
@@ -334,6 +337,7 @@ impl Sequencer {
             .send_replace(Heads { trail: self.logs.trail.head(), authority: self.logs.authority.head() });
         // First, so that nobody who was answered finds what is remembered of before.
         self.wakes.ring(&wakes);
+        fault::point("commit.published");
         for (command, issued) in answers {
             command.reply(Ok(issued));
         }

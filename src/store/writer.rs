@@ -73,7 +73,10 @@ impl Writer {
         let begun = lock_heads(conn, shared, opening).await;
         let heads = match begun {
             Ok(heads) => heads,
-            Err(error) => return Err(self.fault_of(error)),
+            Err(error) => {
+                self.rollback().await;
+                return Err(self.fault_of(error));
+            }
         };
         // The database read its clock somewhere between the asking and the answer, which may be far apart.
         let answered = clock.now().as_millisecond();
@@ -101,7 +104,10 @@ impl Writer {
                     return Err(Fault::Fatal);
                 }
                 Ok(loaded) => *state = loaded,
-                Err(OpenError::Database(error)) => return Err(self.fault_of(error)),
+                Err(OpenError::Database(error)) => {
+                    self.rollback().await;
+                    return Err(self.fault_of(error));
+                }
                 Err(error) => {
                     tracing::error!(reason = "log_damaged", %error, "a log cannot be read");
                     self.rollback().await;
