@@ -17,6 +17,7 @@ mod erasure;
 mod export_files;
 mod false_authority;
 mod fuzz;
+mod io_faults;
 mod layers;
 mod load;
 mod offline;

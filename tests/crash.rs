@@ -96,7 +96,7 @@ async fn nothing_answered_is_lost_and_nothing_runs_twice(#[case] on: On) {
 #[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes as long as FAULT_SECONDS says: make faults"]
-async fn random_kills_for_a_while(#[case] on: On) {
+async fn for_make_faults_random_kills(#[case] on: On) {
     // A world of its own now and then: what is verified after each kill grows.
     const KILLS_IN_A_WORLD: usize = 40;
     let end = tokio::time::Instant::now() + load::time_to_spend();

@@ -137,7 +137,7 @@ impl Process {
     pub async fn ended(&mut self, seconds: u64, why: &str) -> std::process::ExitStatus {
         within(seconds, why, async {
             loop {
-                if let Some(status) = self.child.try_wait().expect("its state is known") {
+                if let Some(status) = self.exit_status() {
                     return status;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -146,8 +146,9 @@ impl Process {
         .await
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("its state is known").is_none()
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("its state is known")
     }
 
     /// `kill -9`.
@@ -157,12 +158,17 @@ impl Process {
     }
 
     /// SIGTERM, and a clean exit.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        let status = self.terminate();
+        assert!(status.success(), "it ended with {status}");
+    }
+
+    /// SIGTERM, and whatever exit it comes to.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill(2) on our own child, not yet waited for.
         unsafe { libc::kill(pid, libc::SIGTERM) };
-        let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "it ended with {status}");
+        self.child.wait().expect("it ends")
     }
 }
 

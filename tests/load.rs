@@ -2,13 +2,12 @@
 //!
 //! A call that is not answered is repeated, the very same, until it is: at whichever gateway.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use mandate::authority::Pins;
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
@@ -81,11 +80,11 @@ async fn client(ways: Ways, n: usize, stop: Arc<AtomicBool>) -> Vec<Told> {
         // Fewer instructions than cases: an agent has to carry them out.
         let pause = match n {
             0 => {
-                told.extend(submit(&ways, 1).await);
+                told.extend(Submission::new(&ways, 1).until_answered(&ways).await);
                 4 * PAUSE
             }
             1 => {
-                told.extend(submit(&ways, BATCH).await);
+                told.extend(Submission::new(&ways, BATCH).until_answered(&ways).await);
                 16 * PAUSE
             }
             _ => {
@@ -98,24 +97,14 @@ async fn client(ways: Ways, n: usize, stop: Arc<AtomicBool>) -> Vec<Told> {
     told
 }
 
-type Answer<T> = BoxFuture<'static, Result<T, tonic::Status>>;
-
-/// Calls, here or there, until somebody answers. An answer that is not OK says that it was not done.
-async fn answered<T>(ways: &Ways, call: impl Fn(&Enterprise) -> Answer<T>) -> T {
-    for attempt in 0.. {
-        match tokio::time::timeout(PATIENCE, call(&ways[attempt % ways.len()])).await {
-            Ok(Ok(answer)) => return answer,
-            Ok(Err(status)) => assert!(
-                matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
-                "refused: {:?} {}",
-                status.code(),
-                status.message()
-            ),
-            Err(_) => {}
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    unreachable!("it goes on until one answers")
+/// That an answer which is not OK leaves it open what was done: the very same call again will tell.
+fn may_be_repeated(status: &tonic::Status) {
+    assert!(
+        matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
+        "refused: {:?} {}",
+        status.code(),
+        status.message()
+    );
 }
 
 /// An erasure of somebody who is not there.
@@ -125,39 +114,57 @@ pub fn erasure(of: &Enterprise) -> Vec<u8> {
     of.sign(&order).expect("signs").to_wire().into_bytes()
 }
 
-async fn submit(ways: &Ways, count: usize) -> Vec<Told> {
-    let requests: Vec<_> =
-        (0..count).map(|_| v1::SubmitInstructionRequest { instruction: erasure(&ways[0]).into() }).collect();
-    if let [one] = &*requests {
-        let answer = answered(ways, |way| {
-            let (mut client, call) = (way.client.instructions(), one.clone());
-            Box::pin(async move { Ok(client.submit_instruction(call).await?.into_inner()) })
-        });
-        return vec![told(answer.await)];
+/// One instruction, or many in one call, which may be sent again and again.
+pub struct Submission(Vec<v1::SubmitInstructionRequest>);
+
+impl Submission {
+    pub fn new(ways: &Ways, count: usize) -> Self {
+        let one = || v1::SubmitInstructionRequest { instruction: erasure(&ways[0]).into() };
+        Self(std::iter::repeat_with(one).take(count).collect())
     }
-    let mut admitted = BTreeMap::new();
-    // One outcome of a batch may be that it is not known; the batch again has no second effect.
-    while admitted.len() < count {
-        let call = v1::BatchSubmitInstructionsRequest { requests: requests.clone() };
-        let answer = answered(ways, |way| {
-            let (mut client, call) = (way.client.instructions(), call.clone());
-            Box::pin(async move { Ok(client.batch_submit_instructions(call).await?.into_inner()) })
-        })
-        .await;
-        for (n, outcome) in answer.outcomes.into_iter().enumerate() {
-            match outcome.outcome.expect("an outcome") {
-                v1::instruction_outcome::Outcome::Admitted(done) => {
-                    let done = told(done);
-                    let before: &mut Told = admitted.entry(n).or_insert_with(|| told_again(&done));
-                    assert_eq!(before.receipt.index, done.receipt.index, "told two things");
-                }
-                v1::instruction_outcome::Outcome::Refused(refused) => {
-                    assert_eq!(refused.reason, "UNAVAILABLE");
-                }
-            }
+
+    async fn send(&self, way: &Enterprise) -> Result<Vec<v1::InstructionOutcome>, tonic::Status> {
+        use v1::instruction_outcome::Outcome;
+        let mut client = way.client.instructions();
+        if let [one] = &*self.0 {
+            let done = client.submit_instruction(one.clone()).await?.into_inner();
+            return Ok(vec![v1::InstructionOutcome { outcome: Some(Outcome::Admitted(done)) }]);
         }
+        let call = v1::BatchSubmitInstructionsRequest { requests: self.0.clone() };
+        Ok(client.batch_submit_instructions(call).await?.into_inner().outcomes)
     }
-    admitted.into_values().collect()
+
+    /// `None` where not every one was answered OK: then it may be sent again.
+    pub async fn once(&self, way: &Enterprise) -> Option<Vec<Told>> {
+        use v1::instruction_outcome::Outcome;
+        let outcomes = match tokio::time::timeout(PATIENCE, self.send(way)).await {
+            Ok(Ok(outcomes)) => outcomes,
+            Ok(Err(status)) => {
+                may_be_repeated(&status);
+                return None;
+            }
+            Err(_) => return None,
+        };
+        let outcome = |outcome: v1::InstructionOutcome| match outcome.outcome.expect("an outcome") {
+            Outcome::Admitted(done) => Some(told(done)),
+            Outcome::Refused(refused) => {
+                assert!(["UNAVAILABLE", "INTERNAL"].contains(&&*refused.reason), "{}", refused.reason);
+                None
+            }
+        };
+        outcomes.into_iter().map(outcome).collect()
+    }
+
+    /// Sends it, here or there, until every one is answered OK. Sending it again has no second effect.
+    pub async fn until_answered(&self, ways: &Ways) -> Vec<Told> {
+        for attempt in 0.. {
+            if let Some(told) = self.once(&ways[attempt % ways.len()]).await {
+                return told;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        unreachable!("it goes on until one answers")
+    }
 }
 
 fn told(answer: v1::SubmitInstructionResponse) -> Told {
@@ -167,10 +174,6 @@ fn told(answer: v1::SubmitInstructionResponse) -> Told {
     Told { name: instruction.name, receipt, executions: instruction.executions }
 }
 
-fn told_again(of: &Told) -> Told {
-    Told { name: of.name.clone(), receipt: of.receipt.clone(), executions: of.executions.clone() }
-}
-
 async fn open_case(ways: &Ways) -> Told {
     let call = v1::CreateRequestRequest {
         app: ways[0].app.resource_name(),
@@ -178,11 +181,17 @@ async fn open_case(ways: &Ways) -> Told {
         request_id: uuid_v7(&SystemClock, &SystemEntropy).to_string(),
         ..Default::default()
     };
-    let answer = answered(ways, |way| {
-        let (mut client, call) = (way.client.requests(), call.clone());
-        Box::pin(async move { Ok(client.create_request(call).await?.into_inner()) })
-    })
-    .await;
+    let mut attempt = 0;
+    let answer = loop {
+        let mut client = ways[attempt % ways.len()].client.requests();
+        match tokio::time::timeout(PATIENCE, client.create_request(call.clone())).await {
+            Ok(Ok(answer)) => break answer.into_inner(),
+            Ok(Err(status)) => may_be_repeated(&status),
+            Err(_) => {}
+        }
+        attempt += 1;
+        tokio::time::sleep(PAUSE).await;
+    };
     let name = answer.request.expect("shown").name;
     Told { name, receipt: answer.receipt.expect("a receipt"), executions: Vec::new() }
 }

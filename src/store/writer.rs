@@ -122,10 +122,9 @@ impl Writer {
     pub(super) async fn rollback(&mut self) {
         let Some(conn) = self.conn.as_mut() else { return };
         let undone = query("ROLLBACK").execute(conn).await;
-        // SQLite rolls back by itself on I/O errors; then there is nothing left to roll back.
-        let settled = undone.is_ok() || undone.is_err_and(|e| e.as_database_error().is_some());
-        if !settled || self.is_shared() {
-            // A pristine session costs a few milliseconds after a fault.
+        // SQLite rolls back by itself on some I/O errors, and then says there is nothing to roll back; on
+        // others the rollback itself may fail. A pristine session costs a few milliseconds.
+        if undone.is_err() || self.is_shared() {
             self.conn = None;
         }
     }
@@ -146,7 +145,12 @@ impl Writer {
         let Err(error) = query("COMMIT").execute(conn).await else { return Ok(()) };
         tracing::error!(error = error_class(&error), "commit failed");
         if !self.is_shared() {
-            return Err(Fault::Fatal);
+            if !is_disk_full(&error) {
+                return Err(Fault::Fatal);
+            }
+            // The page that says "committed" is the last one, and it did not fit.
+            self.rollback().await;
+            return Err(Fault::Batch);
         }
         self.conn = None;
         // A commit that is still under way holds the lock until it is decided.
@@ -235,6 +239,11 @@ async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Head
         heads.database_time = row.get("now");
     }
     Ok(heads)
+}
+
+/// SQLite's SQLITE_FULL: a write found no space. (A sync that finds none is another error.)
+fn is_disk_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "13")
 }
 
 /// Whether the same batch may go through on a new connection.
