@@ -168,7 +168,13 @@ impl Process {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill(2) on our own child, not yet waited for.
         unsafe { libc::kill(pid, libc::SIGTERM) };
-        self.child.wait().expect("it ends")
+        for _ in 0..6_000 {
+            if let Some(status) = self.exit_status() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not stop within a minute: {}", self.logged());
     }
 }
 

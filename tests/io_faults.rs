@@ -176,6 +176,8 @@ impl Scene {
 
     /// The n-th call fails once; then the disk is well again.
     async fn fail(&mut self, phase: Phase, kind: u64, nth: u64, error: i32) {
+        // What a failed test was at.
+        println!("{phase:?}, kind {kind}, call {nth}, errno {error}");
         match phase {
             Phase::Commit => {
                 self.shim.set(Mode::Once, kind, nth, error);
@@ -201,6 +203,7 @@ impl Scene {
                 }
             }
         }
+        within(90, "a commit after it", self.commit()).await;
         load::check(&self.world, &self.told).await;
     }
 
@@ -266,11 +269,14 @@ async fn a_call_to_the_disk_that_fails_loses_nothing_that_was_answered() {
                 count > 0 || !["write", "sync"].contains(&name) || phase == Phase::Start,
                 "{phase:?} makes no {name} call: the shim is not in the way"
             );
-            // The last call (of syncs, the one the answer waits for), and any other.
-            for nth in
-                [count, 1 + load::below(count.max(1))].into_iter().take(usize::try_from(count).expect("few"))
-            {
-                let error = ERRORS[load::below(2) as usize].1;
+            // Each open of a start: SQLite then opens to read alone. Of others the last call (of syncs the
+            // one that the answer waits for), and any other.
+            let calls: Vec<u64> = match (phase, name) {
+                (Phase::Start, "open") => (1..=count).collect(),
+                _ => [count, 1 + load::below(count.max(1))].into_iter().take(count.min(2) as usize).collect(),
+            };
+            for nth in calls {
+                let (_, error) = ERRORS[load::below(2) as usize];
                 scene.fail(phase, kind, nth, error).await;
             }
         }

@@ -118,25 +118,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the transaction; what cannot be rolled back on this connection ends with it.
+    /// Ends the transaction and its session. The next batch has a new one: what could not be rolled back
+    /// ends with this one, and so does what is wrong with it (a file that SQLite, when opening it failed
+    /// once, opened to read alone).
     pub(super) async fn rollback(&mut self) {
-        let Some(conn) = self.conn.as_mut() else { return };
-        let undone = query("ROLLBACK").execute(conn).await;
-        // SQLite rolls back by itself on some I/O errors, and then says there is nothing to roll back; on
-        // others the rollback itself may fail. A pristine session costs a few milliseconds.
-        if undone.is_err() || self.is_shared() {
-            self.conn = None;
+        let Some(mut conn) = self.conn.take() else { return };
+        if query("ROLLBACK").execute(&mut conn).await.is_err() {
+            tracing::debug!("there was nothing to roll back");
         }
     }
 
-    /// What a failed statement means for the batch. Ends the transaction.
+    /// What a failed statement means for the batch. Ends the session.
     pub(super) fn fault_of(&mut self, error: sqlx::Error) -> Fault {
-        if self.is_shared() {
-            self.conn = None;
-            if may_pass(&error) { Fault::Again(error) } else { Fault::Batch }
-        } else {
-            Fault::Batch
-        }
+        tracing::error!(error = error_class(&error), "a batch failed");
+        self.conn = None;
+        if self.is_shared() && may_pass(&error) { Fault::Again(error) } else { Fault::Batch }
     }
 
     /// Commits. `Ok` only where the batch is known to be durable.
