@@ -2,7 +2,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint interop bench fuzz build fmt clean help
+.PHONY: demo test lint interop bench fuzz faults build fmt clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,13 @@ fuzz: ## Each parser under libFuzzer, FUZZ_TIME seconds each (needs cargo-fuzz a
 	@for target in $(FUZZ_TARGETS); do \
 	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_TIME) -max_len=65536 || exit 1; \
 	done
+
+# Seconds for all of it.
+FAULT_SECONDS ?= 600
+
+faults: ## Kills at random and a disk that fails, for FAULT_SECONDS; prints how many
+	@tests/need-postgres.sh
+	FAULT_SECONDS=$(FAULT_SECONDS) $(CARGO) test --test all for_make_faults -- --ignored --nocapture --test-threads 1
 
 build:
 	$(CARGO) build --bins

@@ -39,6 +39,7 @@
 //! | [`witness`] | the process that cosigns what continues, with its own memory | the pure ones, `identity`, `https` |
 //! | [`agent`] | the process beside the data, with its own ledger and its own `Warrant` | the pure ones, `vault`, the generated client |
 //! | [`cli`] | the `mandate` command, one file per subcommand | everything |
+//! | [`fault`] | named points where a crash test ends the process; nothing in a release build | nothing |
 //! | `testing` | made-up trails of any size and flaws in them; only with the feature `testing` | the pure ones |
 //!
 //! Pure means: no I/O, no clock, no randomness, no async, no SQL. Without the feature `gateway` only
@@ -102,6 +103,8 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "gateway")]
 pub mod execution;
+#[cfg(feature = "gateway")]
+pub mod fault;
 #[cfg(feature = "gateway")]
 pub mod grpc;
 #[cfg(feature = "gateway")]

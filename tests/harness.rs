@@ -16,33 +16,39 @@ use mandate::cli::demo::Enterprise;
 use mandate::grpc::v1;
 use tempfile::TempDir;
 
-type Start = (Vec<String>, PathBuf, Sender<std::io::Result<Child>>);
+/// Variables that a process gets beside the test's own.
+pub type Environment = Vec<(&'static str, String)>;
+
+type Start = (Vec<String>, Environment, PathBuf, Sender<std::io::Result<Child>>);
 
 /// Starts a process from the thread that never ends.
-fn start(arguments: Vec<String>, log: &Path) -> Child {
+fn start(arguments: Vec<String>, environment: Environment, log: &Path) -> Child {
     static STARTER: OnceLock<Sender<Start>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (orders, incoming) = channel::<Start>();
         std::thread::spawn(move || {
-            for (arguments, log, reply) in incoming {
-                let _ = reply.send(spawn(&arguments, &log));
+            for (arguments, environment, log, reply) in incoming {
+                let _ = reply.send(spawn(&arguments, environment, &log));
             }
         });
         orders
     });
     let (reply, answer) = channel();
-    starter.send((arguments, log.to_owned(), reply)).expect("the starter lives");
+    starter.send((arguments, environment, log.to_owned(), reply)).expect("the starter lives");
     answer.recv().expect("the starter answers").expect("the program starts")
 }
 
-fn spawn(arguments: &[String], log: &Path) -> std::io::Result<Child> {
+fn spawn(arguments: &[String], environment: Environment, log: &Path) -> std::io::Result<Child> {
     let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-    // SAFETY: prctl is async-signal-safe and touches nothing of ours.
+    command.args(arguments).envs(environment).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    // SAFETY: prctl and setrlimit are async-signal-safe and touch nothing of ours.
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // A process that ends at a point of `mandate::fault` leaves no core.
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
             Ok(())
         });
     }
@@ -81,18 +87,38 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Any of the above with variables of its own.
+    pub fn with(subcommand: &str, dir: &Path, name: &str, environment: Environment) -> Self {
+        Self::try_with(subcommand, dir, name, environment)
+            .unwrap_or_else(|log| panic!("{name} did not start: {log}"))
+    }
+
     fn ready(subcommand: &str, dir: &Path, name: &str) -> Self {
+        Self::with(subcommand, dir, name, Vec::new())
+    }
+
+    /// `Err` with its log where it ended before it was ready.
+    pub fn try_with(
+        subcommand: &str,
+        dir: &Path,
+        name: &str,
+        environment: Environment,
+    ) -> Result<Self, String> {
         let config = dir.join(format!("{name}.toml"));
         let log = dir.join(format!("{name}.log"));
         let arguments = vec![subcommand.into(), "--config".into(), config.display().to_string()];
-        let mut child = start(arguments, &log);
+        let mut child = start(arguments, environment, &log);
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut publishes = None;
         loop {
             line.clear();
             let read = stdout.read_line(&mut line).unwrap_or(0);
-            assert!(read > 0, "{name} did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            if read == 0 {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(std::fs::read_to_string(&log).unwrap_or_default());
+            }
             match line.trim_end().strip_prefix("publishing on ") {
                 Some(address) => publishes = Some(address.to_owned()),
                 None => break,
@@ -104,7 +130,25 @@ impl Process {
                 rest.clear();
             }
         });
-        Self { child, publishes, log }
+        Ok(Self { child, publishes, log })
+    }
+
+    /// How it ended, once it has by itself.
+    pub async fn ended(&mut self, seconds: u64, why: &str) -> std::process::ExitStatus {
+        within(seconds, why, async {
+            loop {
+                if let Some(status) = self.exit_status() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("its state is known")
     }
 
     /// `kill -9`.
@@ -121,12 +165,23 @@ impl Process {
     }
 
     /// SIGTERM, and a clean exit.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        let status = self.terminate();
+        assert!(status.success(), "it ended with {status}");
+    }
+
+    /// SIGTERM, and whatever exit it comes to.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill(2) on our own child, not yet waited for.
         unsafe { libc::kill(pid, libc::SIGTERM) };
-        let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "it ended with {status}");
+        for _ in 0..6_000 {
+            if let Some(status) = self.exit_status() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not stop within a minute: {}", self.logged());
     }
 }
 
@@ -181,7 +236,13 @@ impl World {
     /// The databases on PostgreSQL, and the configurations of `count` gateways that share them. The
     /// first is `self.gateway`; the others are started by the test.
     pub async fn on_postgres(count: usize) -> Self {
+        Self::on_postgres_with(count, |_| {}).await
+    }
+
+    /// The same; `adjust` may change the first gateway's files, which the others' are made from.
+    pub async fn on_postgres_with(count: usize, adjust: impl FnOnce(&Path)) -> Self {
         Self::without_agent(|dir| {
+            adjust(dir);
             let mut text = std::fs::read_to_string(dir.join("gateway.toml")).expect("the configuration");
             for (name, file) in [("database", "data/gateway.sqlite"), ("keyring", "data/keyring.sqlite")] {
                 let url = crate::cluster::shared().database();

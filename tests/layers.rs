@@ -14,18 +14,18 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("trail", BTreeSet::from(["domain", "trail"])),
         ("authority", with(&[])),
         ("sql", BTreeSet::from(["sql"])),
-        ("vault", with(&["vault", "sql"])),
+        ("vault", with(&["vault", "sql", "fault"])),
         ("identity", with(&["identity"])),
         ("intake", with(&["intake"])),
         ("execution", with(&["execution"])),
-        ("store", with(&["store", "vault", "sql"])),
-        ("app", with(&["app", "store", "vault", "intake", "execution"])),
+        ("store", with(&["store", "vault", "sql", "fault"])),
+        ("app", with(&["app", "store", "vault", "intake", "execution", "fault"])),
         ("grpc", with(&["grpc", "app", "store", "vault", "intake", "identity"])),
         ("https", with(&["https", "identity"])),
-        ("witness", with(&["witness", "https", "identity"])),
-        ("publish", with(&["publish", "https", "app", "store", "identity"])),
+        ("witness", with(&["witness", "https", "identity", "fault"])),
+        ("publish", with(&["publish", "https", "app", "store", "identity", "fault"])),
         // Its client's stubs are generated beside the server's; it calls nothing else of `grpc`.
-        ("agent", with(&["agent", "vault", "identity", "grpc"])),
+        ("agent", with(&["agent", "vault", "identity", "grpc", "fault"])),
     ])
 }
 

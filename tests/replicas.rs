@@ -116,7 +116,7 @@ async fn client_at(world: &World, name: &str, n: usize) -> Client {
 }
 
 /// A mail to xingyu's app; the name of its case.
-async fn take_in(support: &Client, n: usize) -> String {
+pub async fn take_in(support: &Client, n: usize) -> String {
     let mail = MAIL
         .replace("u_8839201", &format!("u_77000{n}"))
         .replace("Message-ID: <", &format!("Message-ID: <{n}"));

@@ -22,7 +22,7 @@ struct Watched {
     witnesses: Vec<Option<Process>>,
 }
 
-fn folder(dir: &Path, n: usize) -> PathBuf {
+pub fn folder(dir: &Path, n: usize) -> PathBuf {
     dir.join(format!("w{n}"))
 }
 
@@ -34,7 +34,7 @@ fn edit(file: &Path, change: impl FnOnce(&mut toml::Table)) {
 }
 
 /// Makes the witnesses, tells the gateway and the pins of them, and starts them.
-fn set_up(dir: &Path, count: usize, required: i64) -> Vec<Option<Process>> {
+pub fn set_up(dir: &Path, count: usize, required: i64) -> Vec<Option<Process>> {
     let (mut entries, mut vkeys) = (Vec::new(), Vec::new());
     for n in 1..=count {
         let init = witness_init::Init {

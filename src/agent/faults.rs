@@ -1,4 +1,5 @@
-//! Where a test may make the agent fail. Outside tests nothing is plugged in.
+//! Where a test may make the agent fail: a unit test with [`Faults`] of its own, a test of the whole
+//! process by name ([`crate::fault`]).
 
 use crate::domain::Refusal;
 
@@ -25,6 +26,23 @@ pub enum Point {
     Ended,
 }
 
+impl Point {
+    /// Its name among [`crate::fault::POINTS`].
+    fn name(self) -> &'static str {
+        match self {
+            Point::Begun => "agent.begun",
+            Point::Planned => "agent.planned",
+            Point::Recorded => "agent.recorded",
+            Point::Intended => "agent.intended",
+            Point::Deleted => "agent.deleted",
+            Point::Done => "agent.done",
+            Point::Settled => "agent.settled",
+            Point::ReadBack => "agent.read_back",
+            Point::Ended => "agent.ended",
+        }
+    }
+}
+
 /// Asked at each [`Point`]; an error stops the act there, as a crash would.
 pub trait Faults: Send + Sync {
     fn at(&self, point: Point) -> Result<(), Refusal>;
@@ -34,7 +52,8 @@ pub trait Faults: Send + Sync {
 pub struct NoFaults;
 
 impl Faults for NoFaults {
-    fn at(&self, _: Point) -> Result<(), Refusal> {
+    fn at(&self, point: Point) -> Result<(), Refusal> {
+        crate::fault::point(point.name());
         Ok(())
     }
 }

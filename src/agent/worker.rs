@@ -34,6 +34,7 @@ use super::workplace::Workplace;
 use crate::authority::{Lease, Warrant};
 use crate::domain::clock::uuid_v7;
 use crate::domain::{Act, AgentId, Clock, Entropy, ExecutionId, Reason, Refusal, StoreId};
+use crate::fault;
 use crate::grpc::v1;
 use crate::token::{Digest, PrivateKey, ReportOutcome};
 
@@ -244,6 +245,7 @@ impl Worker {
         let report = signed_report::ended(&self.frame(&root), leased, warrant, outcome)?;
         let report = report.sign(&self.report_key)?;
         self.ledger.keep_report(outcome.execution, &report).await?;
+        fault::point("agent.signed");
         Ok(report)
     }
 
@@ -261,6 +263,7 @@ impl Worker {
     /// Hands a report in, and believes it taken only when the trail proves it.
     async fn submit(&self, hold: &LeaseHold, report: String, details: Vec<u8>) -> Result<(), Refusal> {
         let receipt = self.gateway.report(hold, report.clone(), details).await?;
+        fault::point("agent.reported");
         let reported = self.proven(hold.execution, &receipt).await?;
         if reported.report != report {
             return Err(Refusal::at(Reason::TrailForked, "receipt").note("it proves another report"));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tokio::io::AsyncWriteExt;
 
 use crate::domain::{Act, AgentId, ExecutionId, ExportId, Reason, Refusal, clock::uuid_v7};
+use crate::fault;
 use crate::store::exports::{self, ExportRow};
 use crate::store::{Command, StoreError, Tx, instructions};
 use crate::token::Digest;
@@ -85,6 +86,7 @@ impl App {
         upload.file.sync_all().await?;
         // The name itself must survive, too.
         tokio::fs::File::open(&self.settings.exports).await?.sync_all().await?;
+        fault::point("upload.synced");
         let command = PutExport {
             agent: upload.agent.clone(),
             execution: upload.execution,
@@ -95,7 +97,12 @@ impl App {
             life: self.settings.export_life,
         };
         match self.store.transact(command).await {
-            Ok(_) => Ok(Uploaded { id: upload.id }),
+            Ok(_) => {
+                fault::point("upload.named");
+                Ok(Uploaded { id: upload.id })
+            }
+            // It may have been committed after all: the file stays, and goes as an orphan if it was not.
+            Err(StoreError::Refused(refusal)) if refusal.reason == Reason::Unavailable => Err(refusal.into()),
             Err(error) => {
                 upload.abandon().await;
                 Err(error)

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::witness_line::{Failure, WitnessLine};
 use crate::app::{App, AppResult};
 use crate::domain::Reason;
+use crate::fault;
 use crate::store::{Head, Log, Turn};
 use crate::trail::NoteSignature;
 
@@ -270,7 +271,10 @@ impl Coordinator {
     }
 
     async fn keep(&mut self, log: Log, head: &Head, lines: Vec<NoteSignature>) {
-        match self.app.keep_cosignatures(log, head, lines).await {
+        fault::point("cosignature.before");
+        let kept = self.app.keep_cosignatures(log, head, lines).await;
+        fault::point("cosignature.after");
+        match kept {
             Ok(witnesses) => {
                 let required = self.required;
                 let round = self.rounds.iter_mut().find(|round| round.log == log);

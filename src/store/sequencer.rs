@@ -12,7 +12,8 @@
 //!   PostgreSQL, where the fault may pass (a lost connection, a serialization failure), the same batch
 //!   runs again first; its commands have no effects outside the transaction.
 //! - A `COMMIT` on SQLite whose result is not known (a failed fsync) is fatal: the writer stops, every
-//!   caller gets `UNAVAILABLE`, the process ends and starts again from what is on disk.
+//!   caller gets `UNAVAILABLE`, the process ends and starts again from what is on disk. A full disk is not:
+//!   nothing was committed, and reads go on until there is space again.
 //! - A `COMMIT` on PostgreSQL whose connection dropped is looked into under the head lock; only where
 //!   even that fails do the callers get `UNAVAILABLE`, never OK.
 //! - A log that became shorter, or does not fit its signed head, is fatal.
@@ -26,6 +27,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::{Clock, Entropy, Reason, Refusal};
+use crate::fault;
 use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, SigningKey, leaf_hash};
 
 use super::batch::{Batch, Done, Ends, Run};
@@ -294,7 +296,9 @@ impl Sequencer {
             self.writer.rollback().await;
             return Err(self.writer.fault_of(error));
         }
+        fault::point("commit.before");
         self.writer.commit(&ends.trail, &ends.authority).await?;
+        fault::point("commit.after");
         Ok(Grown { trail, authority, trail_end: ends.trail })
     }
 
@@ -334,6 +338,7 @@ impl Sequencer {
             .send_replace(Heads { trail: self.logs.trail.head(), authority: self.logs.authority.head() });
         // First, so that nobody who was answered finds what is remembered of before.
         self.wakes.ring(&wakes);
+        fault::point("commit.published");
         for (command, issued) in answers {
             command.reply(Ok(issued));
         }

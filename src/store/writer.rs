@@ -73,7 +73,10 @@ impl Writer {
         let begun = lock_heads(conn, shared, opening).await;
         let heads = match begun {
             Ok(heads) => heads,
-            Err(error) => return Err(self.fault_of(error)),
+            Err(error) => {
+                self.rollback().await;
+                return Err(self.fault_of(error));
+            }
         };
         // The database read its clock somewhere between the asking and the answer, which may be far apart.
         let answered = clock.now().as_millisecond();
@@ -101,7 +104,10 @@ impl Writer {
                     return Err(Fault::Fatal);
                 }
                 Ok(loaded) => *state = loaded,
-                Err(OpenError::Database(error)) => return Err(self.fault_of(error)),
+                Err(OpenError::Database(error)) => {
+                    self.rollback().await;
+                    return Err(self.fault_of(error));
+                }
                 Err(error) => {
                     tracing::error!(reason = "log_damaged", %error, "a log cannot be read");
                     self.rollback().await;
@@ -112,26 +118,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the transaction; what cannot be rolled back on this connection ends with it.
+    /// Ends the transaction and its session. The next batch has a new one: what could not be rolled back
+    /// ends with this one, and so does what is wrong with it (a file that SQLite, when opening it failed
+    /// once, opened to read alone).
     pub(super) async fn rollback(&mut self) {
-        let Some(conn) = self.conn.as_mut() else { return };
-        let undone = query("ROLLBACK").execute(conn).await;
-        // SQLite rolls back by itself on I/O errors; then there is nothing left to roll back.
-        let settled = undone.is_ok() || undone.is_err_and(|e| e.as_database_error().is_some());
-        if !settled || self.is_shared() {
-            // A pristine session costs a few milliseconds after a fault.
-            self.conn = None;
+        let Some(mut conn) = self.conn.take() else { return };
+        if query("ROLLBACK").execute(&mut conn).await.is_err() {
+            tracing::debug!("there was nothing to roll back");
         }
     }
 
-    /// What a failed statement means for the batch. Ends the transaction.
+    /// What a failed statement means for the batch. Ends the session.
     pub(super) fn fault_of(&mut self, error: sqlx::Error) -> Fault {
-        if self.is_shared() {
-            self.conn = None;
-            if may_pass(&error) { Fault::Again(error) } else { Fault::Batch }
-        } else {
-            Fault::Batch
-        }
+        tracing::error!(error = error_class(&error), "a batch failed");
+        self.conn = None;
+        if self.is_shared() && may_pass(&error) { Fault::Again(error) } else { Fault::Batch }
     }
 
     /// Commits. `Ok` only where the batch is known to be durable.
@@ -140,7 +141,12 @@ impl Writer {
         let Err(error) = query("COMMIT").execute(conn).await else { return Ok(()) };
         tracing::error!(error = error_class(&error), "commit failed");
         if !self.is_shared() {
-            return Err(Fault::Fatal);
+            if !is_disk_full(&error) {
+                return Err(Fault::Fatal);
+            }
+            // The page that says "committed" is the last one, and it did not fit.
+            self.rollback().await;
+            return Err(Fault::Batch);
         }
         self.conn = None;
         // A commit that is still under way holds the lock until it is decided.
@@ -229,6 +235,11 @@ async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Head
         heads.database_time = row.get("now");
     }
     Ok(heads)
+}
+
+/// SQLite's SQLITE_FULL: a write found no space. (A sync that finds none is another error.)
+fn is_disk_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "13")
 }
 
 /// Whether the same batch may go through on a new connection.

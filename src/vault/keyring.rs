@@ -27,6 +27,7 @@ use super::key_cache::KeyCache;
 use super::keyring_place::KeyringPlace;
 use super::keyring_table::{Bounds, NewKey, NewRow, Removed, Room, Spare, Table};
 use crate::domain::{Clock, Entropy, Timestamp};
+use crate::fault;
 
 /// Spares made in one commit.
 const BATCH: u32 = 256;
@@ -178,6 +179,7 @@ impl Keyring {
     /// gone then. Keys that are gone already are no error. One call costs one commit, however many keys.
     pub async fn shred(&self, ids: &[KeyId]) -> Result<ShredRecord, VaultError> {
         let removed = self.remove(ids).await?;
+        fault::point("keyring.overwritten");
         // Also if nothing was destroyed: an earlier call may have failed after its commit.
         self.0.table.settle().await?;
         Ok(ShredRecord {
@@ -314,13 +316,17 @@ impl Keyring {
             return Ok(());
         }
         let added = self.0.table.add(BATCH, &|room| self.new_keys(room)).await?;
+        fault::point("keyring.durable");
         self.spares().of(added.run).extend(added.keys);
         Ok(())
     }
 
     fn new_keys(&self, room: &Room) -> Result<Vec<NewKey>, VaultError> {
         self.know_epochs(room.bounds)?;
-        Ok(self.with_epochs(|epochs| room.slots.iter().map(|slot| self.new_key(epochs, *slot)).collect()))
+        let keys =
+            self.with_epochs(|epochs| room.slots.iter().map(|slot| self.new_key(epochs, *slot)).collect());
+        fault::point("keyring.made");
+        Ok(keys)
     }
 
     fn new_key(&self, epochs: &EpochKeys, slot: Option<u32>) -> NewKey {

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::config::Logs;
 use super::memory::Memory;
 use crate::domain::{Clock, Kind, Reason, Refusal};
+use crate::fault;
 use crate::https::{Answer, Call, Handler};
 use crate::trail::{
     AddCheckpoint, Checkpoint, CosigningKey, Note, NoteSignature, Unwitnessed, VerifierKey, witnessing,
@@ -78,10 +79,12 @@ impl Witness {
         let kept = only_the_logs_own(&note, vkey);
         // A re-signing of the same head changes nothing that must be on the disk.
         if last.as_ref() != Some(&head) {
+            fault::point("witness.before");
             tokio::task::block_in_place(|| memory.set(head, kept)).map_err(|error| {
                 tracing::error!(%error, "the memory could not be written; nothing is cosigned");
                 Refused::from(Reason::Unavailable)
             })?;
+            fault::point("witness.after");
         }
         self.key.cosign(note.text(), self.clock.now()).map_err(|_| Reason::Internal.into())
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::config::Logs;
+use crate::fault;
 use crate::trail::note::MAX_NOTE;
 use crate::trail::{Checkpoint, VerifierKey};
 
@@ -164,6 +165,7 @@ fn durably(path: &Path, bytes: &[u8]) -> Result<(), MemoryError> {
         let mut file = File::create(&next)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        fault::point("witness.beside");
         std::fs::rename(&next, path)?;
         File::open(folder_of(path))?.sync_all()
     };

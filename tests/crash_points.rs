@@ -1,0 +1,194 @@
+//! A process ends at each point of `mandate::fault`, under load; then it is started again, and nothing
+//! that was answered is missing, nothing happened twice, and the trail verifies.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+
+use mandate::cli::demo::Enterprise;
+use mandate::domain::{Act, Identifier};
+use mandate::fault::POINTS;
+use mandate::grpc::v1;
+use mandate::trail::{Checkpoint, Note};
+use rstest::rstest;
+
+use crate::harness::{Process, World, configure};
+use crate::load::{self, Load, Told, Ways};
+use crate::witness;
+
+#[derive(Clone, Copy)]
+enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Points that the gateway and its witness pass; the agent passes the others, and those of its keyring.
+const OF_GATEWAY: [&str; 10] = [
+    "commit.before",
+    "commit.after",
+    "commit.published",
+    "cosignature.before",
+    "cosignature.after",
+    "upload.synced",
+    "upload.named",
+    "keyring.made",
+    "keyring.durable",
+    "keyring.overwritten",
+];
+
+struct Scene {
+    world: World,
+    witness: Option<Process>,
+    ways: Ways,
+    told: Vec<Told>,
+    /// Executions that must come to their end.
+    ordered: Vec<String>,
+}
+
+impl Scene {
+    /// One gateway, one witness that must cosign, no agent yet.
+    async fn new(on: On) -> Self {
+        let mut witness = None;
+        let adjust = |dir: &std::path::Path| {
+            configure(dir, |gateway| {
+                let limits = gateway["limits"].as_table_mut().expect("a table");
+                // What a dead agent held is free again soon.
+                limits.insert("lease_seconds".into(), 8.into());
+            });
+            witness = witness::set_up(dir, 1, 1).pop().flatten();
+        };
+        let world = match on {
+            On::Sqlite => World::without_agent(adjust).await,
+            On::Postgres => World::on_postgres_with(1, adjust).await,
+        };
+        let ways = load::ways(&[world.profile_at("xingyu", 0)]).await;
+        Self { world, witness, ways, told: Vec::new(), ordered: Vec::new() }
+    }
+
+    fn xingyu(&self) -> &Enterprise {
+        &self.ways[0]
+    }
+
+    fn armed(&self, subcommand: &str, name: &str, point: &str, times: u64) -> Process {
+        let dir = match subcommand {
+            "witness" => self.witness_folder(),
+            _ => self.world.path().to_owned(),
+        };
+        Process::with(subcommand, &dir, name, vec![("MANDATE_FAULT", format!("{point}:{times}"))])
+    }
+
+    fn witness_folder(&self) -> PathBuf {
+        witness::folder(self.world.path(), 1)
+    }
+
+    /// An order about the n-th of xingyu's sample users.
+    async fn order(&mut self, act: Act, n: usize) {
+        let xingyu = self.xingyu();
+        let subject = vec![Identifier::user(&xingyu.app, format!("u_{}", 8_840_002 + 2 * n))];
+        let order = xingyu.order(act, subject, None).expect("an order");
+        let wire = xingyu.sign(&order).expect("signs").to_wire();
+        let answer = xingyu.submit(&wire).await.expect("admitted");
+        self.ordered.extend(answer.instruction.expect("shown").executions);
+    }
+
+    async fn check(&self) {
+        load::check(&self.world, &self.told).await;
+    }
+
+    /// The head that the witness remembers is not behind what the gateway shows as cosigned.
+    async fn check_witness(&self) {
+        let call = v1::GetCheckpointRequest { log: v1::Log::Trail.into() };
+        let auditor = self.world.client("auditor").await;
+        let shown = auditor.audit().get_checkpoint(call).await.expect("a head").into_inner().checkpoint;
+        let size = |note: &str| {
+            let note = Note::parse(note).expect("a note");
+            Checkpoint::parse_body(note.text()).expect("a head").size()
+        };
+        let memory = std::fs::read(self.witness_folder().join("memory.json")).expect("the memory");
+        let memory: serde_json::Value = serde_json::from_slice(&memory).expect("JSON");
+        let logs = memory["logs"].as_object().expect("its logs");
+        let (_, trail) = logs.iter().find(|(origin, _)| origin.ends_with("/trail")).expect("the trail");
+        assert!(size(trail.as_str().expect("a note")) >= size(&shown), "it forgot what it cosigned");
+    }
+}
+
+async fn aborted(mut process: Process, point: &str) {
+    let status = process.ended(60, point).await;
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{point}: {status}: {}", process.logged());
+    assert!(process.logged().contains(&format!("ends at {point}")));
+}
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_and_the_witness_may_end_at_each_point(#[case] on: On) {
+    let mut scene = Scene::new(on).await;
+    scene.world.agent = Some(Process::agent(scene.world.path()));
+    for (n, point) in OF_GATEWAY.iter().filter(|point| **point != "keyring.overwritten").enumerate() {
+        // Keys are made once at the start, too.
+        let times = match point.split_once('.') {
+            Some(("keyring", _)) => 2,
+            Some(("upload", _)) => 1,
+            _ => 2 + load::below(8),
+        };
+        scene.world.gateway.take().expect("it runs").stop();
+        let gateway = scene.armed("serve", "gateway", point, times);
+        if point.starts_with("upload.") {
+            scene.order(Act::Export, n).await;
+        }
+        let load = Load::start(&scene.ways);
+        aborted(gateway, point).await;
+        scene.world.gateway = Some(Process::serve(scene.world.path()));
+        scene.told.extend(load.stop().await);
+        scene.check().await;
+        scene.check_witness().await;
+    }
+    for (point, _) in POINTS.iter().filter(|(point, _)| point.starts_with("witness.")) {
+        scene.witness.take().expect("it runs").kill();
+        let witness = scene.armed("witness", "witness", point, 1 + load::below(6));
+        let load = Load::start(&scene.ways);
+        aborted(witness, point).await;
+        scene.check_witness().await;
+        scene.witness = Some(Process::witness(&scene.witness_folder()));
+        scene.told.extend(load.stop().await);
+        scene.check().await;
+    }
+    let log = std::fs::read_to_string(scene.witness_folder().join("witness.log")).expect("its log");
+    assert!(!log.contains("NOT COSIGNED"), "{log}");
+    load::completed(scene.xingyu(), &scene.ordered).await;
+    scene.check().await;
+}
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_may_end_at_each_point(#[case] on: On) {
+    let mut scene = Scene::new(on).await;
+    let of_agent = POINTS.iter().map(|(point, _)| *point).filter(|point| point.starts_with("agent."));
+    for (n, point) in of_agent.chain(["keyring.overwritten"]).enumerate() {
+        let agent = scene.armed("agent", "agent", point, 1);
+        scene.order(Act::Erase, n).await;
+        aborted(agent, point).await;
+        scene.check().await;
+    }
+    scene.world.agent = Some(Process::agent(scene.world.path()));
+    load::completed(scene.xingyu(), &scene.ordered).await;
+    scene.check().await;
+    // What was deleted before a death counts as deleted by us, once.
+    for name in &scene.ordered {
+        let call = v1::GetExecutionRequest { name: name.clone() };
+        let found = scene.xingyu().client.executions().get_execution(call).await.expect("it is there");
+        let rows: u64 = found.into_inner().execution.expect("shown").collections.iter().map(|c| c.rows).sum();
+        assert!(rows > 0, "an erasure that was cut off says that nothing was there");
+    }
+}
+
+#[test]
+fn each_point_is_somebodys() {
+    for (point, _) in POINTS {
+        let known =
+            OF_GATEWAY.contains(point) || point.starts_with("witness.") || point.starts_with("agent.");
+        assert!(known, "no test ends a process at {point}");
+    }
+}
