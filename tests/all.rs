@@ -12,6 +12,7 @@ mod batch;
 mod blindness;
 mod crash;
 mod deferral;
+mod doctor;
 mod erasure;
 mod export_files;
 mod false_authority;

@@ -20,6 +20,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("execution", with(&["execution"])),
         ("store", with(&["store", "vault", "sql"])),
         ("app", with(&["app", "store", "vault", "intake", "execution"])),
+        ("doctor", with(&["doctor", "app", "store", "vault"])),
         ("grpc", with(&["grpc", "app", "store", "vault", "intake", "identity"])),
         ("https", with(&["https", "identity"])),
         ("witness", with(&["witness", "https", "identity"])),

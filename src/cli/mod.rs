@@ -1,12 +1,13 @@
 //! The `mandate` command: one file per subcommand.
 //!
-//! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap).
+//! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap). `doctor` has its own.
 
 pub mod agent;
 pub mod certificate;
 pub mod client;
 pub mod demo;
 pub mod dev_ca;
+pub mod doctor;
 pub mod error;
 pub mod evidence;
 pub mod execution;
@@ -70,6 +71,8 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the databases' schemas up to date
     Migrate(migrate::Migrate),
+    /// Hold the database against the trail; changes nothing
+    Doctor(doctor::Doctor),
     /// Run an agent beside the stores
     Agent(agent::Agent),
     /// Run a witness, or make one
@@ -102,6 +105,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Certificate(certificate) => certificate.run(),
         Command::Serve(serve) => serve.run().await,
         Command::Migrate(migrate) => migrate.run().await,
+        Command::Doctor(doctor) => return doctor.run().await,
         Command::Agent(agent) => agent.run().await,
         Command::Witness(witness) => witness.run().await,
         Command::Registry(registry) => registry.run().await,

@@ -184,7 +184,8 @@ pub fn keyring(place: &Place) -> Result<KeyringPlace, CliError> {
     }
 }
 
-fn url(Server { postgres_url_file }: &Server) -> Result<PostgresUrl, CliError> {
+/// The connection URL in the file that the configuration names.
+pub fn url(Server { postgres_url_file }: &Server) -> Result<PostgresUrl, CliError> {
     Ok(PostgresUrl::new(files::read_text(postgres_url_file)?.trim()))
 }
 
@@ -217,7 +218,7 @@ fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
 }
 
 /// 32 bytes, base64url, one line.
-fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, CliError> {
+pub fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, CliError> {
     let text = Zeroizing::new(files::read_text(path)?);
     let bytes = base64url::decode(text.trim_end().as_bytes()).map(Zeroizing::new).ok();
     let seed = bytes.and_then(|bytes| bytes.as_slice().try_into().ok()).map(Zeroizing::new);
