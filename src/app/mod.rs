@@ -7,6 +7,7 @@
 mod admit;
 mod answer_requests;
 mod downloads;
+mod epochs;
 mod evidence;
 mod idempotency;
 mod intake;

@@ -12,7 +12,7 @@ use clap::Args;
 use super::CliError;
 use super::serve::{seed, url};
 use crate::config::{GatewayConfig, Place};
-use crate::doctor::{Examined, Finding, Patient, examine};
+use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::store::{Database, Origins};
 use crate::trail::SigningKey;
@@ -55,7 +55,7 @@ impl Doctor {
 }
 
 /// Nothing is made that is not there: not even a folder.
-fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
+pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
     let origins = Origins { gateway: config.gateway.clone() };
     let key = |origin: &str, file| {
         SigningKey::from_seed(origin, &*seed(file)?)
@@ -70,19 +70,21 @@ fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
             Place::File(path) => Database::Sqlite(path.clone()),
             Place::Server(server) => Database::Postgres(url(server)?),
         },
-        keyring: match &config.keyring {
-            Place::File(path) => KeyringPlace::File(path.clone()),
-            Place::Server(server) => KeyringPlace::Postgres(url(server)?),
-        },
-        epochs: config.epochs.clone(),
-        exports: config.exports.clone(),
+        outside: Some(Outside {
+            keyring: match &config.keyring {
+                Place::File(path) => KeyringPlace::File(path.clone()),
+                Place::Server(server) => KeyringPlace::Postgres(url(server)?),
+            },
+            epochs: config.epochs.clone(),
+            exports: config.exports.clone(),
+        }),
         lease: config.limits.lease_seconds,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     })
 }
 
-fn show(finding: &Finding, json: bool) {
+pub fn show(finding: &Finding, json: bool) {
     let Finding { code, table, resource, sentence } = finding;
     if json {
         // Plain text members: serialising them cannot fail.

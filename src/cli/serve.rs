@@ -137,12 +137,7 @@ pub async fn open(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Arc<App>, CliError> {
     let origins = Origins { gateway: config.gateway.clone() };
-    let keys = LogKeys {
-        trail: SigningKey::from_seed(&origins.trail(), &*seed(&config.log_keys.trail)?)
-            .map_err(CliError::plain)?,
-        authority: SigningKey::from_seed(&origins.authority(), &*seed(&config.log_keys.authority)?)
-            .map_err(CliError::plain)?,
-    };
+    let keys = log_keys(config, &origins)?;
     let freshness =
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
@@ -160,6 +155,15 @@ pub async fn open(
     let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
     app.load_cosignatures().await.map_err(CliError::plain)?;
     Ok(app)
+}
+
+/// The keys that sign both logs.
+pub fn log_keys(config: &GatewayConfig, origins: &Origins) -> Result<LogKeys, CliError> {
+    let key = |origin: &str, file| SigningKey::from_seed(origin, &*seed(file)?).map_err(CliError::plain);
+    Ok(LogKeys {
+        trail: key(&origins.trail(), &config.log_keys.trail)?,
+        authority: key(&origins.authority(), &config.log_keys.authority)?,
+    })
 }
 
 /// Where the configuration says the state lies. The folder of a file is made.

@@ -1,5 +1,6 @@
 //! The export folder: every package that may be fetched lies there whole, and nothing else does.
 
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::{CannotExamine, Finding, Patient, Sink};
@@ -12,6 +13,7 @@ const PAGE: u32 = 500;
 /// Returns how many packages were looked for.
 pub(super) async fn examine(
     patient: &Patient,
+    exports_folder: &Path,
     conn: &mut Conn,
     sink: Sink<'_>,
 ) -> Result<u64, CannotExamine> {
@@ -23,7 +25,7 @@ pub(super) async fn examine(
         last = id.to_string();
         count += page.len() as u64;
         for (id, size) in page {
-            let path = patient.exports.join(format!("{id}.age"));
+            let path = exports_folder.join(format!("{id}.age"));
             let why = match tokio::fs::metadata(&path).await {
                 Ok(file) if file.len() == size => continue,
                 Ok(_) => "its file has another size",
@@ -33,13 +35,19 @@ pub(super) async fn examine(
             sink(finding("EXPORT_FILE", &id, why));
         }
     }
-    strays(patient, conn, now, sink).await?;
+    strays(patient, exports_folder, conn, now, sink).await?;
     Ok(count)
 }
 
 /// Files that no row names. A young one may be an upload under way, or newer than the snapshot.
-async fn strays(patient: &Patient, conn: &mut Conn, now: i64, sink: Sink<'_>) -> Result<(), CannotExamine> {
-    let mut folder = tokio::fs::read_dir(&patient.exports).await?;
+async fn strays(
+    patient: &Patient,
+    exports_folder: &Path,
+    conn: &mut Conn,
+    now: i64,
+    sink: Sink<'_>,
+) -> Result<(), CannotExamine> {
+    let mut folder = tokio::fs::read_dir(exports_folder).await?;
     while let Some(entry) = folder.next_entry().await? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let id = name.strip_suffix(".age").and_then(|id| id.parse::<ExportId>().ok());

@@ -1,6 +1,6 @@
 //! The data keys that rows name: each is in the keyring, under an epoch whose key is at hand.
 
-use super::{CannotExamine, Finding, Patient, Sink};
+use super::{CannotExamine, Finding, Outside, Patient, Sink};
 use crate::store::Conn;
 use crate::store::survey::{SealedRow, names_key, sealed_rows};
 use crate::vault::{EpochKeys, KeyId, KeyringPeek, VaultError};
@@ -11,15 +11,16 @@ const MOST: usize = 1000;
 /// Returns how many rows were looked at; `None` where the keyring is another process's alone.
 pub(super) async fn examine(
     patient: &Patient,
+    outside: &Outside,
     conn: &mut Conn,
     sink: Sink<'_>,
 ) -> Result<Option<u64>, CannotExamine> {
-    let mut peek = match KeyringPeek::open(&patient.keyring).await {
+    let mut peek = match KeyringPeek::open(&outside.keyring).await {
         Ok(peek) => peek,
         Err(VaultError::KeyringInUse) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    epochs(patient, &mut peek, sink).await?;
+    epochs(outside, &mut peek, sink).await?;
     let (mut count, mut last, mut missing) = (0, None, Vec::new());
     while let Some(page) = sealed_rows(conn, last.as_ref()).await? {
         count += page.len() as u64;
@@ -39,8 +40,8 @@ pub(super) async fn examine(
     Ok(Some(count))
 }
 
-async fn epochs(patient: &Patient, peek: &mut KeyringPeek, sink: Sink<'_>) -> Result<(), CannotExamine> {
-    let held = EpochKeys::load(&patient.epochs)?;
+async fn epochs(outside: &Outside, peek: &mut KeyringPeek, sink: Sink<'_>) -> Result<(), CannotExamine> {
+    let held = EpochKeys::load(&outside.epochs)?;
     for epoch in peek.epochs().await?.into_iter().filter(|epoch| !held.contains(*epoch)) {
         sink(Finding {
             code: "EPOCH_MISSING",

@@ -271,3 +271,22 @@ impl<'a> Walk<'a> {
 async fn tile_or_none(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, CannotExamine> {
     Ok(tile(conn, log, id).await.map_err(crate::store::StoreError::from)?)
 }
+
+/// Whether the trail's first leaves are those of a signed head.
+pub(super) async fn contains(patient: &Patient, head: &Checkpoint) -> Result<bool, CannotExamine> {
+    let mut conn = patient.database.snapshot().await?;
+    let mut tree = Appender::new();
+    while tree.size() < head.size() {
+        let page = survey::leaves_after(&mut conn, Log::Trail, tree.size(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(false);
+        }
+        for leaf in page {
+            if tree.size() < head.size() {
+                tree.append(leaf_hash(&leaf.bytes));
+            }
+        }
+        tree.settle();
+    }
+    Ok(tree.root() == *head.root())
+}

@@ -24,7 +24,7 @@ use crate::domain::{AppId, Clock, Entropy};
 use crate::store::projection::{self, At, ProjectError, Scratch};
 use crate::store::survey::{self, Comparison, Difference, What};
 use crate::store::{Conn, Database, Log, OpenError, Origins, StoreError};
-use crate::trail::VerifierKey;
+use crate::trail::{Checkpoint, VerifierKey};
 use crate::vault::{KeyringPlace, VaultError};
 
 use logs::{Walk, Walked};
@@ -43,21 +43,35 @@ pub struct Finding {
 /// Takes findings as they come.
 pub type Sink<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
+impl Finding {
+    /// Whether it says that logs and rows do not fit together, and not only that something is missing
+    /// which no leaf holds.
+    pub fn is_of_history(&self) -> bool {
+        ["LEAF_", "TILE_", "HEAD_", "ROW_", "COSIGNED_"].iter().any(|kind| self.code.starts_with(kind))
+    }
+}
+
 /// What is examined.
 pub struct Patient {
     pub database: Database,
     pub origins: Origins,
     pub trail_key: VerifierKey,
     pub authority_key: VerifierKey,
-    pub keyring: KeyringPlace,
-    /// Numbers of the epoch keys at hand.
-    pub epochs: PathBuf,
-    /// Folder of export packages.
-    pub exports: PathBuf,
+    /// What lies outside the database; `None` for a copy of it alone.
+    pub outside: Option<Outside>,
     /// Seconds: a younger file may be an upload under way.
     pub lease: i64,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+}
+
+/// Where rows' keys and files lie.
+pub struct Outside {
+    pub keyring: KeyringPlace,
+    /// Folder of the epoch keys.
+    pub epochs: PathBuf,
+    /// Folder of export packages.
+    pub exports: PathBuf,
 }
 
 /// What was looked at.
@@ -100,9 +114,17 @@ pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, Cann
         let survey::Oddity { code, table, resource, sentence } = odd;
         sink(Finding { code, table, resource, sentence: sentence.into() });
     }
-    let sealed_rows = keys::examine(patient, &mut conn, sink).await?;
-    let export_files = exports::examine(patient, &mut conn, sink).await?;
+    let (mut sealed_rows, mut export_files) = (None, 0);
+    if let Some(outside) = &patient.outside {
+        sealed_rows = keys::examine(patient, outside, &mut conn, sink).await?;
+        export_files = exports::examine(patient, &outside.exports, &mut conn, sink).await?;
+    }
     Ok(Examined { trail_leaves: trail, authority_leaves: authority, sealed_rows, export_files })
+}
+
+/// Whether the trail continues a signed head of its own origin.
+pub async fn contains(patient: &Patient, head: &Checkpoint) -> Result<bool, CannotExamine> {
+    logs::contains(patient, head).await
 }
 
 /// Walks one log and rebuilds what its leaves imply. Returns its size.

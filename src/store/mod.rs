@@ -19,6 +19,7 @@ pub mod projection;
 pub mod refusals;
 pub mod registry;
 pub mod requests;
+pub mod restore;
 mod sequencer;
 pub mod survey;
 mod turn;

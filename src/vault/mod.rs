@@ -41,7 +41,7 @@ pub use commitment::{Commitment, CommitmentError, Salt, commit, keyed_digest, ve
 pub use data_key::{DataKey, KeyId, RetentionClass};
 pub use epoch::EpochKeys;
 pub use error::VaultError;
-pub use keyring::{Keyring, ShredRecord, ShredState};
+pub use keyring::{EndedEpochs, Keyring, ShredRecord, ShredState};
 pub use keyring_peek::KeyringPeek;
 pub use keyring_place::KeyringPlace;
 pub use seal::{Place, Vault};

@@ -13,6 +13,7 @@ mod registered;
 mod scratch;
 
 pub(super) use orders::SHARED;
+pub(super) use registered::NO_LEAF;
 pub use scratch::Scratch;
 
 use super::tx::StoreError;
@@ -62,7 +63,8 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         | Event::MessageRead(_)
         | Event::RequestRead(_)
         | Event::ExportDownloaded(_)
-        | Event::EvidenceExported(_) => Ok(()),
+        | Event::EvidenceExported(_)
+        | Event::EpochRotated(_) => Ok(()),
 
         Event::ControllerRegistered(e) => registered::controller(conn, at, e).await,
         Event::AgreementRegistered(e) => registered::agreement(conn, at, e).await,
@@ -93,6 +95,22 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         Event::ExportRemoved(_) => orders::removed(conn, at).await,
         Event::DataShredded(e) => orders::shredded(conn, at, e).await,
     }
+}
+
+/// What no leaf holds of the rows that this one brings about; `None` where nothing is missing that counts.
+pub fn lacking(event: &Event) -> Option<&'static str> {
+    Some(match event {
+        Event::ControllerRegistered(_) => "its display name",
+        Event::AppRegistered(_) => "its display name and the facts that route to it",
+        Event::AccessKeyRegistered(_) => "the access key itself: register another one for that principal",
+        Event::MessageReceived(_) => "the mail: take it in again",
+        Event::RequestReceived(_) => "the case's content",
+        Event::InstructionAdmitted(_) => {
+            "its disclosures: unless it was carried out, the controller must sign a new one"
+        }
+        Event::InstructionRefused(_) => "the salt of its digest",
+        _ => return None,
+    })
 }
 
 /// The id in a resource name of that collection.

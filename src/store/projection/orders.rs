@@ -151,12 +151,14 @@ const NOT_OPEN: &str = "the execution was not open";
 pub(super) async fn leased(conn: &mut Conn, at: At<'_>, event: &ExecutionLeased) -> Projected {
     let id = id_in(at, "executions")?;
     let lease = query(
-        "UPDATE executions SET state = ?, attempt = ?, agent_id = ?, updated_at = ?, version = version + 1 \
-         WHERE id = ? AND state IN ('pending', 'leased') AND attempt = ?",
+        "UPDATE executions SET state = ?, attempt = ?, agent_id = ?, lease_token = '', lease_expires_at = ?, \
+         updated_at = ?, version = version + 1 WHERE id = ? AND state IN ('pending', 'leased') AND attempt = ?",
     )
     .bind(ExecutionState::Leased.as_str())
     .bind(event.attempt)
     .bind(event.agent.as_str())
+    // No leaf holds the token: nobody has this lease, and it is over.
+    .bind(at.seconds)
     .bind(at.seconds)
     .bind(id)
     .bind(i64::from(event.attempt) - 1);
@@ -175,7 +177,7 @@ pub(super) async fn leased(conn: &mut Conn, at: At<'_>, event: &ExecutionLeased)
 
 pub(super) async fn deferred(conn: &mut Conn, at: At<'_>, event: &ExecutionDeferred) -> Projected {
     let defer = query(
-        "UPDATE executions SET state = ?, reason = ?, next_attempt_at = ?, updated_at = ?, version = version + 1 \
+        "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, next_attempt_at = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ? AND attempt = ?",
     )
     .bind(ExecutionState::Pending.as_str())
@@ -192,7 +194,7 @@ pub(super) async fn deferred(conn: &mut Conn, at: At<'_>, event: &ExecutionDefer
 pub(super) async fn failed(conn: &mut Conn, at: At<'_>, event: &ExecutionFailed) -> Projected {
     let id = id_in(at, "executions")?;
     let fail = query(
-        "UPDATE executions SET state = ?, reason = ?, updated_at = ?, version = version + 1 \
+        "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state IN ('pending', 'leased') AND attempt = ?",
     )
     .bind(ExecutionState::Failed.as_str())
@@ -216,7 +218,7 @@ pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionRepor
     let Ok(key) = key else { return Err(bad) };
     let Ok(report) = Report::verify(&event.report, &key, &event.agent, at.origin) else { return Err(bad) };
     let report_row = query(
-        "UPDATE executions SET state = ?, reason = ?, report = ?, report_leaf = ?, updated_at = ?, version = version + 1 \
+        "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, report = ?, report_leaf = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ?",
     )
     .bind(&event.outcome)
@@ -317,14 +319,28 @@ pub(super) async fn shredded(conn: &mut Conn, at: At<'_>, event: &DataShredded) 
         _ => return Err(ProjectError::Contradiction("its class is none that the gateway shreds")),
     };
     let id = id_in(at, collection)?;
-    let shred = query(format!("UPDATE {table} SET shredded_at = ? WHERE {column} = ?")).bind(at.seconds);
+    let sealed = match table {
+        "requests" => "sealed_content = NULL",
+        "messages" => "sealed_mail = NULL, sealed_candidate = NULL, sealed_salt = NULL",
+        "instructions" => "sealed_envelope = NULL",
+        _ => "sealed_salt = NULL",
+    };
+    let shred =
+        query(format!("UPDATE {table} SET shredded_at = ?, key_id = NULL, {sealed} WHERE {column} = ?"))
+            .bind(at.seconds);
     let shred = match (table, id.parse::<i64>()) {
         ("refusals", Ok(leaf)) => shred.bind(leaf),
         _ => shred.bind(id),
     };
     // Two controllers may use one instruction id; which was meant, the comparison leaves open.
-    match shred.execute(conn).await? {
-        0 => Err(ProjectError::Contradiction("there was nothing of that name to shred")),
-        _ => Ok(()),
+    if shred.execute(conn).await? == 0 {
+        return Err(ProjectError::Contradiction("there was nothing of that name to shred"));
     }
+    if table == "instructions" {
+        query("UPDATE executions SET sealed_details = NULL WHERE instruction_id = ?")
+            .bind(id)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }
