@@ -31,6 +31,7 @@
 //! | [`identity`] | TLS, certificates, access tokens → caller | the pure ones |
 //! | [`store`] | SQL: one writer, two logs, one file per aggregate | the pure ones, `sql` |
 //! | [`app`] | the use cases, one file each | the pure ones, `store`, `vault` |
+//! | [`doctor`] | compares tables, logs, keyring and export folder with each other; changes nothing | `app` and below |
 //! | [`grpc`] | the wire: layers, decode, encode, status; one file per service | `app` and below |
 //! | [`intake`] | mail → candidate request, each suggestion with its words | `app` and below |
 //! | [`execution`] | the retry schedule of orders | nothing |
@@ -101,6 +102,8 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "gateway")]
 pub mod config;
+#[cfg(feature = "gateway")]
+pub mod doctor;
 #[cfg(feature = "gateway")]
 pub mod execution;
 #[cfg(feature = "gateway")]

@@ -7,6 +7,7 @@
 mod admit;
 mod answer_requests;
 mod downloads;
+mod epochs;
 mod evidence;
 mod idempotency;
 mod intake;
@@ -39,7 +40,7 @@ pub use orders::{LeasedOrder, Renewed};
 pub use proofs::Proof;
 pub use publishing::{Lasting, Published};
 pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails};
-pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering};
+pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering, facts_digest};
 pub use reports::ReportIn;
 pub use requests::{NewRequest, RequestContent, RequestView, Subject};
 pub use submit_instruction::Submitted;

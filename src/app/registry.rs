@@ -105,7 +105,8 @@ fn facts_of(app: &NewApp) -> Result<Vec<Fact>, Refusal> {
     Ok(facts)
 }
 
-fn facts_digest(facts: &[Fact]) -> String {
+/// What the leaf says of an app's facts, which are sorted by kind and folded text.
+pub fn facts_digest(facts: &[Fact]) -> String {
     let parts: Vec<&str> = facts.iter().flat_map(|f| [f.kind.as_str(), f.shown.as_str()]).collect();
     plain_payload(&parts)
 }

@@ -179,7 +179,7 @@ impl Judge<'_> {
             | Event::ExportRemoved(_)
             | Event::EvidenceExported(_) => export(index, leaf, event, facts)?,
             // States what was destroyed; there is nothing left to hold it against.
-            Event::DataShredded(_) => {}
+            Event::DataShredded(_) | Event::EpochRotated(_) => {}
         }
         Ok(())
     }

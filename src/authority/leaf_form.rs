@@ -131,7 +131,8 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
         Event::AccessKeyRegistered(_)
         | Event::AccessKeyRevoked(_)
         | Event::InstructionRefused(_)
-        | Event::DataShredded(_) => {
+        | Event::DataShredded(_)
+        | Event::EpochRotated(_) => {
             subject.split_once('/').is_some_and(|(collection, id)| !collection.is_empty() && !id.is_empty())
                 && is_words(&Value::from(subject))
         }

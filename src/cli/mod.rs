@@ -1,12 +1,14 @@
 //! The `mandate` command: one file per subcommand.
 //!
-//! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap).
+//! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap). `doctor` has its own.
 
 pub mod agent;
+pub mod backup;
 pub mod certificate;
 pub mod client;
 pub mod demo;
 pub mod dev_ca;
+pub mod doctor;
 pub mod error;
 pub mod evidence;
 pub mod execution;
@@ -17,10 +19,12 @@ pub mod init_config;
 pub mod init_keys;
 pub mod instruct;
 pub mod intake;
+pub mod key;
 pub mod migrate;
 pub mod print;
 pub mod registry;
 pub mod request;
+pub mod restore;
 pub mod sample_registry;
 pub mod sample_rows;
 pub mod sample_store;
@@ -71,6 +75,14 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the databases' schemas up to date
     Migrate(migrate::Migrate),
+    /// Hold the database against the trail; changes nothing
+    Doctor(doctor::Doctor),
+    /// Copy the database of a gateway, also of one that runs
+    Backup(backup::Backup),
+    /// Put a backup in place and bring it on to what was published
+    Restore(restore::Restore),
+    /// Put new keys in the place of old ones
+    Key(key::Key),
     /// Run an agent beside the stores
     Agent(agent::Agent),
     /// Run a witness, or make one
@@ -103,6 +115,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Certificate(certificate) => certificate.run(),
         Command::Serve(serve) => serve.run().await,
         Command::Migrate(migrate) => migrate.run().await,
+        Command::Doctor(doctor) => return doctor.run().await,
+        Command::Backup(backup) => backup.run().await,
+        Command::Restore(restore) => restore.run().await,
+        Command::Key(key) => key.run().await,
         Command::Agent(agent) => agent.run().await,
         Command::Witness(witness) => witness.run().await,
         Command::Registry(registry) => registry.run().await,

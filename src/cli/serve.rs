@@ -131,12 +131,7 @@ pub async fn open(
     entropy: Arc<dyn Entropy>,
 ) -> Result<Arc<App>, CliError> {
     let origins = Origins { gateway: config.gateway.clone() };
-    let keys = LogKeys {
-        trail: SigningKey::from_seed(&origins.trail(), &*seed(&config.log_keys.trail)?)
-            .map_err(CliError::plain)?,
-        authority: SigningKey::from_seed(&origins.authority(), &*seed(&config.log_keys.authority)?)
-            .map_err(CliError::plain)?,
-    };
+    let keys = log_keys(config, &origins)?;
     let freshness =
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
@@ -154,6 +149,15 @@ pub async fn open(
     let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
     app.load_cosignatures().await.map_err(CliError::plain)?;
     Ok(app)
+}
+
+/// The keys that sign both logs.
+pub fn log_keys(config: &GatewayConfig, origins: &Origins) -> Result<LogKeys, CliError> {
+    let key = |origin: &str, file| SigningKey::from_seed(origin, &*seed(file)?).map_err(CliError::plain);
+    Ok(LogKeys {
+        trail: key(&origins.trail(), &config.log_keys.trail)?,
+        authority: key(&origins.authority(), &config.log_keys.authority)?,
+    })
 }
 
 /// Where the configuration says the state lies. The folder of a file is made.
@@ -178,7 +182,8 @@ pub fn keyring(place: &Place) -> Result<KeyringPlace, CliError> {
     }
 }
 
-fn url(Server { postgres_url_file }: &Server) -> Result<PostgresUrl, CliError> {
+/// The connection URL in the file that the configuration names.
+pub fn url(Server { postgres_url_file }: &Server) -> Result<PostgresUrl, CliError> {
     Ok(PostgresUrl::new(files::read_text(postgres_url_file)?.trim()))
 }
 
@@ -211,7 +216,7 @@ fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
 }
 
 /// 32 bytes, base64url, one line.
-fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, CliError> {
+pub fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, CliError> {
     let text = Zeroizing::new(files::read_text(path)?);
     let bytes = base64url::decode(text.trim_end().as_bytes()).map(Zeroizing::new).ok();
     let seed = bytes.and_then(|bytes| bytes.as_slice().try_into().ok()).map(Zeroizing::new);

@@ -163,6 +163,9 @@ events! {
 
     /// The data keys of the subject's retention class were destroyed.
     DataShredded = "mandate.data.shredded" { class: String, keys: u32 }
+    /// Subject `epochs/<n>`. Every data key is wrapped under that epoch, `rewrapped` of them anew; the keys of
+    /// all epochs before it are destroyed where this was said, and copies of the keyring from then with them.
+    EpochRotated = "mandate.epoch.rotated" { by: String, rewrapped: u64 }
 }
 
 /// One order of an admitted instruction.

@@ -4,8 +4,8 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Row as _};
 
-/// A parameter. `None` is NULL, of that type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A parameter. `None` is NULL, of that type. Ordered as both databases order a column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Text(Option<String>),
     Int(Option<i64>),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -58,12 +58,7 @@ impl Database {
         let Database::Postgres(url) = self else { return self.migrate().await };
         let mut conn =
             url.options().map_err(OpenError::Database)?.connect().await.map_err(OpenError::Database)?;
-        let applied =
-            conn.list_applied_migrations("_sqlx_migrations").await.map_err(|_| OpenError::Unmigrated)?;
-        let wanted: Vec<_> = POSTGRES.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
-        let same = applied.len() == wanted.len()
-            && applied.iter().zip(&wanted).all(|(a, w)| a.version == w.version && a.checksum == w.checksum);
-        if same { Ok(()) } else { Err(OpenError::Unmigrated) }
+        demand_schema(&mut conn, &POSTGRES).await
     }
 
     /// A connection for the writer.
@@ -101,6 +96,41 @@ impl Database {
                 Pool::Postgres(pool.map_err(OpenError::Database)?)
             }
         })
+    }
+
+    /// A connection that reads one state of the database, however long it reads and whatever is written
+    /// meanwhile. Changes nothing, not even the schema, which must be this program's.
+    pub async fn snapshot(&self) -> Result<Conn, OpenError> {
+        let (mut conn, begin): (Conn, _) = match self {
+            Database::Sqlite(path) => {
+                let mut read = SqliteConnectOptions::new()
+                    .filename(path)
+                    .read_only(true)
+                    .busy_timeout(Duration::from_secs(5))
+                    .disable_statement_logging()
+                    .connect()
+                    .await
+                    .map_err(OpenError::Database)?;
+                demand_schema(&mut read, &SQLITE).await?;
+                (read.into(), "BEGIN")
+            }
+            Database::Postgres(url) => {
+                let options = url.options().map_err(OpenError::Database)?;
+                let mut read = options
+                    .options([
+                        ("default_transaction_read_only", "on"),
+                        ("statement_timeout", "10min"),
+                        ("idle_in_transaction_session_timeout", "10min"),
+                    ])
+                    .connect()
+                    .await
+                    .map_err(OpenError::Database)?;
+                demand_schema(&mut read, &POSTGRES).await?;
+                (read.into(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            }
+        };
+        crate::sql::query(begin).execute(&mut conn).await.map_err(OpenError::Database)?;
+        Ok(conn)
     }
 
     /// Hears what other gateways commit, until it is aborted. A file has no other writers.
@@ -142,4 +172,14 @@ impl Database {
             .statement_cache_capacity(256)
             .disable_statement_logging()
     }
+}
+
+/// The migrations that were applied are those of this program, no more and no fewer.
+async fn demand_schema<C: sqlx::migrate::Migrate>(conn: &mut C, ours: &Migrator) -> Result<(), OpenError> {
+    let applied =
+        conn.list_applied_migrations("_sqlx_migrations").await.map_err(|_| OpenError::Unmigrated)?;
+    let wanted: Vec<_> = ours.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
+    let same = applied.len() == wanted.len()
+        && applied.iter().zip(&wanted).all(|(a, w)| a.version == w.version && a.checksum == w.checksum);
+    if same { Ok(()) } else { Err(OpenError::Unmigrated) }
 }

@@ -21,7 +21,7 @@ pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> 
     if end.pending.is_empty() {
         return Ok(());
     }
-    let mut leaves = Insert::into(log.log.leaves(), &["idx", "subject", "type", "leaf", "written_by"]);
+    let mut leaves = Insert::into(log.log.leaf_table(), &["idx", "subject", "type", "leaf", "written_by"]);
     for (leaf, index) in end.pending.iter().zip(end.size..) {
         leaves.row([
             to_i64(index).into(),
@@ -120,8 +120,8 @@ pub(super) async fn load(
     Ok(state)
 }
 
-/// One tile, cut to the width asked for.
-async fn tile(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, sqlx::Error> {
+/// One tile, cut to the width asked for; `None` where the database has not so much of it.
+pub async fn tile(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Vec<Hash>>, sqlx::Error> {
     let found = query("SELECT hashes FROM tiles WHERE log = ? AND level = ? AND idx = ?")
         .bind(log.name())
         .bind(i64::from(id.level))

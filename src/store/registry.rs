@@ -60,7 +60,7 @@ impl FactKind {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "name" => FactKind::Name,
             "bundle_id" => FactKind::BundleId,

@@ -175,6 +175,7 @@ pub(super) struct Logs {
     pub authority: LogState,
 }
 
+#[derive(Clone)]
 pub(super) struct LogState {
     pub log: Log,
     pub origin: String,

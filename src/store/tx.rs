@@ -104,7 +104,7 @@ impl Log {
     }
 
     /// The table of its leaves.
-    pub(super) fn leaves(self) -> &'static str {
+    pub fn leaf_table(self) -> &'static str {
         match self {
             Log::Trail => "trail_leaves",
             Log::Authority => "authority_leaves",

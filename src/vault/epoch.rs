@@ -76,6 +76,11 @@ impl EpochKeys {
         self.keys.keys().next().copied().unwrap_or(self.current)
     }
 
+    /// Every epoch at hand, oldest first.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.keys.keys().copied().collect()
+    }
+
     pub fn contains(&self, n: u32) -> bool {
         self.keys.contains_key(&n)
     }

@@ -78,6 +78,16 @@ pub struct ShredRecord {
     pub through_epoch: u32,
 }
 
+/// What [`Keyring::end_former_epochs`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedEpochs {
+    /// The epoch that every key is wrapped under now.
+    pub current: u32,
+    pub rewrapped: u64,
+    /// The epochs whose key files were destroyed.
+    pub destroyed: Vec<u32>,
+}
+
 /// How far a shredding reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShredState {
@@ -275,6 +285,20 @@ impl Keyring {
         let destroy = || self.0.epochs.write().unwrap_or_else(PoisonError::into_inner).destroy(n);
         self.0.table.retire_epoch(n, &destroy).await?;
         Ok(self.0.clock.now())
+    }
+
+    /// Ends every epoch before the current one: wraps its keys anew, then destroys its key file. A crash
+    /// leaves an epoch whole or gone; call it again.
+    pub async fn end_former_epochs(&self) -> Result<EndedEpochs, VaultError> {
+        self.reload_epochs()?;
+        let current = self.current_epoch();
+        let mut ended = EndedEpochs { current, rewrapped: 0, destroyed: Vec::new() };
+        for former in self.with_epochs(EpochKeys::numbers).into_iter().filter(|n| *n < current) {
+            ended.rewrapped += self.rewrap(former).await?;
+            self.destroy_epoch(former).await?;
+            ended.destroyed.push(former);
+        }
+        Ok(ended)
     }
 
     pub(super) async fn material(&self, id: KeyId) -> Result<Arc<KeyMaterial>, VaultError> {

@@ -44,7 +44,7 @@ impl KeyringPlace {
     }
 }
 
-async fn demand_schema(url: &PostgresUrl) -> Result<(), VaultError> {
+pub(super) async fn demand_schema(url: &PostgresUrl) -> Result<(), VaultError> {
     let mut connection = url.options()?.connect().await?;
     let applied = connection
         .list_applied_migrations("_sqlx_migrations")

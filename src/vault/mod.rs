@@ -29,6 +29,7 @@ mod epoch;
 mod error;
 mod key_cache;
 mod keyring;
+mod keyring_peek;
 mod keyring_place;
 mod keyring_presence;
 mod keyring_rows;
@@ -40,6 +41,7 @@ pub use commitment::{Commitment, CommitmentError, Salt, commit, keyed_digest, ve
 pub use data_key::{DataKey, KeyId, RetentionClass};
 pub use epoch::EpochKeys;
 pub use error::VaultError;
-pub use keyring::{Keyring, ShredRecord, ShredState};
+pub use keyring::{EndedEpochs, Keyring, ShredRecord, ShredState};
+pub use keyring_peek::KeyringPeek;
 pub use keyring_place::KeyringPlace;
 pub use seal::{Place, Vault};

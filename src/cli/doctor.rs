@@ -1,0 +1,112 @@
+//! `mandate doctor`: holds what the gateway keeps against its trail. On the gateway's machine, with its
+//! configuration; the gateway may run. Changes nothing.
+//!
+//! Exit codes: 0 nothing found, 1 something was, 2 it could not be examined.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::CliError;
+use super::serve::{seed, url};
+use crate::config::{GatewayConfig, Place};
+use crate::doctor::{Examined, Finding, Outside, Patient, examine};
+use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::store::{Database, Origins};
+use crate::trail::SigningKey;
+use crate::vault::KeyringPlace;
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// gateway.toml
+    #[arg(long)]
+    config: PathBuf,
+    /// Print JSON: one line for each finding, one for what was looked at
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub async fn run(self) -> ExitCode {
+        match self.examine().await {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::from(1),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    /// Returns how many findings there were.
+    async fn examine(&self) -> Result<u64, CliError> {
+        let patient = patient(&GatewayConfig::load(&self.config)?)?;
+        let (mut count, json) = (0, self.json);
+        let mut sink = |finding: Finding| {
+            count += 1;
+            show(&finding, json);
+        };
+        let examined = examine(&patient, &mut sink).await.map_err(CliError::plain)?;
+        conclude(&examined, count, json);
+        Ok(count)
+    }
+}
+
+/// Nothing is made that is not there: not even a folder.
+pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
+    let origins = Origins { gateway: config.gateway.clone() };
+    let key = |origin: &str, file| {
+        SigningKey::from_seed(origin, &*seed(file)?)
+            .map(|key| key.verifier_key().clone())
+            .map_err(CliError::plain)
+    };
+    Ok(Patient {
+        trail_key: key(&origins.trail(), &config.log_keys.trail)?,
+        authority_key: key(&origins.authority(), &config.log_keys.authority)?,
+        origins,
+        database: match &config.database {
+            Place::File(path) => Database::Sqlite(path.clone()),
+            Place::Server(server) => Database::Postgres(url(server)?),
+        },
+        outside: Some(Outside {
+            keyring: match &config.keyring {
+                Place::File(path) => KeyringPlace::File(path.clone()),
+                Place::Server(server) => KeyringPlace::Postgres(url(server)?),
+            },
+            epochs: config.epochs.clone(),
+            exports: config.exports.clone(),
+        }),
+        lease: config.limits.lease_seconds,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    })
+}
+
+pub fn show(finding: &Finding, json: bool) {
+    let Finding { code, table, resource, sentence } = finding;
+    if json {
+        // Plain text members: serialising them cannot fail.
+        println!("{}", serde_json::to_string(finding).expect("plain data serialises"));
+    } else {
+        println!("{code} {table} {resource}\n  {sentence}");
+    }
+}
+
+fn conclude(examined: &Examined, findings: u64, json: bool) {
+    if json {
+        let line = serde_json::json!({ "examined": examined, "findings": findings });
+        println!("{line}");
+        return;
+    }
+    let Examined { trail_leaves, authority_leaves, sealed_rows, export_files } = examined;
+    println!(
+        "{trail_leaves} leaves of the trail, {authority_leaves} of the authority log, {export_files} export files"
+    );
+    match sealed_rows {
+        Some(rows) => println!("{rows} rows with data keys"),
+        None => println!("the keyring was not looked at: a running gateway has it open"),
+    }
+    println!("{findings} findings");
+}

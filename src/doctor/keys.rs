@@ -1,0 +1,73 @@
+//! The data keys that rows name: each is in the keyring, under an epoch whose key is at hand.
+
+use super::{CannotExamine, Finding, Outside, Patient, Sink};
+use crate::store::Conn;
+use crate::store::survey::{SealedRow, names_key, sealed_rows};
+use crate::vault::{EpochKeys, KeyId, KeyringPeek, VaultError};
+
+/// Missing keys remembered, to be asked about again.
+const MOST: usize = 1000;
+
+/// Returns how many rows were looked at; `None` where the keyring is another process's alone.
+pub(super) async fn examine(
+    patient: &Patient,
+    outside: &Outside,
+    conn: &mut Conn,
+    sink: Sink<'_>,
+) -> Result<Option<u64>, CannotExamine> {
+    let mut peek = match KeyringPeek::open(&outside.keyring).await {
+        Ok(peek) => peek,
+        Err(VaultError::KeyringInUse) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    epochs(outside, &mut peek, sink).await?;
+    let (mut count, mut last, mut missing) = (0, None, Vec::new());
+    while let Some(page) = sealed_rows(conn, last.as_ref()).await? {
+        count += page.len() as u64;
+        for row in &page {
+            let there = match row.key_id.parse::<KeyId>() {
+                Ok(id) => peek.holds(id).await?,
+                Err(_) => false,
+            };
+            if !there && missing.len() < MOST {
+                missing.push(row.clone());
+            }
+        }
+        last = page.into_iter().last();
+    }
+    peek.close().await?;
+    tell(patient, missing, sink).await?;
+    Ok(Some(count))
+}
+
+async fn epochs(outside: &Outside, peek: &mut KeyringPeek, sink: Sink<'_>) -> Result<(), CannotExamine> {
+    let held = EpochKeys::load(&outside.epochs)?;
+    for epoch in peek.epochs().await?.into_iter().filter(|epoch| !held.contains(*epoch)) {
+        sink(Finding {
+            code: "EPOCH_MISSING",
+            table: "data_keys",
+            resource: format!("epochs/{epoch}"),
+            sentence: "keys are wrapped under an epoch whose key file is not there".into(),
+        });
+    }
+    Ok(())
+}
+
+/// A key may have been destroyed since the snapshot, as it should be. Then its row does not name it any more.
+async fn tell(patient: &Patient, missing: Vec<SealedRow>, sink: Sink<'_>) -> Result<(), CannotExamine> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut now = patient.database.snapshot().await?;
+    for row in missing {
+        if names_key(&mut now, &row).await? {
+            sink(Finding {
+                code: "KEY_MISSING",
+                table: row.table,
+                resource: row.name().to_owned(),
+                sentence: "its data key is not in the keyring: what is sealed there is lost".into(),
+            });
+        }
+    }
+    Ok(())
+}
