@@ -18,14 +18,9 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("identity", with(&["identity"])),
         ("intake", with(&["intake"])),
         ("execution", with(&["execution"])),
-<<<<<<< HEAD
         ("store", with(&["store", "vault", "sql", "fault"])),
         ("app", with(&["app", "store", "vault", "intake", "execution", "fault"])),
-=======
-        ("store", with(&["store", "vault", "sql"])),
-        ("app", with(&["app", "store", "vault", "intake", "execution"])),
         ("doctor", with(&["doctor", "app", "store", "vault"])),
->>>>>>> h/doctor
         ("grpc", with(&["grpc", "app", "store", "vault", "intake", "identity"])),
         ("https", with(&["https", "identity"])),
         ("witness", with(&["witness", "https", "identity", "fault"])),
