@@ -63,6 +63,7 @@ fn a_made_up_trail_is_good_of_every_size_and_has_all_that_a_gateway_writes() {
                 "mandate.access_key.revoked",
                 "mandate.message.read",
                 "mandate.export.removed",
+                "mandate.epoch.rotated",
             ];
             let missing: Vec<_> =
                 Event::TYPES.iter().filter(|name| !seen.contains(*name) && !never.contains(name)).collect();
