@@ -172,7 +172,7 @@ impl Default for Limits {
 
 const DAY: i64 = 86_400;
 /// Agents stop five seconds before a lease ends: one that is shorter leaves no time to work.
-const SHORTEST_LEASE: i64 = 15;
+const SHORTEST_LEASE: i64 = 8;
 
 /// Seconds that personal data stays after its work is done (R21).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -147,7 +147,7 @@ async fn an_instruction_that_was_edited_at_the_gateway_ends_in_the_trail() {
     }
     assert_eq!(before, survey(&store).await.expect("counted"), "the store was touched");
     // Each end is a leaf, and the trail is a good one.
-    world.export_and_verify().await;
+    world.export_and_verify_logs().await;
 }
 
 fn erase(of: &Enterprise, subject: &str) -> InstructionDraft {
