@@ -6,12 +6,15 @@
 //! routes. None, several, or an app beside PPIO's own account: a person
 //! decides, and sees the evidence. A common word only suggests.
 
+mod anchor;
 mod another;
+mod bound;
 mod company;
 mod disowned;
 mod house;
 mod joined;
 mod matching;
+mod tails;
 
 use std::fmt;
 
@@ -153,7 +156,7 @@ pub enum TriageReason {
     SeveralApps,
     /// An app, and PPIO's own account or site.
     AppAndHouse,
-    /// The app stands only in what is quoted or forwarded, or as one that is not meant.
+    /// The app stands only in what is quoted or forwarded, or in words that do not say the writer uses it.
     OnlyInContext,
     /// A company that is not the app's controller is named.
     OtherCompany,
@@ -222,12 +225,24 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let mut evidence = Vec::new();
     let mut disowned_apps: Vec<AppId> = Vec::new();
     let own = |p: &&Passage| p.voice == Voice::Own;
-    let another = passages.iter().filter(own).any(|p| another::is_named(&p.text, facts));
+    let another = passages
+        .iter()
+        .filter(own)
+        .any(|p| another::is_named(&p.text, facts) || bound::binds_another(&p.text, facts));
+    let mut anchored: Vec<AppId> = Vec::new();
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
         for sighting in sightings(&passage.text, facts) {
             if own(&passage) && disowned::is_disowned(&chars, sighting.start, sighting.end) {
                 disowned_apps.push(facts.apps[sighting.app].app.clone());
+            }
+            let by_name = matches!(sighting.kind, FactKind::Name | FactKind::Alias);
+            let subject = passage.place == Place::Subject;
+            if own(&passage)
+                && sighting.weight == Weight::Exact
+                && (!by_name || anchor::is_anchored(&chars, sighting.start, sighting.end, subject))
+            {
+                anchored.push(facts.apps[sighting.app].app.clone());
             }
             evidence.push(Evidence {
                 app: facts.apps[sighting.app].app.clone(),
@@ -254,6 +269,8 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         |r: &Registered| passages.iter().filter(own).any(|p| company::contradicts(&p.text, r, facts));
     if another {
         decided.into_triage(TriageReason::SeveralApps)
+    } else if !anchored.contains(app) {
+        decided.into_triage(TriageReason::OnlyInContext)
     } else if registered.is_some_and(says_other) {
         decided.into_triage(TriageReason::OtherCompany)
     } else {

@@ -85,6 +85,20 @@ const POLICY: &[&str] = &[
     "privacy notice",
     "privacy statement",
 ];
+/// Press, research, contracts, billing, an enterprise's staff: no word of the writer's own data.
+const NO_SUBJECT: &[&str] = &[
+    "记者|采访|媒体…提问|采访|报道|一文|文章|稿",
+    "法律研究|学术研究|写论文|只是好奇",
+    "合同…解除|终止|续签|违约",
+    "全部用户|所有用户|全体用户|all users|every user|all our users",
+    "我们是|我是|we are|i am…技术团队|研发团队|产品团队|运营团队|产品经理|开发团队|engineering team|product manager|product team",
+    "更正|修改|重开|correct|amend|fix…发票|抬头|账单|invoice|billing address",
+    "journalist|press inquiry|press enquiry|writing a paper|i teach|just curious",
+    "negative reviews|boost your rankings|compliance consulting|gdpr consulting",
+];
+/// The writer's own data all the same.
+const OWN_DATA: &str = "我的|本人|我自己|孩子|女儿|儿子|用户id|学号|my data|my account|my user|my id|my personal|my information|my recording*|about me|my profile|my son|my daughter|控制台|console account";
+
 /// An answer that only thanks.
 const THANKS: &str = "谢谢|感谢|多谢|辛苦|收到|thank you|thanks|got it|received|much appreciated";
 const NOT_ONLY_THANKS: &str =
@@ -126,6 +140,9 @@ pub fn of(mail: &Mail, own: &str, asked: &Asked) -> MailKind {
     let offers = selling >= 3 || selling >= 2 && !personal || selling >= 1 && !says(&text, MINE);
     if bulk && !(personal && selling == 0) || offers {
         return MailKind::Bulk;
+    }
+    if says_any(&text, NO_SUBJECT) && !says(&text, OWN_DATA) {
+        return MailKind::Other;
     }
     // An answer to ours may bring the id that was asked for.
     let (_, _, reply) = super::letter::bare_subject(&mail.subject);

@@ -1,6 +1,6 @@
 //! Where a registered fact stands in a text, and whether it stands there by itself.
 
-use super::{Fact, FactKind, Facts, Weight};
+use super::{Fact, FactKind, Facts, Weight, tails};
 use crate::domain::phrase::{fold_char, is_han};
 
 /// A registered fact found in a text.
@@ -309,7 +309,11 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     if han_only && end - start <= 2 && !stands_alone(text, start, end) {
         return None;
     }
-    if latin_tail(text, end) || numbered(text, end) || latin_head(written, start) {
+    if tails::goes_on(written, text, start, end)
+        || latin_tail(text, end)
+        || numbered(text, end)
+        || latin_head(written, start)
+    {
         return Some(Weight::Suggests);
     }
     // A short Latin name in another case than registered is more likely the word.
@@ -325,6 +329,15 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
 /// "极速版", "车机版": an edition that is another product. Those that say on what it runs are none.
 fn edition(text: &[char], end: usize) -> bool {
     const SAME: &[&str] = &[
+        "客户端",
+        "移动端",
+        "网页端",
+        "手机端",
+        "电脑端",
+        "安卓端",
+        "苹果端",
+        "pc端",
+        "web端",
         "手机版",
         "网页版",
         "安卓版",
@@ -348,7 +361,7 @@ fn edition(text: &[char], end: usize) -> bool {
     ];
     let from = if text.get(end) == Some(&' ') { end + 1 } else { end };
     let Some(rest) = text.get(from..) else { return false };
-    let Some(at) = rest.iter().take(5).position(|c| *c == '版') else { return false };
+    let Some(at) = rest.iter().take(5).position(|c| matches!(c, '版' | '端')) else { return false };
     let word: String = rest[..=at].iter().collect();
     let one_word = rest[..at].iter().all(|c| is_han(*c) || c.is_ascii_alphabetic());
     at > 0

@@ -254,3 +254,20 @@ fn long_letters() {
 fn plain_letters() {
     all_right("plain.txt");
 }
+
+/// One letter a line, subject and body: each names a registered app that its writer does not mean, or none.
+#[test]
+fn no_letter_reaches_another_enterprise() {
+    let mut facts = known();
+    for (at, alias) in [(0, "Xingyu Live"), (1, "Xiaolu Class"), (2, "LetingFM"), (3, "Yunting Class")] {
+        facts.apps[at].facts.push(Fact::new(FactKind::Alias, alias));
+    }
+    let text = std::fs::read_to_string(format!("{FOLDER}astray.txt")).unwrap();
+    assert!(text.lines().count() >= 40);
+    for line in text.lines() {
+        let (subject, body) = line.split_once(" | ").unwrap();
+        let letter = Letter::plain(subject, &body.replace(" / ", "\r\n"));
+        let got = read(&letter.bytes(), &facts, &config()).unwrap();
+        assert_eq!(got.route.app(), None, "{line}");
+    }
+}
