@@ -70,7 +70,7 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let lead = fold(&text[from..start].iter().collect::<String>());
     let apart =
         |p: &&str| if own_use { says(&lead, p) && !says_any(&lead, OWN_USE) } else { says(&words, p) };
-    if APART.iter().any(|p| apart(&p)) {
+    if APART.iter().any(apart) {
         return false;
     }
     if says_any(&without_name(text, from, start, end, to), BOUND) {
