@@ -53,6 +53,8 @@ impl Scene {
                 let limits = gateway["limits"].as_table_mut().expect("a table");
                 // What a dead agent held is free again soon.
                 limits.insert("lease_seconds".into(), 8.into());
+                // And what a cut upload left goes before the doctor calls it stray.
+                gateway.insert("housekeeping_seconds".into(), 1.into());
             });
             witness = witness::set_up(dir, 1, 1).pop().flatten();
         };
