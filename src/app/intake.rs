@@ -429,8 +429,14 @@ fn route_word(route: &Route) -> &'static str {
 
 /// More than one app, or somebody else's company, is named in it.
 fn names_several(route: &Route) -> bool {
-    use routing::TriageReason::{AppAndHouse, OnlyInContext, OtherCompany, SeveralApps};
-    matches!(route, Route::Triage { reason: SeveralApps | AppAndHouse | OtherCompany | OnlyInContext, .. })
+    use routing::TriageReason::{AppAndHouse, NotTheSubject, OnlyInContext, OtherCompany, SeveralApps};
+    matches!(
+        route,
+        Route::Triage {
+            reason: SeveralApps | AppAndHouse | OtherCompany | OnlyInContext | NotTheSubject,
+            ..
+        }
+    )
 }
 
 /// The stable word of why it waits, such as `no_app`.

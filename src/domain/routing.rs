@@ -8,19 +8,22 @@
 
 mod anchor;
 mod another;
-mod bound;
 mod company;
 mod disowned;
 mod house;
 mod joined;
 mod matching;
+mod stranger;
 mod tails;
+mod vocabulary;
+mod writer;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AppId, ControllerId};
+use super::phrase;
 
 pub use matching::{Sighting, sightings};
 
@@ -160,6 +163,8 @@ pub enum TriageReason {
     OnlyInContext,
     /// A company that is not the app's controller is named.
     OtherCompany,
+    /// The words are such as the press, a lawyer, a researcher or an enterprise's staff would write.
+    NotTheSubject,
     /// Not a rights request.
     NotARequest,
     /// It speaks of rights or answers a question, and no right was recognised.
@@ -175,8 +180,11 @@ impl TriageReason {
             TriageReason::NoApp => "no app",
             TriageReason::SeveralApps => "more than one app",
             TriageReason::AppAndHouse => "an app and PPIO's own account",
-            TriageReason::OnlyInContext => "the app is named only in quoted, forwarded or disowning words",
+            TriageReason::OnlyInContext => {
+                "the app is named only in quoted, forwarded or disowning words, or nothing says that the writer uses it"
+            }
             TriageReason::OtherCompany => "a company that is not the app's is named",
+            TriageReason::NotTheSubject => "perhaps not from the person whose data it is",
             TriageReason::NotARequest => "not a rights request",
             TriageReason::NoRight => "no right recognised",
             TriageReason::TooLong => "the text is longer than what is read",
@@ -228,7 +236,10 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let another = passages
         .iter()
         .filter(own)
-        .any(|p| another::is_named(&p.text, facts) || bound::binds_another(&p.text, facts));
+        .any(|p| another::is_named(&p.text, facts) || stranger::is_bound(&p.text, facts));
+    let no_subject = passages.iter().filter(own).any(|p| writer::may_be_no_subject(&p.text, facts));
+    // A subject says what a letter is about; that it is the writer's own affair, an identifier shows.
+    let given = passages.iter().filter(own).any(|p| writer::gives_identifier(&phrase::fold(&p.text)));
     let mut anchored: Vec<AppId> = Vec::new();
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
@@ -236,11 +247,13 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             if own(&passage) && disowned::is_disowned(&chars, sighting.start, sighting.end) {
                 disowned_apps.push(facts.apps[sighting.app].app.clone());
             }
-            let by_name = matches!(sighting.kind, FactKind::Name | FactKind::Alias);
+            let personal = passage.place == Place::Body || given;
+            let technical = matches!(sighting.kind, FactKind::BundleId | FactKind::SdkAppId);
             let subject = passage.place == Place::Subject;
             if own(&passage)
                 && sighting.weight == Weight::Exact
-                && (!by_name || anchor::is_anchored(&chars, sighting.start, sighting.end, subject))
+                && personal
+                && (technical || anchor::is_anchored(&chars, sighting.start, sighting.end, subject))
             {
                 anchored.push(facts.apps[sighting.app].app.clone());
             }
@@ -262,13 +275,19 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         }
     }
     let house = house::look(passages, facts);
+    let weak = house.weak && !house.strong;
     let decided = decide(evidence, house, facts);
+    if another && weak && matches!(decided, Route::House { .. }) {
+        return decided.into_triage(TriageReason::SeveralApps);
+    }
     let Route::App { app, .. } = &decided else { return decided };
     let registered = facts.apps.iter().find(|r| r.app == *app);
     let says_other =
         |r: &Registered| passages.iter().filter(own).any(|p| company::contradicts(&p.text, r, facts));
     if another {
         decided.into_triage(TriageReason::SeveralApps)
+    } else if no_subject {
+        decided.into_triage(TriageReason::NotTheSubject)
     } else if !anchored.contains(app) {
         decided.into_triage(TriageReason::OnlyInContext)
     } else if registered.is_some_and(says_other) {

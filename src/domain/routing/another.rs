@@ -137,7 +137,8 @@ fn called(text: &str, facts: &Facts) -> bool {
                 .unwrap_or(chars.len());
             // Of "app是" only a name in quotation marks: "这个App是我…" says something else.
             let bare = phrase.ends_with('是') && *phrase == "app是" && at == end;
-            !cut && !bare && at < chars.len() && names_one(at) && !(end..=at).any(&known)
+            let quoted = at > end && matches!(chars[at - 1], '“' | '"' | '「' | '《' | '【');
+            !cut && !bare && at < chars.len() && (quoted || names_one(at)) && !(end..=at).any(&known)
         })
     });
     by_word || quoted_app(&chars, &known) || named_account(text, facts)

@@ -1,6 +1,6 @@
 //! Where a registered fact stands in a text, and whether it stands there by itself.
 
-use super::{Fact, FactKind, Facts, Weight, tails};
+use super::{Fact, FactKind, Facts, Weight, tails, vocabulary};
 use crate::domain::phrase::{fold_char, is_han};
 
 /// A registered fact found in a text.
@@ -167,7 +167,8 @@ pub fn sightings(text: &str, facts: &Facts) -> Vec<Sighting> {
         for fact in &registered.facts {
             let needle: Vec<char> = fact.text.trim().chars().map(fold_char).collect();
             let breaks = matches!(fact.kind, FactKind::Name | FactKind::Alias);
-            for (start, end) in occurrences(&folded, &needle, breaks) {
+            let joints = if breaks { joints(&fact.text) } else { Vec::new() };
+            for (start, end) in occurrences(&folded, &needle, &joints, breaks) {
                 if let Some(weight) = judge(&written, &folded, start, end, fact) {
                     let words = around(&written, start, end);
                     found.push(Sighting {
@@ -204,21 +205,38 @@ fn keep_longest(found: Vec<Sighting>) -> Vec<Sighting> {
 
 /// Where the needle stands. A mail program may break a name's line: a break counts as its space, and
 /// as nothing between two Chinese characters of a name that is long enough to be known by its parts.
-fn occurrences(text: &[char], needle: &[char], breaks: bool) -> Vec<(usize, usize)> {
-    if needle.is_empty() || needle.len() > text.len() {
+fn occurrences(text: &[char], needle: &[char], joints: &[usize], breaks: bool) -> Vec<(usize, usize)> {
+    if needle.is_empty() {
         return Vec::new();
     }
     let may_break = breaks && needle.len() >= 4;
-    (0..=text.len() - needle.len())
-        .filter_map(|at| Some((at, ends_at(text, at, needle, may_break)?)))
-        .collect()
+    (0..text.len()).filter_map(|at| Some((at, ends_at(text, at, needle, joints, may_break)?))).collect()
 }
 
-fn ends_at(text: &[char], start: usize, needle: &[char], may_break: bool) -> Option<usize> {
+/// Where people put a space into a name, or leave it out: "Star Talk" for "StarTalk", "乐听 FM".
+fn joints(name: &str) -> Vec<usize> {
+    let chars: Vec<char> = name.trim().chars().collect();
+    let joint = |i: &usize| {
+        let (before, c) = (chars[*i - 1], chars[*i]);
+        before.is_ascii_lowercase() && c.is_ascii_uppercase()
+            || is_han(before) != is_han(c) && before.is_alphanumeric() && c.is_alphanumeric()
+            || c == ' ' && chars.len() >= 8
+    };
+    (1..chars.len()).filter(joint).collect()
+}
+
+fn ends_at(text: &[char], start: usize, needle: &[char], joints: &[usize], may_break: bool) -> Option<usize> {
     let mut at = start;
     let mut broken = false;
     for (i, c) in needle.iter().enumerate() {
-        let here = *text.get(at)?;
+        let mut here = *text.get(at)?;
+        if joints.contains(&i) && (here == ' ') != (*c == ' ') {
+            if *c == ' ' {
+                continue;
+            }
+            at += 1;
+            here = *text.get(at)?;
+        }
         if here == '\n' && may_break && !broken && i > 0 && here != *c {
             broken = true;
             match (*c, needle[i - 1]) {
@@ -302,7 +320,9 @@ fn name(written: &[char], text: &[char], start: usize, end: usize, fact: &Fact) 
     if LONGER_HAN.iter().any(|tail| other(tail)) || edition(text, end) {
         return Some(Weight::Suggests);
     }
-    if is_han(first) && (longer_before(text, start) || end - start > 2 && han_head(text, start)) {
+    if is_han(first)
+        && (longer_before(text, start) || end - start > 2 && (han_head(text, start) || runs_in(text, start)))
+    {
         return Some(Weight::Suggests);
     }
     let han_only = text[start..end].iter().all(|c| is_han(*c));
@@ -439,6 +459,13 @@ fn han_head(text: &[char], start: usize) -> bool {
         text[start.saturating_sub(4)..start].iter().rev().copied().take_while(|c| is_han(*c)).collect();
     let Some(at) = run.iter().position(|c| matches!(c, '在' | '用' | '是' | '叫')) else { return false };
     (1..=3).contains(&at) && !run[..at].iter().any(|c| GRAMMAR.contains(*c))
+}
+
+/// Chinese directly before the name that is no ordinary word: "快乐听FM" is another name.
+fn runs_in(text: &[char], start: usize) -> bool {
+    let run: String = text[start.saturating_sub(6)..start].iter().collect();
+    let run = run.rsplit(|c: char| !is_han(c)).next().unwrap_or_default();
+    !run.is_empty() && !vocabulary::ends_a_word(run)
 }
 
 /// Inside quotation marks the whole quoted name counts.

@@ -20,11 +20,6 @@ const WORDS: &[&str] = &[
     "学员",
     "学生",
     "学号",
-    "学画",
-    "学习",
-    "学了",
-    "学过",
-    "学的",
     "用户",
     "会员",
     "听众",
@@ -196,7 +191,9 @@ pub(super) fn goes_on(written: &[char], text: &[char], start: usize, end: usize)
             return false;
         }
         let rest: String = text[end..].iter().take(4).collect();
-        return !GOES_ON.contains(*next) && !WORDS.iter().any(|w| rest.starts_with(w));
+        // "…学拼音" is what one learns there; "…学院" another name.
+        let learns = *next == '学' && !text.get(end + 1).is_none_or(|c| "院堂苑园社会校".contains(*c));
+        return !GOES_ON.contains(*next) && !learns && !WORDS.iter().any(|w| rest.starts_with(w));
     }
     let spaced = *next == ' ';
     let at = if spaced { end + 1 } else { end };

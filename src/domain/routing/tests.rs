@@ -67,13 +67,12 @@ fn an_exact_name_routes() {
     for text in [
         "我在“小鹿课堂”App上课",
         "我在小鹿课堂上课",
-        "《小鹿课堂》的隐私政策",
         "「小鹿课堂」",
         "“小鹿课堂App”",
-        "小鹿课堂网页版",
-        "小鹿课堂 2 年了",
+        "我用小鹿课堂网页版",
+        "我用小鹿课堂 2 年了",
         "我用小鹿\n课堂上课",
-        "上了小鹿课堂数学课",
+        "我在用小鹿课堂数学课",
     ] {
         assert_eq!(goes(text), "xiaolu", "{text}");
     }
@@ -146,7 +145,6 @@ fn a_name_that_is_not_meant_goes_to_a_person() {
         "我不是要注销小鹿课堂账号，而是删除信息",
         "我不再使用小鹿课堂",
         "请告诉我小鹿课堂的信息分享给了哪些其他App",
-        "《隐私政策》和《小鹿课堂》",
     ] {
         assert_eq!(goes(text), "xiaolu", "{text}");
     }
@@ -189,7 +187,8 @@ fn a_common_word_only_suggests() {
 fn technical_facts_route_as_whole_tokens_only() {
     assert_eq!(goes("包名 com.startalk.app。"), "startalk");
     assert_eq!(goes("com.startalk.app.lite"), "NoApp");
-    assert_eq!(goes("see https://help.startalk.example/privacy"), "startalk");
+    assert_eq!(goes("I have an account at https://help.startalk.example/me"), "startalk");
+    assert_eq!(goes("see https://help.startalk.example/privacy"), "OnlyInContext");
     assert_eq!(goes("see https://startalk.example.evil.test/"), "NoApp");
     assert_eq!(goes("evil-startalk.example"), "NoApp");
     assert_eq!(goes("write to a@help.startalk.example"), "NoApp");
@@ -216,8 +215,8 @@ fn context_never_routes_and_may_stop_a_route() {
 
 #[test]
 fn another_controllers_company_stops_the_route() {
-    assert_eq!(goes("“小鹿课堂”（小鹿教育有限公司）"), "xiaolu");
-    assert_eq!(goes("“小鹿课堂”（别家有限公司）"), "OtherCompany");
+    assert_eq!(goes("我用“小鹿课堂”（小鹿教育有限公司）"), "xiaolu");
+    assert_eq!(goes("我用“小鹿课堂”（别家有限公司）"), "OtherCompany");
 }
 
 #[test]

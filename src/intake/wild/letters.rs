@@ -255,19 +255,63 @@ fn plain_letters() {
     all_right("plain.txt");
 }
 
+/// The apps with the aliases and identifiers that the lines below use.
+fn named() -> Facts {
+    use FactKind::{Alias, BundleId, Domain};
+    let mut facts = known();
+    for (at, kind, text) in [
+        (0, Alias, "Xingyu Live"),
+        (0, BundleId, "com.xingyu.live"),
+        (0, Domain, "xingyu.example"),
+        (1, Alias, "Xiaolu Class"),
+        (1, BundleId, "com.xiaolu.cls"),
+        (1, FactKind::Company, "小鹿教育科技有限公司"),
+        (2, Alias, "LetingFM"),
+        (2, BundleId, "com.leting.fm"),
+        (2, Domain, "leting.example"),
+        (3, Alias, "Yunting Class"),
+        (3, BundleId, "com.yunting.cls"),
+    ] {
+        facts.apps[at].facts.push(Fact::new(kind, text));
+    }
+    facts
+}
+
+fn lines(file: &str) -> String {
+    std::fs::read_to_string(format!("{FOLDER}{file}")).unwrap()
+}
+
+fn line_read(subject: &str, body: &str, facts: &Facts) -> Candidate {
+    let letter = Letter::plain(subject, &body.replace(" / ", "\r\n"));
+    read(&letter.bytes(), facts, &config()).unwrap()
+}
+
 /// One letter a line, subject and body: each names a registered app that its writer does not mean, or none.
 #[test]
 fn no_letter_reaches_another_enterprise() {
-    let mut facts = known();
-    for (at, alias) in [(0, "Xingyu Live"), (1, "Xiaolu Class"), (2, "LetingFM"), (3, "Yunting Class")] {
-        facts.apps[at].facts.push(Fact::new(FactKind::Alias, alias));
-    }
-    let text = std::fs::read_to_string(format!("{FOLDER}astray.txt")).unwrap();
-    assert!(text.lines().count() >= 40);
+    let (facts, text) = (named(), lines("astray.txt"));
+    assert!(text.lines().count() >= 280);
     for line in text.lines() {
         let (subject, body) = line.split_once(" | ").unwrap();
-        let letter = Letter::plain(subject, &body.replace(" / ", "\r\n"));
-        let got = read(&letter.bytes(), &facts, &config()).unwrap();
-        assert_eq!(got.route.app(), None, "{line}");
+        let got = line_read(subject, body, &facts);
+        assert!(!matches!(got.route, Route::App { .. }), "{line}");
     }
+}
+
+/// One letter a line, app, subject and body: none goes elsewhere, and three in four or more find home by themselves.
+#[test]
+fn letters_find_home() {
+    let (facts, text) = (named(), lines("home.txt"));
+    let (mut home, mut all) = (0, 0);
+    for line in text.lines() {
+        let mut parts = line.splitn(3, " | ");
+        let (app, subject, body) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        let got = line_read(subject, body, &facts);
+        all += 1;
+        if let Some(went) = got.route.app() {
+            assert_eq!(went.as_str(), app, "{line}");
+            home += 1;
+        }
+    }
+    assert!(home * 4 >= all * 3, "{home} of {all}");
 }

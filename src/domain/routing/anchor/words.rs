@@ -1,0 +1,212 @@
+//! The words in which a name is anchored, or is not. Each list is read on folded words (`domain::phrase`).
+
+/// Using, belonging, what an app keeps of a person, and what is asked of it.
+pub(super) const BOUND: &[&str] = &[
+    "用户|账号|账户|帐号|帐户|账|注册|使用|用的|我用|在用|用过|学员|学生|会员|听众|主播|老师|学号|编号|号码|id|uid",
+    "数据|信息|资料|录音|录像|语音|声纹|记录|个人|隐私|头像|日志|档案|推荐|授权|同意",
+    "app|软件|应用|平台|小程序|上课|课|开播|房间|频道|连麦|登录|网课|收听|听节目|玩|聊天|学",
+    "注销|删除|删掉|撤回|查阅|查询|复制|更正|转移|限制|停止|导出|退订|清除|看看|想知道|骚扰|冒充|判定|违规|订单",
+    "我在|本人在|他在|她在|孩子在|女儿在|儿子在|我是|本人系|本人是|我从|有没有|给我",
+    "i host|i stream|i spoke|host a|host the|不再使用|不用|use|used|uses|using|user|users|username|account|accounts|id|registered|signed up|sign up|signed in|joined|member|listener|student",
+    "data|information|profile|recording*|recorded|log|logs|messages|history|app|room|rooms|channel|consent|permission|stream*|held|hold|processing|process|record|advert*|promotional",
+    "delete*|deletion|erase*|erasure|remove*|close|access|copy|transfer|correct|rectify|restrict|withdraw|unsubscribe|banned|harassed|been on|what you have|have on me|portability|complaint|ban",
+    "出生日期|生日|昵称|我的|录|号销|销号|帮我把|客服让我|客服叫我|update my|change my|my phone|my surname|my right",
+    "it was|it is|it's|have been|i was|i'm on|question|lesson*|classes|attend*|learn*|studies|study|studying|sings|listens|plays|learner|tutor|ran on|runs on|broadcast|stream on|sell",
+];
+
+/// What an app did to the writer, or keeps of him.
+pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
+
+/// What may stand beside a name that a form asks for: "App名称：…". Taken out one after the other.
+pub(super) const FRAME: &[&str] = &[
+    "应用名称",
+    "app名称",
+    "产品名称",
+    "软件名称",
+    "应用",
+    "软件",
+    "平台",
+    "产品",
+    "名称",
+    "名",
+    "涉及",
+    "所用",
+    "使用",
+    "关于",
+    "有关",
+    "用户",
+    "小程序",
+    "一、",
+    "二、",
+    "三、",
+    "app name",
+    "application",
+    "app",
+    "platform",
+    "service",
+    "product",
+    "name",
+    "regarding",
+    "about",
+    "the",
+    "it is",
+    "it's",
+    "re",
+    "fwd",
+    "是",
+    "的",
+    "1",
+    "2",
+    "3",
+    "4",
+];
+
+/// That the writer uses it now, or is one of its users.
+pub(super) const USES: &[&str] = &[
+    "我用|我在用|用的是|使用的|我使用|在用|一直用|我在|本人在|孩子在|女儿在|儿子在|她在|他在|注册|上课|开播|我玩|我听|是我用",
+    "我是|我系|本人是|本人系|本人为|是…用户|学员|学生|会员|听众|主播|老师|家长|嘉宾",
+    "我的|本人的|应用|app|平台|软件|手机里|装的",
+    "i host|i stream|i spoke|host a|host the|不再使用|不用|use|used|uses|using|accounts|account|no longer use|stopped using|i use|we use|i am using|i'm using|i have been using|i've been using|i've used|i have used|my app|the app|app is|app:|i am on|i'm on|i have been on|i stream on|i listen on",
+    "i am|i'm|my son|my daughter|our son|our daughter|he|she|my child|our child…user|member|listener|student|host|uses|is on|takes|learn*|lesson*|class*|stud*|account|profile",
+    "my|our|his|her…account|profile|user|id|recordings|data|voice|username|lesson*|number|phone|name|birthday|email|address",
+    "signed up|signed in|registered|joined|enrolled|attend*|been on",
+];
+
+/// The name is a place in a story: another thing follows.
+pub(super) const TELLS: &[&str] = &[
+    "时候|后来|结果|然后|换成|改用|叫我|让我|说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
+    "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|which|switched|moved to|instead|invited|found|laptop|footer|fan",
+];
+
+/// It is over: what is asked for may belong to what came after.
+pub(super) const PAST: &[&str] = &[
+    "以前|之前|曾经|曾|原来|原先|过去|从前|早先",
+    "i used|used to|formerly|previously|years ago|in the past|once",
+];
+
+/// The name is someone else's affair, or the clause is about something else than a person's data.
+pub(super) const APART: &[&str] = &[
+    "朋友|同事|同学|室友|邻居|哥哥|弟弟|姐姐|妹妹|兄弟|表哥|表姐|老板|同桌|闺蜜|网友|别人|有人|人家|他们…用|说|在|推荐|玩|听|看",
+    "看了|看到|看见|听到|刷到|听说|读了|读到|参考|参照|比照|对比|相比|比起",
+    "收购|并购|入股|投资|合并|改名|更名|带货|竞品|竞争对手|合作伙伴|一文|的文章|报道|采访|专访|新闻|这类|这样的|之类|诸如|比如|例如|像是",
+    "推荐给我|推荐我|介绍我|上班|任职|就职|工作|打工|求职|应聘|面试|客户是|广告里|的广告|宣传|赞助|冠名",
+    "隐私政策|隐私协议|用户协议|privacy policy|privacy notice|公司的app|who make|who makes|company that|company behind|makers of|people behind|creators of",
+    "账号|账户|帐号…登录的|登陆的|一键|授权登录|快捷登录",
+    "账号授权|帐号授权|账户授权|账号登录了|账号登陆了|用来登录|登录用的|登录过的邮箱",
+    "客服|老师|他们|她们…说|叫我|告诉我|回复我",
+    "nothing to do with|my teacher|a teacher|teacher at|work laptop|company laptop|as a fan|fan of|thinking about joining|thinking of joining|considering",
+    "不是他们的|问…客服",
+    "客服怎么|客服如何",
+    "文章|帖子|教程…教|写信|介绍|说",
+    "一键登录|授权登录|快捷登录|第三方登录|sign in with|log in with|logged in with|signed in with|login with|sign-in",
+    "my friend*|a friend|friends|my brother|my sister|my colleague*|a colleague|coworker*|co-worker*|my boss|my neighbour|my neighbor|my roommate|my flatmate|my cousin|my husband|my wife|my partner|everyone|people…",
+    "heard|read about|saw|seen|news|an article|your article|podcast about|interview*|sponsor*|acquired|bought|merged|owned by|took over|replaced|replaces|successor|competitor*|alternative|such as|for example|compared|better than|worse than|recommended",
+    "works at|work at|works for|work for|working at|working for|employed|employee|engineer|engineers|engineering|our client|my client is|contract|invoice|answered me|replied to me|listen to my|follow me|find me on|check out|subscribe to my|download|available on",
+];
+
+/// Whose words the clause is all the same.
+pub(super) const OWN_USE: &[&str] = &[
+    "我用的是|我用的app|我使用的|我在用|我一直用|我的用户|我的账号|我的数据|我的信息|我的个人|我的学号",
+    "my user id|my account|my data|my personal|my recordings|my profile|my username|i use|i used|i am a user|i'm a user|i want",
+];
+
+/// Begins a line that a mail program or a habit puts below the letter.
+pub(super) const BELOW: &[&str] = &[
+    "发自",
+    "发送自",
+    "来自我的",
+    "来自",
+    "由我的",
+    "sent from",
+    "sent via",
+    "sent with",
+    "sent using",
+    "sent by",
+    "get outlook",
+    "get the",
+    "download ",
+    "ps:",
+    "p.s.",
+    "广告",
+    "ad:",
+    "推广",
+];
+
+/// A line that closes a letter.
+pub(super) const CLOSES: &[&str] = &[
+    "regards",
+    "best",
+    "kind regards",
+    "best regards",
+    "warm regards",
+    "sincerely",
+    "yours",
+    "cheers",
+    "thanks",
+    "thank you",
+    "many thanks",
+    "all the best",
+    "respectfully",
+    "谢谢",
+    "多谢",
+    "感谢",
+    "此致",
+    "敬礼",
+    "祝好",
+    "祝商祺",
+    "顺颂",
+    "敬上",
+    "致礼",
+    "盼复",
+];
+
+/// What is asked for.
+pub(super) const ASKED: &str = "删|注销|撤回|撤销|更正|修改|改成|改为|导出|复制|副本|查阅|查询|停止|限制|转移|关闭|清除|清空|销号|销户|退订|delete|erase|remove|close|deactivate|stop|send|export|correct|rectify|update|change|withdraw|revoke|restrict|transfer|give me|provide|forget|copy of|access to";
+
+/// Begins a clause that asks for it, without a word of the person himself.
+pub(super) const BEGINS: &[&str] = &[
+    "请",
+    "麻烦",
+    "烦请",
+    "帮",
+    "希望",
+    "要求",
+    "申请",
+    "想",
+    "需要",
+    "现",
+    "特",
+    "要",
+    "删",
+    "注销",
+    "撤回",
+    "更正",
+    "导出",
+    "查阅",
+    "查询",
+    "停止",
+    "关闭",
+    "清除",
+    "把",
+    "将",
+    "please",
+    "kindly",
+    "delete",
+    "erase",
+    "remove",
+    "close",
+    "stop",
+    "send",
+    "export",
+    "correct",
+    "update",
+    "withdraw",
+    "forget",
+    "could you",
+    "can you",
+    "would you",
+    "request",
+    "deletion",
+    "erasure",
+    "access",
+];
