@@ -34,6 +34,12 @@ const PARENT_OF: &[&str] = &[
     "i'm|i am|as…his|her|their|the child's|the kid's…dad|daddy|mum|mom|mommy|father|mother|parent|guardian|grandmother|grandfather",
 ];
 
+/// The writer is the grown child of the one it concerns.
+const CHILD_OF: &[&str] = &[
+    "我是|本人是|我系|本人系|作为…他儿子|她儿子|他的儿子|她的儿子|他女儿|她女儿|他的女儿|她的女儿|其子|其女",
+    "i am|i'm|as…his son|her son|his daughter|her daughter|their son|their daughter",
+];
+
 /// Reads a text. `today` is the day on which the mail came (year, month, day), to count from a birth.
 pub fn read(text: &str, today: (i16, i8, i8)) -> Guardianship {
     let folded = fold(text);
@@ -46,7 +52,9 @@ pub fn read(text: &str, today: (i16, i8, i8)) -> Guardianship {
     let minor_age = ages.iter().copied().filter(|a| *a < 18).min();
     // "My son is 25" is no minor.
     let grown = minor_age.is_none() && below.is_none() && child_is_grown(&folded);
-    let guardian = claim && !grown && !is_the_minor(&folded);
+    // "I am his son" writes for a father.
+    let for_a_parent = minor_age.is_none() && below.is_none() && says_any(&folded, CHILD_OF);
+    let guardian = claim && !grown && !for_a_parent && !is_the_minor(&folded);
     let speaks_of_self = says_any(
         &folded,
         &["我今年|我才|我还|本人|我是…岁|未成年|未满", "i am|i'm…years old|year old|under"],
@@ -377,6 +385,17 @@ mod tests {
     fn the_parents_own_age_is_not_the_childs() {
         assert_eq!(got("我今年35岁，我女儿11岁"), (true, Some(11), true));
         assert_eq!(got("我儿子25岁了"), (false, None, false));
+    }
+
+    #[test]
+    fn a_grown_child_is_no_guardian_of_his_parents() {
+        for text in [
+            "我父亲今年70岁，我是他儿子，替他申请删除录音",
+            "我母亲是学员，她65岁，我作为她的女儿代她申请注销",
+            "My father is 70. I am his son and he asked me to write.",
+        ] {
+            assert!(!got(text).0, "{text}");
+        }
     }
 
     #[test]

@@ -33,11 +33,12 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let near = given || writer::gives_identifier(&around(text, start, end, 1));
     let name = fold(&text[start..end].iter().collect::<String>());
     let about = sentence.replace(&name, " ");
-    if says_any(&rest, BOUND) && (own || asks || subject && near || near) {
+    let used = ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.trim_end().ends_with(w));
+    if (used || says_any(&rest, BOUND)) && (own || asks || subject && near || near) {
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
         let asked = says(&about, ASKED) || says(&about, DONE);
         let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
-        let plain = says_any(&rest, USES) && !says_any(&rest, TELLS) && !says_any(&rest, PAST);
+        let plain = (used || says_any(&rest, USES)) && !says_any(&rest, TELLS) && !says_any(&rest, PAST);
         if given || asked || plain {
             return true;
         }

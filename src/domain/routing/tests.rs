@@ -79,7 +79,7 @@ fn an_exact_name_routes() {
     for text in [
         "I use startalk.",
         "the STARTALK app",
-        "StarTalk's log",
+        "I use StarTalk's rooms",
         "用StarTalk聊天",
         "ＳｔａｒＴａｌｋ",
         "StarTalk-App",
