@@ -414,12 +414,25 @@ async fn an_agent_refuses_a_database_set_back() {
         let ended = within(60, "it", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
         assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
     }
+    let seen = world.trail_leaves().await.len();
     world.gateway.take().expect("it runs").stop();
     copy(&old, &data);
     world.gateway = Some(Process::serve(world.path()));
     let xingyu = world.enterprise("xingyu").await;
     let instruction = preview(&xingyu, "false").await;
     let ended = within(60, "it", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
+    assert_ne!(ended.state(), v1::ExecutionState::Completed);
+    assert_eq!(ended.reason, "TRAIL_FORKED");
+
+    // It grows past what the agent saw, another way and under the same keys: longer, and no continuation.
+    world.agent.take().expect("it runs").stop();
+    let mut forged = None;
+    while world.trail_leaves().await.len() <= seen {
+        forged = Some(preview(&xingyu, "longer").await);
+    }
+    world.agent = Some(Process::agent(world.path()));
+    let forged = forged.expect("some");
+    let ended = within(60, "it", xingyu.follow(&forged.executions[0])).await.expect("it ends");
     assert_ne!(ended.state(), v1::ExecutionState::Completed);
     assert_eq!(ended.reason, "TRAIL_FORKED");
 }
