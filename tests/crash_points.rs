@@ -8,7 +8,6 @@ use mandate::cli::demo::Enterprise;
 use mandate::domain::{Act, Identifier};
 use mandate::fault::POINTS;
 use mandate::grpc::v1;
-use mandate::trail::{Checkpoint, Note};
 use rstest::rstest;
 
 use crate::harness::{Process, World, configure};
@@ -96,20 +95,8 @@ impl Scene {
         load::check(&self.world, &self.told).await;
     }
 
-    /// The head that the witness remembers is not behind what the gateway shows as cosigned.
     async fn check_witness(&self) {
-        let call = v1::GetCheckpointRequest { log: v1::Log::Trail.into() };
-        let auditor = self.world.client("auditor").await;
-        let shown = auditor.audit().get_checkpoint(call).await.expect("a head").into_inner().checkpoint;
-        let size = |note: &str| {
-            let note = Note::parse(note).expect("a note");
-            Checkpoint::parse_body(note.text()).expect("a head").size()
-        };
-        let memory = std::fs::read(self.witness_folder().join("memory.json")).expect("the memory");
-        let memory: serde_json::Value = serde_json::from_slice(&memory).expect("JSON");
-        let logs = memory["logs"].as_object().expect("its logs");
-        let (_, trail) = logs.iter().find(|(origin, _)| origin.ends_with("/trail")).expect("the trail");
-        assert!(size(trail.as_str().expect("a note")) >= size(&shown), "it forgot what it cosigned");
+        witness::check_memory(&self.world, 1).await;
     }
 }
 

@@ -42,11 +42,7 @@ impl Worker {
 
 /// The head to prove against: the smallest that is no smaller, else the largest. One of the same kind
 /// that is larger shows a trail that went back.
-fn nearest<'a>(
-    seen: &'a [(Mark, Seen)],
-    mark: Mark,
-    head: &Checkpoint,
-) -> Result<Option<&'a Seen>, Refusal> {
+fn nearest<'a>(seen: &'a [(Mark, Seen)], mark: Mark, head: &Checkpoint) -> Result<Option<&'a Seen>, Refusal> {
     if seen.iter().any(|(kind, kept)| *kind == mark && kept.size > head.size()) {
         return Err(forked("its head is behind one seen before"));
     }

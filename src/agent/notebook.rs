@@ -259,7 +259,10 @@ mod tests {
         notebook.close().await;
         let notebook = Notebook::open(&path).await.unwrap();
         for bad in [head(6, b"6"), head(7, b"other")] {
-            assert_eq!(notebook.keep_trail(Mark::Signed, &bad).await.unwrap_err().reason, Reason::TrailForked);
+            assert_eq!(
+                notebook.keep_trail(Mark::Signed, &bad).await.unwrap_err().reason,
+                Reason::TrailForked
+            );
         }
         notebook.keep_trail(Mark::Signed, &head(8, b"8")).await.unwrap();
         // Witnesses see a head a moment later: their mark is another.

@@ -106,18 +106,19 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let (surface, tokens) = (self.surface.clone(), self.tokens.clone());
         Box::pin(async move {
-            let response = match prove(&tokens, request.uri().path(), request.headers(), request.extensions()).await {
-                Ok(Some(caller)) => {
-                    let pass = pass_of(&caller, request.extensions());
-                    request.extensions_mut().insert(caller);
-                    pass.during(inner.call(request)).await?
-                }
-                Ok(None) => inner.call(request).await?,
-                Err(refusal) => {
-                    let status: Status = surface.refused(&refusal);
-                    return Ok(status.into_http());
-                }
-            };
+            let response =
+                match prove(&tokens, request.uri().path(), request.headers(), request.extensions()).await {
+                    Ok(Some(caller)) => {
+                        let pass = pass_of(&caller, request.extensions());
+                        request.extensions_mut().insert(caller);
+                        pass.during(inner.call(request)).await?
+                    }
+                    Ok(None) => inner.call(request).await?,
+                    Err(refusal) => {
+                        let status: Status = surface.refused(&refusal);
+                        return Ok(status.into_http());
+                    }
+                };
             if is_out_of_range(response.headers()) {
                 return Ok(surface.refused(&Reason::MessageTooLarge.into()).into_http());
             }

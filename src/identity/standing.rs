@@ -81,8 +81,8 @@ impl Standing {
         let now = self.clock.now();
         let in_force = self.materials.in_force();
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = good.generation == in_force.generation
-            && good.until.is_none_or(|until| now.as_second() < until);
+        let holds =
+            good.generation == in_force.generation && good.until.is_none_or(|until| now.as_second() < until);
         if holds {
             return self.peer.as_ref().as_ref().map(drop).map_err(Clone::clone);
         }

@@ -101,7 +101,9 @@ async fn behind_the_leaf_of_a_revocation_nothing_stands_that_the_key_let_in(#[ca
     let mut refused = 0;
     for (key, answer) in sent {
         match answer.await.unwrap() {
-            Ok(done) => assert!(key == "two" || done.receipt.unwrap().index < end, "{key} was heard after its end"),
+            Ok(done) => {
+                assert!(key == "two" || done.receipt.unwrap().index < end, "{key} was heard after its end")
+            }
             answer => {
                 assert_eq!((key, reason(answer)), ("one", Some(Reason::TokenKeyUnknown)));
                 refused += 1;
