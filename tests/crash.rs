@@ -62,7 +62,7 @@ impl Scene {
         Self { world, second, witnesses, ways, told: Vec::new() }
     }
 
-    /// Kills one process and starts it again.
+    /// Kills one process, has the doctor look at what it left behind, and starts it again.
     fn kill(&mut self, victim: Victim) {
         let dir = self.world.path().to_owned();
         match victim {
@@ -72,10 +72,13 @@ impl Scene {
             }
             Victim::Second if self.second.is_some() => {
                 self.second.take().expect("it runs").kill();
+                self.world.examine();
                 self.second = Some(Process::replica(&dir, &replica_name(1)));
             }
             Victim::Gateway | Victim::Second => {
                 self.world.gateway.take().expect("it runs").kill();
+                // With no gateway at the keyring, that each row has its data key.
+                assert!(self.world.examine().contains("rows with data keys"));
                 self.world.gateway = Some(Process::serve(&dir));
             }
             Victim::Witness(n) => {
