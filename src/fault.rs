@@ -15,6 +15,7 @@ pub const POINTS: &[(&str, &str)] = &[
     ("keyring.made", "new data keys are made, not committed"),
     ("keyring.durable", "new data keys are on the disk, not in memory"),
     ("keyring.overwritten", "keys are overwritten, their old bytes may stand in the write-ahead log"),
+    ("shred.destroyed", "gateway: data keys whose time is up are destroyed, their rows still name them"),
     ("witness.before", "witness: a head is judged good, nothing is on the disk"),
     ("witness.beside", "witness: the new memory is on the disk beside the old one"),
     ("witness.after", "witness: the new memory is in place, no cosignature has left"),

@@ -16,7 +16,8 @@
 //!
 //! One direction. A surface turns bytes into domain types, calls one use case of [`app`] and turns
 //! the result into bytes. A use case loads, asks the pure modules to decide, and hands one named
-//! command to the store. What a command decides on, it reads again while it holds the writer.
+//! command to the store. What a command decides on, it reads again while it holds the writer; so is whether its
+//! caller would still be let in ([`store::Pass`]).
 //!
 //! # The modules, and who may import whom
 //!

@@ -36,3 +36,4 @@ mod shredding;
 mod taken_over_gateway;
 mod unleased;
 mod witness;
+mod witness_replicas;

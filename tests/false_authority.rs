@@ -4,6 +4,7 @@
 //! The gateway here runs in the test: its real database, keyring, keys and use cases behind an agents'
 //! service that says what it is told to say. The agent is the real process and cannot tell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use mandate::domain::event::{Event, KeySetPublished};
 use mandate::domain::{Act, AgentId, Clock, ExecutionId, ExecutionState, Identifier, Reason, Timestamp};
 use mandate::grpc::v1;
 use mandate::grpc::v1::agent_service_server::{AgentService, AgentServiceServer};
+use mandate::grpc::v1::audit_service_server::{AuditService, AuditServiceServer};
 use mandate::identity::{Acceptor, Configured, LogRefusals, Materials};
 use mandate::store::{Issued, Log};
 use mandate::trail::{Appender, Checkpoint, LeafDraft, leaf_hash};
@@ -36,6 +38,8 @@ struct Liar {
     agent: AgentId,
     /// The truth where none.
     lie: Arc<Mutex<Option<Told>>>,
+    /// Whether it has no proof that the trail continues, and makes one up.
+    unproven: Arc<AtomicBool>,
 }
 
 fn failed(error: mandate::app::AppError) -> Status {
@@ -165,6 +169,51 @@ impl AgentService for Liar {
     }
 }
 
+#[tonic::async_trait]
+impl AuditService for Liar {
+    async fn get_consistency_proof(
+        &self,
+        request: Request<v1::GetConsistencyProofRequest>,
+    ) -> Result<Response<v1::GetConsistencyProofResponse>, Status> {
+        let asked = request.into_inner();
+        assert_eq!(asked.log(), v1::Log::Trail);
+        let proof = self.app.consistency(Log::Trail, asked.old_size, asked.new_size).await.map_err(failed)?;
+        let mut hashes: Vec<_> = proof.hashes.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
+        if self.unproven.load(Ordering::SeqCst) {
+            hashes.fill(vec![7; 32].into());
+        }
+        Ok(Response::new(v1::GetConsistencyProofResponse { hashes, new_size: proof.size }))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        Err(Status::unimplemented("no agent asks for it"))
+    }
+
+    async fn list_leaves(
+        &self,
+        _: Request<v1::ListLeavesRequest>,
+    ) -> Result<Response<v1::ListLeavesResponse>, Status> {
+        Err(Status::unimplemented("no agent asks for it"))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        _: Request<v1::GetInclusionProofRequest>,
+    ) -> Result<Response<v1::GetInclusionProofResponse>, Status> {
+        Err(Status::unimplemented("no agent asks for it"))
+    }
+
+    async fn export_evidence(
+        &self,
+        _: Request<v1::ExportEvidenceRequest>,
+    ) -> Result<Response<v1::ExportEvidenceResponse>, Status> {
+        Err(Status::unimplemented("no agent asks for it"))
+    }
+}
+
 impl Liar {
     /// Takes the stopped gateway's place: its address, its certificate, its database.
     async fn open(world: &World) -> (Self, CancellationToken) {
@@ -175,10 +224,11 @@ impl Liar {
             Acceptor::new(materials, Arc::new(SystemClock), Arc::new(LogRefusals)).expect("a door");
         let listener = tokio::net::TcpListener::bind(&config.listen).await.expect("its address is free");
         let agent = "rtc-agent".parse().expect("a slug");
-        let liar = Self { app, agent, lie: Arc::default() };
+        let liar = Self { app, agent, lie: Arc::default(), unproven: Arc::default() };
         let closing = CancellationToken::new();
         let served = tonic::transport::Server::builder()
             .add_service(AgentServiceServer::new(liar.clone()))
+            .add_service(AuditServiceServer::new(liar.clone()))
             .serve_with_incoming_shutdown(
                 mandate::identity::serve(listener, acceptor),
                 closing.clone().cancelled_owned(),
@@ -307,6 +357,14 @@ async fn a_false_authority_log_stops_genuine_orders_and_an_old_head_delays_them(
         refused(&world, who, &liar.end(&xingyu, &order).await, "AUTHORITY_FORKED");
         assert!(before == stores(world.path()).await, "{who}: a store was touched");
     }
+
+    // The trail's heads are signed with its key, and nothing proves that they are one history.
+    liar.tell(None);
+    liar.unproven.store(true, Ordering::SeqCst);
+    let order = liar.admit(&xingyu).await;
+    refused(&world, "unproven", &liar.end(&xingyu, &order).await, "TRAIL_FORKED");
+    assert!(before == stores(world.path()).await, "a store was touched");
+    liar.unproven.store(false, Ordering::SeqCst);
 
     // An old head may pass by itself: the order waits, and nothing is touched while it does.
     let mut waiting = Vec::new();

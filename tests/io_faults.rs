@@ -120,6 +120,16 @@ struct Scene {
     faults: u64,
     errors: u64,
     stops: u64,
+    /// The fault of now, for whoever reads why a test failed.
+    at: String,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the disk failed: {}", self.at);
+        }
+    }
 }
 
 impl Scene {
@@ -129,7 +139,7 @@ impl Scene {
         world.gateway.take().expect("it runs").stop();
         world.gateway = Some(Process::with("serve", world.path(), "gateway", shim.environment()));
         let ways = load::ways(&[world.profile_at("xingyu", 0)]).await;
-        Self { world, shim, ways, told: Vec::new(), faults: 0, errors: 0, stops: 0 }
+        Self { world, shim, ways, told: Vec::new(), faults: 0, errors: 0, stops: 0, at: String::new() }
     }
 
     fn start(&mut self) {
@@ -176,8 +186,7 @@ impl Scene {
 
     /// The n-th call fails once; then the disk is well again.
     async fn fail(&mut self, phase: Phase, kind: u64, nth: u64, error: i32) {
-        // What a failed test was at.
-        println!("{phase:?}, kind {kind}, call {nth}, errno {error}");
+        self.at = format!("{phase:?}, kind {kind}, call {nth}, errno {error}");
         match phase {
             Phase::Commit => {
                 self.shim.set(Mode::Once, kind, nth, error);
@@ -249,10 +258,15 @@ impl Scene {
     }
 
     fn report(&self, what: &str) {
-        let Self { faults, errors, stops, .. } = self;
-        let answers = self.told.len();
-        println!(
-            "{what}: {faults} calls failed; {errors} calls answered with an error, {stops} stops; {answers} answers, all in the trail, all proven"
+        let Self { faults, errors, stops, told, .. } = self;
+        load::report(
+            what,
+            &[
+                ("calls to the disk that failed", *faults as usize),
+                ("calls of clients that were answered with an error, and repeated", *errors as usize),
+                ("times that the gateway stopped, and was started again", *stops as usize),
+                ("answers, each in the trail once and proven", told.len()),
+            ],
         );
     }
 }
@@ -315,11 +329,11 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
 async fn for_make_faults_each_call_to_the_disk_fails_once() {
     let end = tokio::time::Instant::now() + 2 * load::time_to_spend();
     let mut scene = Scene::new().await;
-    let mut plan = Vec::new();
+    let (mut plan, mut seen) = (Vec::new(), String::new());
     for phase in PHASES {
         for (name, kind) in KINDS {
             let count = scene.count(phase, kind).await;
-            println!("{phase:?}: {count} calls of {name}");
+            seen.push_str(&format!("{count:>8}  calls of {name} in a {phase:?}\n"));
             plan.extend(
                 (1..=count).flat_map(|nth| ERRORS.map(|(_, error)| (count, phase, kind, nth, error))),
             );
@@ -336,5 +350,6 @@ async fn for_make_faults_each_call_to_the_disk_fails_once() {
         scene.fail(phase, kind, nth, error).await;
         tried += 1;
     }
-    scene.report(&format!("{tried} of {all} faults"));
+    scene.report(&format!("a disk that fails: {tried} of {all} faults"));
+    print!("{seen}");
 }

@@ -254,6 +254,14 @@ pub async fn completed(by: &Enterprise, executions: &[String]) {
     .await;
 }
 
+/// What a person reads at the end of `make faults`: one line for each of what was done, with its number.
+pub fn report(what: &str, counts: &[(&str, usize)]) {
+    println!("\n== {what}");
+    for (what, count) in counts {
+        println!("{count:>8}  {what}");
+    }
+}
+
 /// A random number below `n`.
 pub fn below(n: u64) -> u64 {
     let mut bytes = [0; 8];

@@ -305,6 +305,8 @@ async fn an_access_key_revoked_under_load_opens_nothing_more(#[case] on: On) {
     let arena = Arena::new(on).await;
     let operator = arena.world.client("operator").await;
     let mut answered = BTreeSet::new();
+    // What each key let in, and the leaf of its end.
+    let mut ends = Vec::new();
     for round in 0..ROUNDS {
         let (thumbprint, sides) = new_key(&arena, &operator, round).await;
         let mut loads = JoinSet::new();
@@ -314,7 +316,8 @@ async fn an_access_key_revoked_under_load_opens_nothing_more(#[case] on: On) {
         }
         tokio::time::sleep(Duration::from_millis(20 + 15 * round as u64)).await;
         let call = v1::RevokeAccessKeyRequest { thumbprint: thumbprint.clone(), request_id: String::new() };
-        operator.registry().revoke_access_key(call).await.expect("revoked");
+        let revoked = operator.registry().revoke_access_key(call).await.expect("revoked").into_inner();
+        let end = revoked.receipt.expect("a receipt").index;
         // The gateway that was told knows it from the answer on; the other one in moments.
         let late = arena.an_erasure(format!("race-{round}-late"), None);
         let refused = outcome(&sides[0], &late).await;
@@ -328,9 +331,14 @@ async fn an_access_key_revoked_under_load_opens_nothing_more(#[case] on: On) {
         .await;
         while let Some(load) = loads.join_next().await {
             let (admitted, reason) = load.expect("the load did not panic");
+            ends.extend(admitted.iter().map(|leaf| (*leaf, end)));
             answered.extend(admitted);
             assert!(reason.is_none_or(|reason| reason == "TOKEN_KEY_UNKNOWN"));
         }
+    }
+    // What waited for the writer when its key was revoked was not let in after all, at neither gateway.
+    for (leaf, end) in ends {
+        assert!(leaf < end, "a key let leaf {leaf} in after its end at {end}");
     }
     // What was answered OK is in the trail, and nothing else is: who was refused left no admission.
     let trail = arena.verified_trail().await;

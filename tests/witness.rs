@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
+use mandate::authority::{Pins, head};
 use mandate::cli::demo::Enterprise;
 use mandate::cli::witness_init;
 use mandate::domain::clock::{SystemClock, SystemEntropy};
@@ -81,6 +82,28 @@ pub fn set_up(dir: &Path, count: usize, required: i64) -> Vec<Option<Process>> {
     (1..=count).map(|n| Some(Process::witness(&folder(dir, n)))).collect()
 }
 
+/// The newest head that is shown, which enough witnesses cosigned where any are required.
+pub async fn shown(world: &World) -> Checkpoint {
+    let call = v1::GetCheckpointRequest { log: v1::Log::Trail.into() };
+    let auditor = world.client("auditor").await;
+    let note = auditor.audit().get_checkpoint(call).await.expect("a head").into_inner().checkpoint;
+    let pins = std::fs::read_to_string(world.path().join("pins.toml")).expect("the pins");
+    let pins = Pins::parse(&pins).expect("the pins");
+    head::open(&note, &pins.trail, &pins).expect("a head as the pins ask").checkpoint
+}
+
+/// Where all witnesses must cosign: the head that the n-th remembers is not behind what is shown as cosigned.
+pub async fn check_memory(world: &World, n: usize) {
+    let shown = shown(world).await;
+    let memory = std::fs::read(folder(world.path(), n).join("memory.json")).expect("the memory");
+    let memory: serde_json::Value = serde_json::from_slice(&memory).expect("JSON");
+    let logs = memory["logs"].as_object().expect("its logs");
+    let (_, trail) = logs.iter().find(|(origin, _)| origin.ends_with("/trail")).expect("the trail");
+    let note = Note::parse(trail.as_str().expect("a note")).expect("a note");
+    let kept = Checkpoint::parse_body(note.text()).expect("a head");
+    assert!(kept.size() >= shown.size(), "it forgot what it cosigned");
+}
+
 impl Watched {
     async fn new(count: usize, required: i64) -> Self {
         let mut witnesses = Vec::new();
@@ -113,7 +136,7 @@ impl Watched {
     }
 }
 
-async fn preview(enterprise: &Enterprise, user: &str) -> v1::Instruction {
+pub async fn preview(enterprise: &Enterprise, user: &str) -> v1::Instruction {
     let subject = vec![Identifier::user(&enterprise.app, user)];
     let order = enterprise.order(Act::Preview, subject, None).expect("an order");
     let wire = enterprise.sign(&order).expect("signs").to_wire();
@@ -130,7 +153,7 @@ async fn receipt(enterprise: &Enterprise, instruction: &v1::Instruction) -> v1::
 }
 
 /// The receipt once enough witnesses have cosigned.
-async fn witnessed(enterprise: &Enterprise, instruction: &v1::Instruction) -> v1::Receipt {
+pub async fn witnessed(enterprise: &Enterprise, instruction: &v1::Instruction) -> v1::Receipt {
     within(30, "cosigning", async {
         loop {
             let receipt = receipt(enterprise, instruction).await;
@@ -414,12 +437,25 @@ async fn an_agent_refuses_a_database_set_back() {
         let ended = within(60, "it", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
         assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
     }
+    let seen = world.trail_leaves().await.len();
     world.gateway.take().expect("it runs").stop();
     copy(&old, &data);
     world.gateway = Some(Process::serve(world.path()));
     let xingyu = world.enterprise("xingyu").await;
     let instruction = preview(&xingyu, "false").await;
     let ended = within(60, "it", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
+    assert_ne!(ended.state(), v1::ExecutionState::Completed);
+    assert_eq!(ended.reason, "TRAIL_FORKED");
+
+    // It grows past what the agent saw, another way and under the same keys: longer, and no continuation.
+    world.agent.take().expect("it runs").stop();
+    let mut forged = None;
+    while world.trail_leaves().await.len() <= seen {
+        forged = Some(preview(&xingyu, "longer").await);
+    }
+    world.agent = Some(Process::agent(world.path()));
+    let forged = forged.expect("some");
+    let ended = within(60, "it", xingyu.follow(&forged.executions[0])).await.expect("it ends");
     assert_ne!(ended.state(), v1::ExecutionState::Completed);
     assert_eq!(ended.reason, "TRAIL_FORKED");
 }

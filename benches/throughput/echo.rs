@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use mandate::cli::client::Profile;
 use mandate::config::GatewayConfig;
 use mandate::domain::clock::SystemClock;
-use mandate::identity::{AccessTokens, ClientTls, ClientTlsConfig, PeerIdentity};
+use mandate::identity::{AccessTokens, ClientTls, ClientTlsConfig, ConnectedPeer};
 use tonic::codegen::http;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
@@ -57,9 +57,9 @@ impl<W: Work> tonic::server::UnaryService<Blob> for Unary<W> {
         let Self { tokens, work } = self.clone();
         Box::pin(async move {
             if let Some(tokens) = tokens {
-                let peer = request.extensions().get::<Arc<PeerIdentity>>().cloned();
+                let peer = request.extensions().get::<ConnectedPeer>().cloned();
                 let peer = peer.ok_or_else(|| Status::unauthenticated("no peer"))?;
-                let peer = peer.as_ref().as_ref().map_err(|_| Status::unauthenticated("peer"))?;
+                let peer = peer.identity().as_ref().map_err(|_| Status::unauthenticated("peer"))?;
                 let header = request.metadata().get("authorization").and_then(|v| v.to_str().ok());
                 let token = header.and_then(|h| h.strip_prefix("Bearer ")).unwrap_or_default();
                 tokens.verify(token, peer).await.map_err(|r| Status::unauthenticated(r.to_string()))?;

@@ -21,9 +21,11 @@ use crate::domain::clock::uuid_v7;
 use crate::domain::{AgentId, Clock, Entropy, ExecutionId, Reason, Refusal};
 use crate::grpc::v1;
 use crate::grpc::v1::agent_service_client::AgentServiceClient;
+use crate::grpc::v1::audit_service_client::AuditServiceClient;
 use crate::identity::{ClientTls, ClientTlsConfig, SetupError};
 use crate::token::access::{Confirmation, MAX_TOKEN_LIFETIME};
 use crate::token::{AccessClaims, Digest, PrivateKey};
+use crate::trail::Hash;
 
 /// Seconds that a token lives.
 const TOKEN_LIFE: i64 = 120;
@@ -60,6 +62,7 @@ impl Interceptor for Bearer {
 }
 
 type Line = AgentServiceClient<InterceptedService<Channel, Bearer>>;
+type AuditLine = AuditServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// The client's calls, with plain types. Clones share the line.
 #[derive(Clone)]
@@ -73,6 +76,8 @@ struct Lines {
     client: Line,
     /// The same line, with tokens for uploads.
     uploads: Line,
+    /// And to the service that proves what the logs are.
+    audit: AuditLine,
 }
 
 impl Lines {
@@ -82,9 +87,10 @@ impl Lines {
         let channel = tls.connect_lazy(&endpoint);
         let long = Bearer { life: UPLOAD_TOKEN_LIFE, ..bearer.clone() };
         let uploads = AgentServiceClient::with_interceptor(channel.clone(), long);
+        let audit = AuditServiceClient::with_interceptor(channel.clone(), bearer.clone());
         let client = AgentServiceClient::with_interceptor(channel, bearer.clone())
             .max_decoding_message_size(MAX_MESSAGE);
-        Self { tls, endpoint, bearer, client, uploads }
+        Self { tls, endpoint, bearer, client, uploads, audit }
     }
 }
 
@@ -141,7 +147,7 @@ impl Gateway {
             iat: 0,
             exp: 0,
             jti: String::new(),
-            scope: "orders.lease orders.report authority.read".to_owned(),
+            scope: "orders.lease orders.report authority.read trail.prove".to_owned(),
             cnf: Confirmation { certificate: Digest::from_bytes(*tls.certificate_sha256()) },
         };
         let bearer = Bearer { key: Arc::new(access_key), claims, life: TOKEN_LIFE, clock, entropy };
@@ -149,12 +155,12 @@ impl Gateway {
     }
 
     /// The line of now, with a certificate that was renewed since.
-    fn lines(&self) -> (Line, Line) {
+    fn lines(&self) -> (Line, Line, AuditLine) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.tls.renew() {
             *lines = Lines::new(lines.tls.clone(), lines.endpoint.clone(), lines.bearer.clone());
         }
-        (lines.client.clone(), lines.uploads.clone())
+        (lines.client.clone(), lines.uploads.clone(), lines.audit.clone())
     }
 
     fn client(&self) -> Line {
@@ -181,6 +187,19 @@ impl Gateway {
         let answer = answer.map_err(|status| refuse(&status))?.into_inner();
         let leaves = answer.leaves.into_iter().map(Into::into).collect();
         Ok((leaves, answer.checkpoint, answer.more))
+    }
+
+    /// Proof that the trail of `new` leaves continues that of `old` (RFC 9162 §2.1.4).
+    pub async fn trail_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, Refusal> {
+        let mut audit = self.lines().2;
+        let message =
+            v1::GetConsistencyProofRequest { log: v1::Log::Trail.into(), old_size: old, new_size: new };
+        let answer = audit.get_consistency_proof(bounded(message, PATIENCE)).await;
+        let hashes = answer.map_err(|status| refuse(&status))?.into_inner().hashes;
+        let hash = |bytes: &prost::bytes::Bytes| Hash::from_slice(bytes);
+        hashes.iter().map(hash).collect::<Option<_>>().ok_or_else(|| {
+            Refusal::at(Reason::TrailForked, "consistency").note("the proof holds something that is no hash")
+        })
     }
 
     /// At most one order; waits for it up to so many seconds.

@@ -19,6 +19,7 @@
 pub mod authority;
 pub mod config;
 pub mod connectors;
+pub mod continuity;
 pub mod data_map;
 pub mod delete_order;
 pub mod erase;

@@ -44,7 +44,16 @@ pub enum Mark {
     Witnessed,
 }
 
+/// A head of the trail that was believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub size: u64,
+    pub root: Hash,
+}
+
 impl Mark {
+    const ALL: [Mark; 2] = [Mark::Signed, Mark::Witnessed];
+
     fn look(self) -> &'static str {
         match self {
             Mark::Signed => "SELECT size, root FROM trail_seen",
@@ -129,9 +138,24 @@ impl Notebook {
         transaction.commit().await.map_err(failed)
     }
 
-    /// Holds a head of the trail against the largest one seen of its kind. A smaller one, or another
-    /// root at the same size, is `TRAIL_FORKED`. Does not prove that the larger extends the smaller.
-    pub async fn see_trail(&self, mark: Mark, head: &Checkpoint) -> Result<(), Refusal> {
+    /// The largest head that was believed of each kind.
+    pub async fn trail_seen(&self) -> Result<Vec<(Mark, Seen)>, Refusal> {
+        let mut seen = Vec::new();
+        for mark in Mark::ALL {
+            let row = sqlx::query(mark.look()).fetch_optional(&self.pool).await.map_err(failed)?;
+            let Some(row) = row else { continue };
+            let size = to_count(row.try_get(0).map_err(damaged)?);
+            let root: Vec<u8> = row.try_get(1).map_err(damaged)?;
+            let root = Hash::from_slice(&root)
+                .ok_or_else(|| Refusal::at(Reason::TrailForked, "notebook").note("a head has no root"))?;
+            seen.push((mark, Seen { size, root }));
+        }
+        Ok(seen)
+    }
+
+    /// Keeps a head that is proven to be of one history with those seen ([`super::continuity`]). One that
+    /// is smaller than the largest of its kind, or has another root at its size, is `TRAIL_FORKED` still.
+    pub async fn keep_trail(&self, mark: Mark, head: &Checkpoint) -> Result<(), Refusal> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let seen = sqlx::query(mark.look()).fetch_optional(&mut *transaction).await.map_err(failed)?;
         if let Some(row) = seen {
@@ -230,17 +254,20 @@ mod tests {
         let path = folder.path().join("notebook.sqlite");
         let notebook = Notebook::open(&path).await.unwrap();
         for good in [head(5, b"5"), head(5, b"5"), head(7, b"7")] {
-            notebook.see_trail(Mark::Signed, &good).await.unwrap();
+            notebook.keep_trail(Mark::Signed, &good).await.unwrap();
         }
         notebook.close().await;
         let notebook = Notebook::open(&path).await.unwrap();
         for bad in [head(6, b"6"), head(7, b"other")] {
-            assert_eq!(notebook.see_trail(Mark::Signed, &bad).await.unwrap_err().reason, Reason::TrailForked);
+            assert_eq!(
+                notebook.keep_trail(Mark::Signed, &bad).await.unwrap_err().reason,
+                Reason::TrailForked
+            );
         }
-        notebook.see_trail(Mark::Signed, &head(8, b"8")).await.unwrap();
+        notebook.keep_trail(Mark::Signed, &head(8, b"8")).await.unwrap();
         // Witnesses see a head a moment later: their mark is another.
-        notebook.see_trail(Mark::Witnessed, &head(6, b"6")).await.unwrap();
-        let shrunk = notebook.see_trail(Mark::Witnessed, &head(5, b"5")).await.unwrap_err();
+        notebook.keep_trail(Mark::Witnessed, &head(6, b"6")).await.unwrap();
+        let shrunk = notebook.keep_trail(Mark::Witnessed, &head(5, b"5")).await.unwrap_err();
         assert_eq!(shrunk.reason, Reason::TrailForked);
     }
 

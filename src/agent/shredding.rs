@@ -111,7 +111,7 @@ impl Worker {
         receipt: &v1::Receipt,
     ) -> Result<ExecutionReported, Refusal> {
         let (leaf, event, head) = prove(&receipt.leaf, &receipt.proof, &self.replica)?;
-        self.notebook.see_trail(Mark::Signed, &head).await?;
+        self.see_trail(Mark::Signed, &head).await?;
         match event {
             Event::ExecutionReported(reported) if leaf.subject() == execution.resource_name() => Ok(reported),
             _ => Err(Refusal::at(Reason::TrailForked, "receipt").note("it proves another leaf")),

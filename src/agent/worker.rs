@@ -138,7 +138,7 @@ impl Worker {
             0 => Mark::Signed,
             _ => Mark::Witnessed,
         };
-        self.notebook.see_trail(mark, &admitted.head).await?;
+        self.see_trail(mark, &admitted.head).await?;
         // An admission is proven as often as whoever holds the log's keys likes; the act is done once.
         let taken_up = self.ledger.taken_up_as(leased.digest.as_bytes(), &leased.store).await?;
         if taken_up.is_some_and(|execution| execution != leased.execution) {

@@ -43,6 +43,7 @@ pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewD
 pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering, facts_digest};
 pub use reports::ReportIn;
 pub use requests::{NewRequest, RequestContent, RequestView, Subject};
+pub use shredding::keys_due;
 pub use submit_instruction::Submitted;
 pub use uploads::{Upload, Uploaded};
 pub use witnessing::{Vouched, Witnessing};

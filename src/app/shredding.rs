@@ -3,16 +3,18 @@
 //! The key goes first, the row's ciphertext after: a crash in between leaves ciphertext that
 //! nobody can open, and the next sweep finishes. Running it twice changes nothing.
 
+use std::collections::HashSet;
 use std::time::UNIX_EPOCH;
 
 use crate::domain::event::{DataShredded, ExportRemoved};
 use crate::domain::{ControllerId, ExportId, InstructionId, MessageId, RequestId};
+use crate::fault;
 use crate::store::{
-    Command, StoreError, Tx, executions, exports, instructions, messages, refusals, requests,
+    Command, Conn, StoreError, Tx, executions, exports, instructions, messages, refusals, requests,
 };
 use crate::vault::{KeyId, RetentionClass};
 
-use super::{App, AppResult};
+use super::{App, AppResult, Retention};
 
 /// Keys destroyed in one go: one commit and one checkpoint of the keyring.
 const AT_ONCE: u32 = 200;
@@ -37,27 +39,47 @@ impl Due {
     }
 }
 
+/// What is due, at most so many of each kind, with the names of its data keys.
+async fn due(
+    conn: &mut Conn,
+    now: i64,
+    retention: &Retention,
+    at_most: u32,
+) -> Result<Vec<(Due, String)>, StoreError> {
+    let mut due = Vec::new();
+    for (id, key) in requests::due_for_shredding(conn, now - retention.request, at_most).await? {
+        due.push((Due::Request(id), key));
+    }
+    for (id, key) in messages::due_for_shredding(conn, now - retention.message, at_most).await? {
+        due.push((Due::Message(id), key));
+    }
+    for (controller, id, key) in
+        instructions::due_for_shredding(conn, now - retention.instruction, at_most).await?
+    {
+        due.push((Due::Instruction(controller, id), key));
+    }
+    for (leaf, key) in refusals::due_for_shredding(conn, now - retention.refusal, at_most).await? {
+        due.push((Due::Refusal(leaf), key));
+    }
+    Ok(due)
+}
+
+/// Names of data keys that may be gone though rows still name them: their time is up, and a round of
+/// shredding is under way, or was cut off and its next is to finish it. At most so many of each kind.
+pub async fn keys_due(
+    conn: &mut Conn,
+    now: i64,
+    retention: &Retention,
+    at_most: u32,
+) -> Result<HashSet<String>, StoreError> {
+    Ok(due(conn, now, retention, at_most).await?.into_iter().map(|(_, key)| key).collect())
+}
+
 impl App {
     /// Shreds what is due now; returns how many keys went. Call again while it is not 0.
     pub async fn shred_due(&self) -> AppResult<usize> {
-        let now = self.clock.now_seconds();
-        let retention = self.settings.retention;
         let mut conn = self.store.reader().await?;
-        let mut due: Vec<(Due, String)> = Vec::new();
-        for (id, key) in requests::due_for_shredding(&mut conn, now - retention.request, AT_ONCE).await? {
-            due.push((Due::Request(id), key));
-        }
-        for (id, key) in messages::due_for_shredding(&mut conn, now - retention.message, AT_ONCE).await? {
-            due.push((Due::Message(id), key));
-        }
-        let instructions =
-            instructions::due_for_shredding(&mut conn, now - retention.instruction, AT_ONCE).await?;
-        for (controller, id, key) in instructions {
-            due.push((Due::Instruction(controller, id), key));
-        }
-        for (leaf, key) in refusals::due_for_shredding(&mut conn, now - retention.refusal, AT_ONCE).await? {
-            due.push((Due::Refusal(leaf), key));
-        }
+        let due = due(&mut conn, self.clock.now_seconds(), &self.settings.retention, AT_ONCE).await?;
         drop(conn);
         if due.is_empty() {
             return Ok(0);
@@ -67,6 +89,7 @@ impl App {
             .map(|(_, key)| key.parse().map_err(|_| StoreError::Corrupt("key_id")))
             .collect::<Result<_, _>>()?;
         self.vault.keyring().shred(&keys).await?;
+        fault::point("shred.destroyed");
         let count = due.len();
         self.store.transact(RecordShredded { due: due.into_iter().map(|(due, _)| due).collect() }).await?;
         Ok(count)

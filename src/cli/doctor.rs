@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
-use super::serve::{seed, url};
+use super::serve::{retention, seed, url};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
@@ -78,7 +78,10 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
             epochs: config.epochs.clone(),
             exports: config.exports.clone(),
         }),
-        lease: config.limits.lease_seconds,
+        retention: retention(config),
+        // The sweeper spares a file for two leases, and then comes by at its next round.
+        stray_after: 3 * config.limits.lease_seconds
+            + i64::try_from(config.housekeeping_seconds).unwrap_or(i64::MAX / 2),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     })

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{CliError, files, serve_reload, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
-use crate::config::{BootstrapKey, GatewayConfig, Place, Server};
+use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::reload::Before;
@@ -192,6 +192,12 @@ pub fn freshness_name(gateway: &str) -> String {
     format!("{gateway}/freshness")
 }
 
+/// How long what is sealed stays.
+pub fn retention(config: &GatewayConfig) -> Retention {
+    let RetentionSeconds { request, message, instruction, refusal } = config.retention;
+    Retention { request, message, instruction, refusal }
+}
+
 fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
     Ok(Settings {
         exports: config.exports.clone(),
@@ -199,12 +205,7 @@ fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
         export_life: config.limits.export_seconds,
         lease: config.limits.lease_seconds,
         attempts: config.limits.attempts,
-        retention: Retention {
-            request: config.retention.request,
-            message: config.retention.message,
-            instruction: config.retention.instruction,
-            refusal: config.retention.refusal,
-        },
+        retention: retention(config),
         intake: crate::intake::IntakeConfig {
             authserv_id: config.intake.authserv_id.clone(),
             mail_hosts: config.intake.mail_hosts.clone(),

@@ -39,8 +39,8 @@ pub(super) async fn examine(
     Ok(count)
 }
 
-/// Files that no row names. A young one may be an upload under way, or newer than the snapshot; after two
-/// leases the gateway's own sweeper has its turn.
+/// Files that no row names. A young one may be an upload under way, or newer than the snapshot, or be the
+/// gateway's own sweeper's to remove at its next round.
 async fn strays(
     patient: &Patient,
     exports_folder: &Path,
@@ -54,7 +54,7 @@ async fn strays(
         let id = name.strip_suffix(".age").and_then(|id| id.parse::<ExportId>().ok());
         let Ok(file) = entry.metadata().await else { continue };
         let written = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if now.saturating_sub(written.as_secs().cast_signed()) < 3 * patient.lease {
+        if now.saturating_sub(written.as_secs().cast_signed()) < patient.stray_after {
             continue;
         }
         match id {

@@ -19,6 +19,7 @@ mod logs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::app::Retention;
 use crate::domain::event::Event;
 use crate::domain::{AppId, Clock, Entropy};
 use crate::store::projection::{self, At, ProjectError, Scratch};
@@ -59,8 +60,10 @@ pub struct Patient {
     pub authority_key: VerifierKey,
     /// What lies outside the database; `None` for a copy of it alone.
     pub outside: Option<Outside>,
-    /// Seconds: a younger file may be an upload under way.
-    pub lease: i64,
+    /// How long personal data stays: a key whose time is up may be gone before its row says so.
+    pub retention: Retention,
+    /// Seconds: a younger file that no row names may be an upload under way, or wait for the sweeper.
+    pub stray_after: i64,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }

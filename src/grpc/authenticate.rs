@@ -15,8 +15,8 @@ use tower::{Layer, Service};
 use super::access::{Access, rule_for};
 use super::surface::Surface;
 use crate::domain::{Reason, Refusal};
-use crate::identity::{AccessKey, AccessKeys, AccessTokens, Caller, PeerIdentity, bearer};
-use crate::store::{Store, StoreError, registry};
+use crate::identity::{AccessKey, AccessKeys, AccessTokens, Caller, ConnectedPeer, bearer};
+use crate::store::{Pass, Store, StoreError, registry};
 
 /// The registered access keys, read from the store.
 pub struct RegistryKeys {
@@ -79,7 +79,7 @@ impl<S> Layer<S> for AuthenticateLayer {
 }
 
 /// Answers a call that is not proven or not allowed; hands on the rest with an
-/// `Arc<Caller>` in its extensions (none where a certificate is enough).
+/// `Arc<Caller>` in its extensions (none where a certificate is enough), under the caller's [`Pass`].
 #[derive(Clone)]
 pub struct Authenticate<S> {
     inner: S,
@@ -106,23 +106,31 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let (surface, tokens) = (self.surface.clone(), self.tokens.clone());
         Box::pin(async move {
-            match prove(&tokens, request.uri().path(), request.headers(), request.extensions()).await {
-                Ok(Some(caller)) => {
-                    request.extensions_mut().insert(caller);
-                }
-                Ok(None) => {}
-                Err(refusal) => {
-                    let status: Status = surface.refused(&refusal);
-                    return Ok(status.into_http());
-                }
-            }
-            let response = inner.call(request).await?;
+            let response =
+                match prove(&tokens, request.uri().path(), request.headers(), request.extensions()).await {
+                    Ok(Some(caller)) => {
+                        let pass = pass_of(&caller, request.extensions());
+                        request.extensions_mut().insert(caller);
+                        pass.during(inner.call(request)).await?
+                    }
+                    Ok(None) => inner.call(request).await?,
+                    Err(refusal) => {
+                        let status: Status = surface.refused(&refusal);
+                        return Ok(status.into_http());
+                    }
+                };
             if is_out_of_range(response.headers()) {
                 return Ok(surface.refused(&Reason::MessageTooLarge.into()).into_http());
             }
             Ok(response)
         })
     }
+}
+
+/// What the writer looks at again before it runs anything for this call.
+fn pass_of(caller: &Caller, extensions: &Extensions) -> Pass {
+    let standing = extensions.get::<ConnectedPeer>().and_then(ConnectedPeer::standing);
+    Pass::new(caller.access_key(), move || standing.as_ref().map_or(Ok(()), |standing| standing.check()))
 }
 
 /// What tonic answers to a message over its size limit. No service of ours answers with this
@@ -138,8 +146,8 @@ async fn prove(
     headers: &HeaderMap,
     extensions: &Extensions,
 ) -> Result<Option<Arc<Caller>>, Refusal> {
-    let identity = extensions.get::<Arc<PeerIdentity>>().ok_or(Reason::CertificateRequired)?;
-    let peer = identity.as_ref().as_ref().map_err(Clone::clone)?;
+    let connected = extensions.get::<ConnectedPeer>().ok_or(Reason::CertificateRequired)?;
+    let peer = connected.identity().as_ref().map_err(Clone::clone)?;
     let access = rule_for(path);
     if access == Some(Access::CertificateOnly) {
         return Ok(None);
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::{Clock, FixedClock, SystemEntropy};
     use crate::domain::{Kind, Timestamp};
-    use crate::identity::{Peer, SpiffeId, TokenOrder, TokenSigner};
+    use crate::identity::{Peer, PeerIdentity, SpiffeId, TokenOrder, TokenSigner};
 
     const AUDIENCE: &str = "mandate.example";
 
@@ -226,7 +234,7 @@ mod tests {
             headers: &HeaderMap,
         ) -> Result<Option<Arc<Caller>>, Reason> {
             let mut extensions = Extensions::new();
-            extensions.insert(Arc::new(peer));
+            extensions.insert(ConnectedPeer::from(peer));
             prove(&self.tokens, path, headers, &extensions).await.map_err(|refusal| refusal.reason)
         }
     }

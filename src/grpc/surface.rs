@@ -14,6 +14,7 @@ use super::status;
 use crate::app::{App, AppError, AppResult};
 use crate::domain::{AgentId, ControllerId, Reason, Refusal};
 use crate::identity::Caller;
+use crate::store::Pass;
 
 /// Items of a stream made and not yet taken: what a slow reader may hold in memory.
 const STREAM_BUFFER: usize = 8;
@@ -113,7 +114,8 @@ impl Surface {
         let work = work(Outlet(sender.clone()));
         let end = self.end_of(caller);
         let surface = self.clone();
-        tokio::spawn(async move {
+        // What the stream writes, it writes for the caller of the call.
+        tokio::spawn(Pass::carry(async move {
             let last = tokio::select! {
                 biased;
                 () = sender.closed() => return,
@@ -125,7 +127,7 @@ impl Surface {
             };
             // A reader that takes nothing does not hold the task for ever.
             let _ = tokio::time::timeout(LAST_WORD, sender.send(Err(last))).await;
-        });
+        }));
         Response::new(ReceiverStream::new(items))
     }
 }

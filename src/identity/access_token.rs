@@ -179,6 +179,7 @@ impl AccessTokens {
             principal: peer.spiffe.principal().clone(),
             scopes: scopes(&claims.scope)?,
             token_expires_at: Timestamp::from_second(claims.exp).map_err(|_| Reason::TokenLifetime)?,
+            access_key: key.kid().to_owned(),
             certificate_sha256: peer.certificate_sha256,
         };
         Ok((caller, claims.exp))

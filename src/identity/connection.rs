@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,23 +11,24 @@ use tonic::transport::server::Connected;
 
 use super::certificate::PeerIdentity;
 use super::guard::Guard;
+use super::standing::ConnectedPeer;
 
 /// A finished handshake and who is behind it. Reads and writes fail once the peer's certificate is
 /// no longer good ([`super::guard`]).
 pub struct Connection {
     tls: TlsStream<TcpStream>,
-    peer: Arc<PeerIdentity>,
+    peer: ConnectedPeer,
     /// None where no certificate was shown: then there is nothing to judge anew.
     guard: Option<Guard>,
 }
 
 impl Connection {
-    pub(super) fn new(tls: TlsStream<TcpStream>, peer: Arc<PeerIdentity>, guard: Option<Guard>) -> Self {
+    pub(super) fn new(tls: TlsStream<TcpStream>, peer: ConnectedPeer, guard: Option<Guard>) -> Self {
         Self { tls, peer, guard }
     }
 
     pub fn peer(&self) -> &PeerIdentity {
-        &self.peer
+        self.peer.identity()
     }
 
     /// The bytes, while the peer is good.
@@ -41,7 +41,7 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Arc<PeerIdentity>;
+    type ConnectInfo = ConnectedPeer;
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.peer.clone()

@@ -59,7 +59,7 @@ impl Guard {
 /// A peer, what it showed, and what it is judged by.
 pub(super) struct Watched {
     /// Leaf first, as the peer sent it.
-    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) chain: Arc<[CertificateDer<'static>]>,
     /// The verdict of the handshake.
     pub(super) peer: Arc<PeerIdentity>,
     /// Of the same instant as the verdict, or before.
@@ -89,7 +89,7 @@ impl Watched {
 
     /// Judges as of now. Says why a connection is to be cut.
     fn still_good(&mut self) -> bool {
-        let [leaf, others @ ..] = self.chain.as_slice() else { return false };
+        let [leaf, others @ ..] = &*self.chain else { return false };
         let material = self.materials.borrow_and_update().material.clone();
         let (verdict, until) = material.anchors.judge(leaf, others, self.clock.now());
         self.until = until;

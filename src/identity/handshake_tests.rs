@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 
 use super::staging::{DAY, Door, Heard, NOW, Outcome, TRUST_DOMAIN, World, at, days};
-use super::{Anchors, ClientTls, ClientTlsConfig, PeerIdentity, SetupError, serve};
+use super::{Anchors, ClientTls, ClientTlsConfig, ConnectedPeer, PeerIdentity, SetupError, serve};
 use crate::cli::dev_ca::{Issued, Validity, issue_ca, issue_client, issue_crl, issue_server};
 use crate::domain::clock::SystemEntropy;
 use crate::domain::{Kind, Reason};
@@ -415,7 +415,7 @@ async fn a_call_carries_the_identity_of_its_connection() {
     let (_reporter, health) = tonic_health::server::health_reporter();
     let _: &HealthServer<_> = &health;
     let guarded = tonic::service::interceptor::InterceptedService::new(health, |call: tonic::Request<()>| {
-        match call.extensions().get::<Arc<PeerIdentity>>().map(|identity| identity.as_ref().clone()) {
+        match call.extensions().get::<ConnectedPeer>().map(|peer| peer.identity().clone()) {
             Some(Ok(peer)) if peer.spiffe.id() == "xingyu" => Ok(call),
             Some(Ok(_)) => Err(tonic::Status::permission_denied("another")),
             Some(Err(refusal)) => Err(tonic::Status::unauthenticated(refusal.reason.code())),

@@ -58,7 +58,7 @@ impl Material {
 #[derive(Debug, Clone)]
 pub(super) struct InForce {
     pub(super) material: Arc<Material>,
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 /// The set in force. Clones share it.
@@ -89,6 +89,11 @@ impl Materials {
 
     pub(super) fn current(&self) -> Arc<Material> {
         self.0.borrow().material.clone()
+    }
+
+    /// The set and its number, of one instant.
+    pub(super) fn in_force(&self) -> InForce {
+        self.0.borrow().clone()
     }
 
     /// Hears of every set put in force from now on.

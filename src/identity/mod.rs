@@ -32,6 +32,7 @@ pub mod reload;
 pub mod revocation;
 pub mod setup;
 pub mod spiffe;
+mod standing;
 pub mod tls;
 
 #[cfg(test)]
@@ -55,4 +56,5 @@ pub use principal::{Caller, Principal, PrincipalId};
 pub use reload::{Configured, Reloader};
 pub use setup::SetupError;
 pub use spiffe::SpiffeId;
+pub use standing::{ConnectedPeer, Standing};
 pub use tls::{Acceptor, serve, server_config};

@@ -147,6 +147,7 @@ pub struct Caller {
     pub(super) principal: Principal,
     pub(super) scopes: BTreeSet<String>,
     pub(super) token_expires_at: Timestamp,
+    pub(super) access_key: String,
     pub(super) certificate_sha256: [u8; 32],
 }
 
@@ -162,6 +163,11 @@ impl Caller {
     /// The token's `exp`. A stream opened with the token ends then.
     pub fn token_expires_at(&self) -> Timestamp {
         self.token_expires_at
+    }
+
+    /// RFC 7638 thumbprint of the registered key that signed the token.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
     }
 
     /// SHA-256 of the DER certificate of the caller's connection.

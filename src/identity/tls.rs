@@ -28,6 +28,7 @@ use super::connection::Connection;
 use super::guard::{Guard, LOOK, Watched};
 use super::material::Materials;
 use super::setup::{SetupError, read};
+use super::standing::{ConnectedPeer, Standing};
 use crate::domain::{Clock, Reason, Refusal};
 
 /// How long a handshake may take, from the TCP accept on.
@@ -173,7 +174,7 @@ impl Acceptor {
     /// is: whatever happens inside the handshake, no unchecked peer gets through.
     /// From here on the connection is watched.
     fn identified(&self, tls: TlsStream<TcpStream>) -> Connection {
-        let chain: Vec<CertificateDer<'static>> = tls
+        let chain: Arc<[CertificateDer<'static>]> = tls
             .get_ref()
             .1
             .peer_certificates()
@@ -183,19 +184,30 @@ impl Acceptor {
             .collect();
         // Subscribed before it is judged: what comes in between is judged anew.
         let mut materials = self.materials.subscribe();
-        let material = materials.borrow_and_update().material.clone();
-        let (peer, until) = match chain.as_slice() {
-            [leaf, others @ ..] => material.anchors.judge(leaf, others, self.clock.now()),
+        let in_force = materials.borrow_and_update().clone();
+        let (peer, until) = match &*chain {
+            [leaf, others @ ..] => in_force.material.anchors.judge(leaf, others, self.clock.now()),
             [] => (Err(Reason::CertificateRequired.into()), None),
         };
         if let Err(refusal) = &peer {
             self.sink.refused(refusal);
         }
         let peer = Arc::new(peer);
+        if chain.is_empty() {
+            return Connection::new(tls, ConnectedPeer::new(peer, None), None);
+        }
         let (clock, sink, look) = (self.clock.clone(), self.sink.clone(), self.look);
+        let standing = Standing::new(
+            chain.clone(),
+            peer.clone(),
+            self.materials.clone(),
+            clock.clone(),
+            &in_force,
+            until,
+        );
         let watched = Watched { chain, peer: peer.clone(), materials, until, clock, sink, look };
-        let guard = (!watched.chain.is_empty()).then(|| Guard::over(watched));
-        Connection::new(tls, peer, guard)
+        let connected = ConnectedPeer::new(peer, Some(Arc::new(standing)));
+        Connection::new(tls, connected, Some(Guard::over(watched)))
     }
 
     /// The verifier reports chains itself; that none was shown is only known here.
@@ -228,7 +240,7 @@ async fn linger(mut socket: TcpStream) {
 
 /// Accepts until the stream is dropped. For
 /// `tonic::transport::Server::serve_with_incoming_shutdown`, which puts
-/// `Arc<PeerIdentity>` into the extensions of every request.
+/// [`ConnectedPeer`] into the extensions of every request.
 ///
 /// The stream never yields an error: one peer's trouble is not the server's.
 pub fn serve(listener: TcpListener, acceptor: Acceptor) -> ReceiverStream<io::Result<Connection>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Clock, Entropy, Reason, Timestamp};
 
+use super::pass::{GoodKeys, Pass};
 use super::sequencer::{Logs, Outcomes, Queued, Ran, RunTogether, is_constraint};
 use super::tx::{LogEnd, StoreError, Tx};
 use super::wakes::Topic;
@@ -18,6 +19,8 @@ pub(super) struct Batch {
 
 pub(super) struct Done {
     pub command: Box<dyn Queued>,
+    /// What its caller was let in by; `None` for the gateway's own.
+    pass: Option<Pass>,
     /// The leaf its receipt is for.
     pub receipt_for: Option<u64>,
     ran: bool,
@@ -25,7 +28,10 @@ pub(super) struct Done {
 
 impl Batch {
     pub(super) fn new(commands: Vec<Box<dyn Queued>>) -> Batch {
-        let done = commands.into_iter().map(|command| Done { command, receipt_for: None, ran: false });
+        let done = commands.into_iter().map(|command| {
+            let pass = command.pass().cloned();
+            Done { command, pass, receipt_for: None, ran: false }
+        });
         Batch { done: done.collect(), wakes: Vec::new() }
     }
 
@@ -87,25 +93,47 @@ pub(super) struct Run<'a> {
     pub entropy: &'a dyn Entropy,
 }
 
-/// What a transaction left outside the database.
-struct Left {
-    wakes: Vec<Topic>,
-    receipt_for: Option<u64>,
-}
-
 impl Run<'_> {
     /// Runs every command. `Err` where the whole batch must end.
     pub(super) async fn all(&mut self, batch: &mut Batch) -> Result<(), sqlx::Error> {
         batch.restart();
+        let mut keys = GoodKeys::of(batch.done.iter().filter_map(|entry| entry.pass.as_ref()));
         for (run, places) in batch.groups().into_values() {
-            self.together(batch, run, &places).await?;
+            let mut heard = Vec::with_capacity(places.len());
+            for place in places {
+                if self.is_heard(batch, place, &mut keys).await? {
+                    heard.push(place);
+                }
+            }
+            if !heard.is_empty() {
+                self.together(batch, run, &heard).await?;
+            }
         }
         for place in 0..batch.done.len() {
-            if !batch.done[place].ran {
+            if !batch.done[place].ran && self.is_heard(batch, place, &mut keys).await? {
+                let woken = batch.wakes.len();
                 self.alone(batch, place).await?;
+                if batch.wakes[woken..].contains(&Topic::AccessKeys) {
+                    keys.forget();
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether what the command's caller was let in by still holds. If not, that is its answer.
+    async fn is_heard(
+        &mut self,
+        batch: &mut Batch,
+        place: usize,
+        keys: &mut GoodKeys,
+    ) -> Result<bool, sqlx::Error> {
+        let Some(pass) = batch.done[place].pass.clone() else { return Ok(true) };
+        let Err(refusal) = keys.check(self.conn, &pass).await? else { return Ok(true) };
+        let entry = &mut batch.done[place];
+        entry.command.refuse(refusal);
+        entry.ran = true;
+        Ok(false)
     }
 
     /// One savepoint for all of them; whatever goes wrong, each still runs by itself afterwards.
@@ -121,11 +149,11 @@ impl Run<'_> {
         let commands: Vec<_> = places.iter().map(|place| batch.done[*place].command.command()).collect();
         let mut tx = self.tx(name);
         let ran = run(&commands, &mut tx).await;
-        let left = Left { wakes: std::mem::take(&mut tx.wakes), receipt_for: None };
+        let wakes = std::mem::take(&mut tx.wakes);
         match ran {
             Ok(outcomes) => {
                 self.keep(batch, places, outcomes);
-                batch.wakes.extend(left.wakes);
+                batch.wakes.extend(wakes);
                 query("RELEASE SAVEPOINT command").execute(self.conn).await?;
                 Ok(())
             }
@@ -153,13 +181,13 @@ impl Run<'_> {
         let entry = &mut batch.done[place];
         let mut tx = self.tx(entry.command.name());
         let ran = entry.command.run(&mut tx).await?;
-        let left = Left { wakes: std::mem::take(&mut tx.wakes), receipt_for: tx.receipt_for };
+        let (wakes, receipt_for) = (std::mem::take(&mut tx.wakes), tx.receipt_for);
         entry.ran = true;
         if ran == Ran::Undo {
             return self.undo(marks).await;
         }
-        entry.receipt_for = left.receipt_for;
-        batch.wakes.extend(left.wakes);
+        entry.receipt_for = receipt_for;
+        batch.wakes.extend(wakes);
         query("RELEASE SAVEPOINT command").execute(self.conn).await?;
         Ok(())
     }

@@ -15,19 +15,19 @@ use crate::sql::query;
 use crate::trail::{Checkpoint, leaf_hash, verify_consistency};
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Sqlite,
     Postgres,
 }
 
 /// A database with the tests' own table beside ours.
-struct Place {
-    database: Database,
+pub(super) struct Place {
+    pub database: Database,
     _folder: tempfile::TempDir,
-    url: Option<String>,
+    pub url: Option<String>,
 }
 
-async fn place(kind: Kind) -> Place {
+pub(super) async fn place(kind: Kind) -> Place {
     place_in(kind, cluster::shared).await
 }
 
@@ -48,7 +48,12 @@ async fn place_in(kind: Kind, cluster: impl FnOnce() -> &'static Cluster) -> Pla
 }
 
 impl Place {
-    async fn open(&self) -> Result<Store, OpenError> {
+    /// A database that is there already.
+    pub fn at(database: Database) -> Place {
+        Place { database, _folder: tempfile::tempdir().unwrap(), url: None }
+    }
+
+    pub async fn open(&self) -> Result<Store, OpenError> {
         self.open_with(Arc::new(SystemClock)).await
     }
 
@@ -61,14 +66,14 @@ impl Place {
         Store::open(&self.database, origins, keys, clock, Arc::new(SystemEntropy)).await
     }
 
-    async fn words(&self) -> Vec<String> {
+    pub async fn words(&self) -> Vec<String> {
         let mut conn = self.database.connect().await.unwrap();
         let rows = query("SELECT word FROM notes ORDER BY word").fetch_all(&mut conn).await.unwrap();
         rows.iter().map(|row| row.get("word")).collect()
     }
 
     /// Every leaf stands once, in order, and the signed head is over just these.
-    async fn check_logs(&self) -> u64 {
+    pub async fn check_logs(&self) -> u64 {
         let store = self.open().await.unwrap();
         let head = store.heads().await.unwrap().trail;
         let leaves = logs::leaves(&store.read, Log::Trail, 0, u32::MAX).await.unwrap();
@@ -86,10 +91,10 @@ impl Place {
 }
 
 /// Writes a word and a leaf; the same word twice violates a constraint.
-struct Write(String);
+pub(super) struct Write(pub String);
 
 impl Write {
-    fn word(n: impl std::fmt::Display) -> Write {
+    pub fn word(n: impl std::fmt::Display) -> Write {
         Write(format!("word-{n}"))
     }
 }
@@ -107,7 +112,7 @@ impl Command for Write {
 }
 
 /// Writes all words together, but a word that is there already by itself.
-struct Together(String);
+pub(super) struct Together(pub String);
 
 #[async_trait::async_trait]
 impl Command for Together {

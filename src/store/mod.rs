@@ -14,7 +14,12 @@ pub mod executions;
 pub mod exports;
 pub mod instructions;
 pub mod logs;
+#[cfg(test)]
+mod lost_commits;
 pub mod messages;
+mod pass;
+#[cfg(test)]
+mod pass_tests;
 pub mod projection;
 pub mod refusals;
 pub mod registry;
@@ -36,6 +41,7 @@ use crate::trail::{Note, Receipt, SigningKey};
 
 pub use crate::sql::{Conn, Pool, PostgresUrl};
 pub use database::Database;
+pub use pass::Pass;
 pub use sequencer::{Committed, Issued};
 pub use turn::Turn;
 pub use tx::{Command, Log, RanTogether, StoreError, Tx};
@@ -200,10 +206,12 @@ impl Store {
         self.read.close().await;
     }
 
-    /// Runs a command in the next batch; returns once it is durable.
+    /// Runs a command in the next batch, if the [`Pass`] it is sent under still holds then; returns once it
+    /// is durable.
     pub async fn transact<C: Command>(&self, command: C) -> Result<Committed<C::Output>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let waiting = Box::new(sequencer::Waiting { command, result: None, reply });
+        let pass = Pass::of_now();
+        let waiting = Box::new(sequencer::Waiting { command, pass, result: None, reply });
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner).clone();
         match queue.ok_or(Reason::Unavailable)?.try_send(waiting) {
             Ok(()) => {}

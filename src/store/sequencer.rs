@@ -32,6 +32,7 @@ use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, SigningKey, leaf
 
 use super::batch::{Batch, Done, Ends, Run};
 use super::logs;
+use super::pass::Pass;
 use super::tx::{Command, Log, LogEnd, StoreError, Tx};
 use super::wakes::{self, Topic, Wakes};
 use super::writer::{Fault, Writer};
@@ -70,6 +71,10 @@ pub struct Issued {
 #[async_trait]
 pub(super) trait Queued: Send {
     fn name(&self) -> &'static str;
+    /// What its caller was let in by; `None` for the gateway's own.
+    fn pass(&self) -> Option<&Pass>;
+    /// It is not run: this is the answer.
+    fn refuse(&mut self, refusal: Refusal);
     /// How to run it with others of its kind, where it may.
     fn together(&self) -> Option<(TypeId, RunTogether)>;
     /// The command itself, for [`Queued::together`].
@@ -101,6 +106,7 @@ pub(super) enum Ran {
 
 pub(super) struct Waiting<C: Command> {
     pub command: C,
+    pub pass: Option<Pass>,
     pub result: Option<Result<C::Output, StoreError>>,
     pub reply: oneshot::Sender<Result<Committed<C::Output>, StoreError>>,
 }
@@ -120,6 +126,14 @@ fn run_together<'a, C: Command>(
 impl<C: Command> Queued for Waiting<C> {
     fn name(&self) -> &'static str {
         C::NAME
+    }
+
+    fn pass(&self) -> Option<&Pass> {
+        self.pass.as_ref()
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.result = Some(Err(refusal.into()));
     }
 
     fn together(&self) -> Option<(TypeId, RunTogether)> {
