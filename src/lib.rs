@@ -66,8 +66,8 @@
 //!
 //! # Two logs
 //!
-//! `<gateway>/trail` holds one leaf per event. `<gateway>/authority` holds the key sets alone; it is
-//! small, and agents and verifiers replicate it whole, since no inclusion proof shows that nothing
+//! `<gateway>/trail` holds one leaf per event. `<gateway>/authority` holds the key sets, and which key of
+//! the logs followed on which; it is small, and agents and verifiers replicate it whole, since no inclusion proof shows that nothing
 //! newer exists. Both are written by the sequencer only.
 //!
 //! A reply's receipt leads to the newest signed head. What is shown to others leads to the newest head

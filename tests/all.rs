@@ -23,6 +23,7 @@ mod fuzz;
 mod io_faults;
 mod layers;
 mod load;
+mod log_keys;
 mod offline;
 mod published;
 mod race;

@@ -254,7 +254,7 @@ impl Liar {
         }
         let origin = self.app.store.origins.authority();
         let head = Checkpoint::new(&origin, tree.size(), tree.root()).expect("a head");
-        let mut note = head.sign(&self.app.store.keys.authority);
+        let mut note = head.sign(&self.app.store.keys.authority.now);
         let at = Timestamp::from_second(SystemClock.now_seconds() + seconds_from_now).expect("an instant");
         note.add(self.app.freshness.cosign(note.text(), at).expect("cosigned")).expect("added");
         Some((leaves, note.to_string()))

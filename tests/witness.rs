@@ -18,16 +18,16 @@ use mandate::trail::{Checkpoint, Note, Receipt};
 use crate::harness::{Process, World, free_port, within};
 
 /// A world with witnesses of which some must cosign.
-struct Watched {
-    world: World,
-    witnesses: Vec<Option<Process>>,
+pub struct Watched {
+    pub world: World,
+    pub witnesses: Vec<Option<Process>>,
 }
 
 pub fn folder(dir: &Path, n: usize) -> PathBuf {
     dir.join(format!("w{n}"))
 }
 
-fn edit(file: &Path, change: impl FnOnce(&mut toml::Table)) {
+pub fn edit(file: &Path, change: impl FnOnce(&mut toml::Table)) {
     let text = std::fs::read_to_string(file).expect("read");
     let mut table: toml::Table = toml::from_str(&text).expect("TOML");
     change(&mut table);
@@ -105,13 +105,13 @@ pub async fn check_memory(world: &World, n: usize) {
 }
 
 impl Watched {
-    async fn new(count: usize, required: i64) -> Self {
+    pub async fn new(count: usize, required: i64) -> Self {
         let mut witnesses = Vec::new();
         let world = World::without_agent(|dir| witnesses = set_up(dir, count, required)).await;
         Self { world, witnesses }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.world.path()
     }
 
@@ -123,15 +123,15 @@ impl Watched {
         self.witnesses[n - 1] = Some(Process::witness(&folder(self.path(), n)));
     }
 
-    fn witness_log(&self, n: usize) -> String {
+    pub fn witness_log(&self, n: usize) -> String {
         std::fs::read_to_string(folder(self.path(), n).join("witness.log")).unwrap_or_default()
     }
 
-    fn gateway_log(&self) -> String {
+    pub fn gateway_log(&self) -> String {
         self.world.gateway.as_ref().expect("it runs").logged()
     }
 
-    fn restart_gateway(&mut self) {
+    pub fn restart_gateway(&mut self) {
         self.world.gateway = Some(Process::serve(self.path()));
     }
 }
@@ -167,7 +167,7 @@ pub async fn witnessed(enterprise: &Enterprise, instruction: &v1::Instruction) -
 }
 
 /// Waits until a text stands in a log.
-async fn logged(what: &str, read: impl Fn() -> String) {
+pub async fn logged(what: &str, read: impl Fn() -> String) {
     within(30, what, async {
         while !read().contains(what) {
             tokio::time::sleep(Duration::from_millis(100)).await;

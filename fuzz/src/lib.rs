@@ -173,7 +173,7 @@ pub fn report(data: &[u8]) {
 static PINS: LazyLock<Pins> = LazyLock::new(|| {
     let pin = |origin: &str, seed| {
         let key = SigningKey::from_seed(origin, &[seed; 32]).expect("any seed makes an Ed25519 key");
-        LogPin { origin: origin.to_owned(), vkey: key.verifier_key().clone() }
+        LogPin::new(origin.to_owned(), key.verifier_key().clone())
     };
     Pins {
         trail: pin(TRAIL, 1),

@@ -65,7 +65,9 @@ impl Replica {
 
     /// The log with these further leaves, if the checkpoint proves all of it. `now` in seconds.
     pub fn extend(&self, leaves: &[Vec<u8>], checkpoint: &str, now: i64) -> Result<Self, Refusal> {
-        let head = open(checkpoint, &self.pins.authority, &self.pins).map_err(|reason| {
+        // Keys that these leaves vouch for may have signed the head.
+        let pins = self.pins.followed(leaves.iter().map(Vec::as_slice));
+        let head = open(checkpoint, &pins.authority, &pins).map_err(|reason| {
             Refusal::at(reason, "authority").note("its head is not signed as the pins ask")
         })?;
         let fresh_at = head
@@ -107,6 +109,9 @@ impl Replica {
         data.remove("salt");
         match Event::parse(leaf.type_(), data).map_err(|_| forked("a leaf cannot be read by this release"))? {
             Event::LogOpened(opened) if index == 0 && opened.origin == self.pins.authority.origin => {}
+            event @ (Event::LogKeyVouched(_) | Event::LogKeyRetired(_)) if index > 0 => {
+                Arc::make_mut(&mut self.pins).follow(&event);
+            }
             Event::KeySetPublished(published) if index > 0 => {
                 let controller = ControllerId::from_resource_name(leaf.subject())
                     .map_err(|_| forked("a key set is nobody's"))?;
@@ -175,10 +180,10 @@ pub(super) mod tests {
     use super::*;
     use crate::authority::log_fixtures::{AUTHORITY, GATEWAY, authority_key, freshness_key, pins, trail_key};
     use crate::domain::Timestamp;
-    use crate::domain::event::{KeySetPublished, LogOpened};
+    use crate::domain::event::{KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened};
     use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
     use crate::token::{KeySetDraft, SignedKeySet};
-    use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey};
+    use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey, Succession};
 
     pub fn leaf(subject: &str, event: impl Into<Event>, entropy: &CountedEntropy) -> Vec<u8> {
         let event = event.into();
@@ -337,6 +342,35 @@ pub(super) mod tests {
         fewer.witnesses.vkeys.pop();
         let replica = Replica::load(Arc::new(fewer), 300, &[]).unwrap();
         assert_eq!(reason(replica.extend(&leaves(), &note, NOW)), None);
+    }
+
+    fn about_keys(events: Vec<Event>) -> Vec<Vec<u8>> {
+        let entropy = CountedEntropy::new();
+        [leaves(), events.into_iter().map(|event| leaf(AUTHORITY, event, &entropy)).collect()].concat()
+    }
+
+    #[test]
+    fn the_next_key_is_followed_once_the_pinned_one_vouched_for_it() {
+        let next = SigningKey::from_seed(AUTHORITY, &[9; 32]).unwrap();
+        let succession = Succession::sign(&authority_key(), &next).unwrap().to_string();
+        let vouched =
+            || Event::from(LogKeyVouched { by: "operators/local".into(), succession: succession.clone() });
+        let vkey = authority_key().verifier_key().to_string();
+        let retired = Event::from(LogKeyRetired { by: "operators/local".into(), vkey });
+
+        let overlap = about_keys(vec![vouched()]);
+        let grown = replica().extend(&overlap[2..], &signed_by(&next, &overlap, NOW), NOW).unwrap();
+        // Either may sign, and what was kept is followed again after a restart.
+        assert_eq!(reason(grown.extend(&[], &signed_by(&authority_key(), &overlap, NOW), NOW)), None);
+        let kept = Replica::load(Arc::new(pins()), 300, &overlap).unwrap();
+        assert_eq!(reason(kept.extend(&[], &signed_by(&next, &overlap, NOW), NOW)), None);
+
+        let done = about_keys(vec![vouched(), retired]);
+        let grown = grown.extend(&done[3..], &signed_by(&next, &done, NOW), NOW).unwrap();
+        let by_former = signed_by(&authority_key(), &done, NOW);
+        assert_eq!(reason(grown.extend(&[], &by_former, NOW)), Some(Reason::AuthorityForked));
+        // From the beginning, at one go, with the old pin.
+        assert_eq!(reason(empty().extend(&done, &signed_by(&next, &done, NOW), NOW)), None);
     }
 
     #[test]

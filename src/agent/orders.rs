@@ -57,8 +57,8 @@ fn forked(note: &'static str) -> Refusal {
 pub fn prove(leaf: &[u8], proof: &str, replica: &Replica) -> Result<(Leaf, Event, Checkpoint), Refusal> {
     let trail = &replica.pins().trail;
     let head = Receipt::parse(proof)
-        .and_then(|receipt| receipt.verify(leaf, &trail.origin, &trail.vkey))
-        .map_err(|_| forked("the trail's pinned key does not prove the leaf"))?;
+        .and_then(|receipt| receipt.verify_by(leaf, &trail.origin, trail.keys()))
+        .map_err(|_| forked("no key that is pinned, or vouched for by one that is, proves the leaf"))?;
     let leaf = Leaf::parse(leaf).map_err(|_| forked("the leaf is not of the form"))?;
     if leaf.source() != replica.pins().source() {
         return Err(forked("the leaf is another gateway's"));

@@ -47,6 +47,12 @@ impl Worker {
         if self.clock.now_seconds() < self.rounds.next {
             return;
         }
+        if self.rounds.after.is_none()
+            && let Err(refusal) = self.refresh().await
+        {
+            // Idle, it would not hear of a log's next key, which receipts may be signed with.
+            tracing::debug!(%refusal, "the authority log was not read on");
+        }
         match self.visit(self.rounds.after).await {
             Ok(Some(last)) => self.rounds.after = Some(last),
             done => {

@@ -181,10 +181,12 @@ impl App {
     }
 }
 
-/// Leaf 0 names nobody but the log; any other leaf is its subject's.
+/// Leaf 0, and what is said of the logs' keys, names nobody but the logs; any other leaf is its subject's.
 fn is_about(leaf: &[u8], controller: &ControllerId, index: u64) -> bool {
     index == 0
-        || crate::trail::Leaf::parse(leaf).is_ok_and(|leaf| leaf.subject() == controller.resource_name())
+        || crate::trail::Leaf::parse(leaf).is_ok_and(|leaf| {
+            leaf.subject() == controller.resource_name() || leaf.type_().starts_with("mandate.log_key.")
+        })
 }
 
 fn names_controller(leaf: &[u8], controller: &ControllerId) -> bool {

@@ -11,6 +11,7 @@ mod epochs;
 mod evidence;
 mod idempotency;
 mod intake;
+mod log_keys;
 mod orders;
 mod proofs;
 mod publishing;

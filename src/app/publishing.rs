@@ -34,7 +34,7 @@ impl App {
         let text = |text: String, lasting| Some(Published { bytes: text.into_bytes(), lasting });
         match path {
             CHECKPOINT_PATH => return Ok(text(self.checkpoint(log).await?, Lasting::Head)),
-            VKEY_PATH => return Ok(text(format!("{}\n", self.log_key(log)), Lasting::Key)),
+            VKEY_PATH => return Ok(text(self.log_keys(log), Lasting::Key)),
             _ => {}
         }
         let Ok(resource) = Resource::parse(path) else { return Ok(None) };
@@ -64,10 +64,8 @@ impl App {
         Ok(Some(Published { bytes, lasting }))
     }
 
-    fn log_key(&self, log: Log) -> &crate::trail::VerifierKey {
-        match log {
-            Log::Trail => self.store.keys.trail.verifier_key(),
-            Log::Authority => self.store.keys.authority.verifier_key(),
-        }
+    /// A line for each key that signs the log.
+    fn log_keys(&self, log: Log) -> String {
+        self.store.keys.of(log).verifier_keys().iter().map(|key| format!("{key}\n")).collect()
     }
 }

@@ -135,6 +135,10 @@ impl Judge<'_> {
                     return Err(broken.clone());
                 }
             }
+            Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => {
+                let told = self.authority.tells(event);
+                Rule::LogKeys.holds(told, "the authority log does not say so of the key")?;
+            }
             // `leaf_form` knows that it belongs in the other log.
             Event::KeySetPublished(_) => {}
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::chain::KeySetChain;
 use super::leaf_form;
+use super::log_keys::LogKeys;
 use super::pins::Pins;
 use super::rules::{Broken, LogName, Rule};
 use crate::domain::event::{Event, KeySetPublished};
@@ -30,6 +31,7 @@ pub struct AuthorityLog {
     about: Option<ControllerId>,
     chains: BTreeMap<ControllerId, KeySetChain>,
     published: BTreeMap<u64, (ControllerId, u64, Digest)>,
+    log_keys: LogKeys,
 }
 
 impl AuthorityLog {
@@ -45,6 +47,7 @@ impl AuthorityLog {
             about: None,
             chains: BTreeMap::new(),
             published: BTreeMap::new(),
+            log_keys: LogKeys::default(),
         }
     }
 
@@ -65,6 +68,9 @@ impl AuthorityLog {
             (Event::LogOpened(_), _) => return Err(Rule::OpenedFirst.broken("the log is opened again")),
             (_, 0) => return Err(Rule::OpenedFirst.broken("the first leaf does not open the log")),
             (Event::KeySetPublished(published), _) => self.publish(index, leaf.subject(), published)?,
+            (Event::LogKeyVouched(_) | Event::LogKeyRetired(_), _) => {
+                self.log_keys.take(leaf.subject(), &event, [&self.trail_origin, &self.origin])?;
+            }
             _ => return Err(Rule::LeafForm.broken("its type does not belong in this log")),
         }
         self.tree.append(leaf_hash(bytes));
@@ -132,6 +138,11 @@ impl AuthorityLog {
     /// The controller's newest key set.
     pub fn newest(&self, controller: &ControllerId) -> Option<&KeySet> {
         self.chains.get(controller).map(KeySetChain::newest)
+    }
+
+    /// Whether the log says the same of a log's key.
+    pub(super) fn tells(&self, event: &Event) -> bool {
+        self.log_keys.tell(event)
     }
 
     /// The key set that leaf `index` published.

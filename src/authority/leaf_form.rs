@@ -9,17 +9,36 @@ use crate::domain::ids::{
     AgentId, AgreementId, AppId, ControllerId, ExecutionId, ExportId, IdError, InstructionId, MessageId,
     RequestId,
 };
-use crate::trail::{Leaf, canonical_json};
+use crate::trail::{Leaf, Succession, canonical_json};
 
 /// Longest word of a leaf that is no signed token.
 const MAX_WORD: usize = 255;
 /// Members that carry a signed token or a public key: checked by their signatures and own readers.
-const SIGNED: [&str; 4] = ["signed_part", "report", "key_set", "report_key"];
+const SIGNED: [&str; 5] = ["signed_part", "report", "key_set", "report_key", "succession"];
 
 /// The event of a leaf, its salt left aside.
 pub(super) fn event_of(leaf: &Leaf) -> Result<Event, EventError> {
     let members = leaf.data().iter().filter(|(name, _)| *name != "salt");
     Event::parse_members(leaf.type_(), members.map(|(name, value)| (name.as_str(), value)))
+}
+
+/// The event of a leaf about a log's key, told by its bytes before any JSON is read. Proves nothing.
+pub(super) fn log_key_event(leaf: &[u8]) -> Option<Event> {
+    const NOUN: &[u8] = br#""mandate.log_key."#;
+    if !leaf.windows(NOUN.len()).any(|window| window == NOUN) {
+        return None;
+    }
+    let event = event_of(&Leaf::parse(leaf).ok()?).ok()?;
+    matches!(event, Event::LogKeyVouched(_) | Event::LogKeyRetired(_)).then_some(event)
+}
+
+/// The successions among leaves, in order. Each is signed by both of its keys; nothing else is proven.
+pub fn successions<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Vec<Succession> {
+    let vouched = leaves.into_iter().filter_map(|leaf| match log_key_event(leaf)? {
+        Event::LogKeyVouched(vouched) => Succession::read(&vouched.succession).ok(),
+        _ => None,
+    });
+    vouched.collect()
 }
 
 /// Reads one leaf of a log. `previous` is the time of the leaf before it.
@@ -72,7 +91,7 @@ impl Registrations {
 
 fn belongs(log: LogName, event: &Event) -> bool {
     match event {
-        Event::LogOpened(_) => true,
+        Event::LogOpened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => true,
         Event::KeySetPublished(_) => log == LogName::Authority,
         _ => log == LogName::Trail,
     }
@@ -99,6 +118,8 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
     }
     match event {
         Event::LogOpened(opened) => subject == opened.origin,
+        // Which log's key it is, is told by the key's name.
+        Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => is_words(&Value::from(subject)),
         Event::ControllerRegistered(_) | Event::KeySetRegistered(_) | Event::KeySetPublished(_) => {
             is(ControllerId::from_resource_name(subject))
         }

@@ -60,8 +60,8 @@ pub fn freshness_key() -> CosigningKey {
 /// Both logs, the freshness cosigner, `controllers/xingyu` and `agents/rtc-agent`.
 pub fn pins() -> Pins {
     Pins {
-        trail: LogPin { origin: TRAIL.into(), vkey: trail_key().verifier_key().clone() },
-        authority: LogPin { origin: AUTHORITY.into(), vkey: authority_key().verifier_key().clone() },
+        trail: LogPin::new(TRAIL, trail_key().verifier_key().clone()),
+        authority: LogPin::new(AUTHORITY, authority_key().verifier_key().clone()),
         freshness: Some(freshness_key().verifier_key().clone()),
         witnesses: WitnessPins::default(),
         controllers: [("xingyu".parse().unwrap(), token::key_set().digest())].into(),
@@ -320,7 +320,8 @@ pub struct Log {
     pub leaves: Vec<Vec<u8>>,
     pub tree: Appender,
     pub checkpoint: String,
-    vkey: String,
+    /// Without the last newline.
+    pub vkey: String,
 }
 
 impl Log {

@@ -23,6 +23,7 @@ mod external_sort;
 pub mod head;
 mod judged;
 mod leaf_form;
+mod log_keys;
 pub mod pins;
 pub mod proven;
 pub mod published;
@@ -38,6 +39,7 @@ pub use agreement::{AgreementTerms, Scope};
 pub use audit::Summary;
 pub use chain::KeySetChain;
 pub use evidence::{Bundle, BundleBuilder, BundleError};
+pub use leaf_form::successions;
 pub use pins::{Pins, PinsError};
 pub use rules::{LogName, Rule, Violation};
 pub use verdict::{Fault, Verdict, Which};
@@ -53,6 +55,8 @@ pub(crate) mod fixtures;
 pub(crate) mod log_fixtures;
 #[cfg(test)]
 mod published_tests;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod since_tests;
 #[cfg(test)]

@@ -26,9 +26,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::leaf_form;
+use crate::domain::event::{Event, LogKeyRetired, LogKeyVouched};
 use crate::domain::{AgentId, ControllerId};
 use crate::token::{Digest, PublicJwk};
-use crate::trail::{KeyKind, VerifierKey};
+use crate::trail::{KeyKind, Succession, VerifierKey};
 
 /// Why a text is no pin file. Names the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +45,27 @@ pub enum PinsError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPin {
     pub origin: String,
+    /// As it was pinned by hand.
     pub vkey: VerifierKey,
+    /// Keys that it vouched for in the authority log, one through the other.
+    pub vouched: Vec<VerifierKey>,
+    /// Those of all these that the authority log says sign no more.
+    pub retired: Vec<VerifierKey>,
+}
+
+impl LogPin {
+    pub fn new(origin: impl Into<String>, vkey: VerifierKey) -> Self {
+        Self { origin: origin.into(), vkey, vouched: Vec::new(), retired: Vec::new() }
+    }
+
+    /// The keys that are believed: any of them may sign a head.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifierKey> + Clone {
+        std::iter::once(&self.vkey).chain(&self.vouched).filter(|key| !self.retired.contains(key))
+    }
+
+    fn knows(&self, key: &VerifierKey) -> bool {
+        self.vkey == *key || self.vouched.contains(key)
+    }
 }
 
 /// Who must have seen a head, and how many of them.
@@ -131,8 +153,8 @@ impl Pins {
             agents.insert(agent, key);
         }
         let pins = Self {
-            trail: LogPin { origin: file.trail.origin, vkey: file.trail.vkey },
-            authority: LogPin { origin: file.authority.origin, vkey: file.authority.vkey },
+            trail: LogPin::new(file.trail.origin, file.trail.vkey),
+            authority: LogPin::new(file.authority.origin, file.authority.vkey),
             freshness: file.authority.freshness,
             witnesses: WitnessPins { required: file.witnesses.required, vkeys: file.witnesses.vkeys },
             controllers: file.controllers.into_iter().map(|(id, pin)| (id, pin.key_set_digest)).collect(),
@@ -167,6 +189,45 @@ impl Pins {
             return bad("witnesses.required is more than there are witnesses");
         }
         Ok(())
+    }
+
+    /// Follows what a leaf of the authority log says of the logs' keys: a key that a believed one vouched
+    /// for is believed, one that is retired is not. Other leaves, and keys of strangers, change nothing.
+    ///
+    /// The leaf need not be proven yet: nobody but the holder of a believed key can vouch, and a head that
+    /// no believed key signed is refused all the same.
+    pub fn follow(&mut self, event: &Event) {
+        match event {
+            Event::LogKeyVouched(LogKeyVouched { succession, .. }) => {
+                let Ok(Succession { origin, former, next }) = Succession::read(succession) else { return };
+                for pin in [&mut self.trail, &mut self.authority] {
+                    let believed = pin.origin == origin && pin.keys().any(|key| *key == former);
+                    if believed && !pin.knows(&next) {
+                        pin.vouched.push(next.clone());
+                    }
+                }
+            }
+            Event::LogKeyRetired(LogKeyRetired { vkey, .. }) => {
+                let Ok(key) = VerifierKey::parse(vkey) else { return };
+                for pin in [&mut self.trail, &mut self.authority] {
+                    if pin.knows(&key) && !pin.retired.contains(&key) {
+                        pin.retired.push(key.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The pins as the leaves of an authority log move them. What is no leaf is for others to judge.
+    pub fn followed<'a>(&self, leaves: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut pins = self.clone();
+        for leaf in leaves {
+            if let Some(event) = leaf_form::log_key_event(leaf) {
+                pins.follow(&event);
+            }
+        }
+        pins
     }
 
     /// The gateway's name, which stands as `source` in every leaf: the trail's origin without its last part.

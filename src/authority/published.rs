@@ -21,7 +21,7 @@ use super::head;
 use super::leaf_form::Registrations;
 use super::pins::Pins;
 use super::published_audit::{TrailAudit, registrations, replay_authority};
-use super::published_log::Log;
+use super::published_log::{self, Log};
 use super::rules::{LogName, Rule, Violation};
 use crate::domain::Timestamp;
 use crate::trail::Checkpoint;
@@ -169,6 +169,7 @@ pub fn verify<F: LogFiles + Sync>(
     since: &Since,
     options: &Options<'_>,
 ) -> Result<Report, Fault> {
+    let pins = &published_log::followed(authority, pins);
     let authority_log = Log { name: LogName::Authority, files: authority, pin: &pins.authority };
     let log = Log { name: LogName::Trail, files: trail, pin: &pins.trail };
     let authority_head = authority_log.head(pins, since.authority.as_ref())?;
@@ -224,9 +225,11 @@ pub fn verify_structure<F: LogFiles + Sync>(
     pins: &Pins,
     options: &Options<'_>,
 ) -> Result<u64, Fault> {
-    let pin = match name {
-        LogName::Trail => &pins.trail,
-        LogName::Authority => &pins.authority,
+    let followed = published_log::followed(files, pins);
+    let (pin, pins) = match name {
+        // Who followed on its key stands in the other log.
+        LogName::Trail => (&pins.trail, pins),
+        LogName::Authority => (&followed.authority, &followed),
     };
     let log = Log { name, files, pin };
     let head = log.head(pins, None)?;

@@ -30,6 +30,8 @@ rules! {
     PersonalData = "PERSONAL_DATA";
     /// Leaf 0 of each log names its origin; no other leaf does.
     OpenedFirst = "OPENED_FIRST";
+    /// A log's key is followed by one that it vouched for in the authority log; the trail tells the same.
+    LogKeys = "LOG_KEYS";
     /// What a leaf refers to (controller, app, agent, agreement, key) was registered before, once. A key
     /// thumbprint has one use and one principal for ever.
     Registered = "REGISTERED";

@@ -121,6 +121,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
     if bundle.version != VERSION {
         return Err(Which::Bundle.fault(format!("it is of version {}, known is {VERSION}", bundle.version)));
     }
+    let pins = &pins.followed(bundle.authority.iter().map(|placed| placed.leaf.0.as_slice()));
     let trail = head::open(&bundle.trail.checkpoint, &pins.trail, pins)
         .map_err(|what| Which::TrailCheckpoint.fault(what))?;
     let authority_head = head::open(&bundle.authority_log.checkpoint, &pins.authority, pins)

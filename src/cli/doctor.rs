@@ -10,12 +10,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
-use super::serve::{retention, seed, url};
+use super::serve::{log_keys, retention, url};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::store::{Database, Origins};
-use crate::trail::SigningKey;
 use crate::vault::KeyringPlace;
 
 #[derive(Debug, Args)]
@@ -57,14 +56,8 @@ impl Doctor {
 /// Nothing is made that is not there: not even a folder.
 pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
     let origins = Origins { gateway: config.gateway.clone() };
-    let key = |origin: &str, file| {
-        SigningKey::from_seed(origin, &*seed(file)?)
-            .map(|key| key.verifier_key().clone())
-            .map_err(CliError::plain)
-    };
     Ok(Patient {
-        trail_key: key(&origins.trail(), &config.log_keys.trail)?,
-        authority_key: key(&origins.authority(), &config.log_keys.authority)?,
+        keys: log_keys(config, &origins)?.verifiers(),
         origins,
         database: match &config.database {
             Place::File(path) => Database::Sqlite(path.clone()),

@@ -1,4 +1,4 @@
-//! `mandate key rotate epoch`: the next epoch of a keyring, and the end of those before it.
+//! `mandate key rotate`; of it `epoch`: the next epoch of a keyring, and the end of those before it.
 //!
 //! A keyring in a file is for one process: the gateway (or agent) is stopped meanwhile. One on a server is
 //! shared: first every gateway needs the new epoch's file, so there it goes in two steps.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::key_checkpoint::Checkpoint;
 use super::{CliError, serve};
 use crate::agent::AgentConfig;
 use crate::config::{GatewayConfig, Place};
@@ -15,7 +16,7 @@ use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::vault::{EndedEpochs, EpochKeys, Keyring, KeyringPeek, KeyringPlace};
 
 /// Who does it, in the leaf: whoever may read the gateway's keys on its machine.
-const BY: &str = "operators/local";
+pub(super) const BY: &str = "operators/local";
 
 #[derive(Debug, Args)]
 pub struct Key {
@@ -34,6 +35,8 @@ enum Command {
 enum Rotate {
     /// The key that wraps a keyring's data keys
     Epoch(Epoch),
+    /// The key that signs a log's checkpoints
+    Checkpoint(Checkpoint),
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +69,10 @@ enum Step {
 
 impl Key {
     pub async fn run(self) -> Result<(), CliError> {
-        let Command::Rotate(Rotate::Epoch(Epoch { whose, step })) = self.command;
+        let Epoch { whose, step } = match self.command {
+            Command::Rotate(Rotate::Epoch(epoch)) => epoch,
+            Command::Rotate(Rotate::Checkpoint(checkpoint)) => return checkpoint.run().await,
+        };
         match (whose.config, whose.agent) {
             (Some(config), _) => of_gateway(&config, step).await,
             (None, Some(agent)) => of_agent(&agent, step).await,

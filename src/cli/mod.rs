@@ -20,6 +20,7 @@ pub mod init_keys;
 pub mod instruct;
 pub mod intake;
 pub mod key;
+mod key_checkpoint;
 pub mod migrate;
 pub mod print;
 pub mod registry;

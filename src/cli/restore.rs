@@ -15,8 +15,8 @@ use crate::cli::serve::log_keys;
 use crate::config::{GatewayConfig, Place, folder_of};
 use crate::doctor::Patient;
 use crate::store::restore::{PublishedLog, RollForward};
-use crate::store::{Database, LogKeys, Origins};
-use crate::trail::{CHECKPOINT_PATH, Checkpoint, Resource, VerifierKey, decode_bundle};
+use crate::store::{Database, LogVerifiers, Origins};
+use crate::trail::{CHECKPOINT_PATH, Checkpoint, Note, Resource, VerifierKey, decode_bundle};
 
 #[derive(Debug, Args)]
 pub struct Restore {
@@ -46,7 +46,7 @@ impl Restore {
         }
         Manifest::load(&self.backup, &config.gateway)?;
         let origins = Origins { gateway: config.gateway.clone() };
-        let keys = log_keys(&config, &origins)?;
+        let keys = self.known_keys(log_keys(&config, &origins)?.verifiers())?;
         files::make_folder(&folder_of(target))?;
         // Under another name until it is what it shall be: nobody starts on half of it.
         let draft = beside(target, ".restoring");
@@ -68,16 +68,27 @@ impl Restore {
         Ok(())
     }
 
+    /// Our keys and those they followed on, as the published authority logs tell: a backup may be older than
+    /// a key. A succession bears our own key's signature, so the folder need not be checked for it.
+    fn known_keys(&self, own: LogVerifiers) -> Result<LogVerifiers, CliError> {
+        let mut known = own;
+        for dir in &self.published {
+            let leaves = Folder::leaves_of(&dir.join("authority"))?;
+            known = known.with_former(leaves.iter().map(Vec::as_slice));
+        }
+        Ok(known)
+    }
+
     async fn bring_on(
         &self,
         draft: &Path,
         origins: &Origins,
-        keys: &LogKeys,
+        keys: &LogVerifiers,
         config: &GatewayConfig,
     ) -> Result<(), CliError> {
         let mut roll = RollForward::open(draft, origins, keys).await.map_err(CliError::plain)?;
         let before = roll.sizes();
-        let trail_key = keys.trail.verifier_key();
+        let trail_key = keys.trail.as_slice();
         let mut longest: Option<(u64, &PathBuf)> = None;
         for dir in &self.published {
             let size = Folder::open(&dir.join("trail"), &origins.trail(), trail_key)?.size;
@@ -88,8 +99,7 @@ impl Restore {
         let mut lacks = Vec::new();
         if let Some((_, dir)) = longest {
             let mut trail = Folder::open(&dir.join("trail"), &origins.trail(), trail_key)?;
-            let authority_key = keys.authority.verifier_key();
-            let mut authority = Folder::open(&dir.join("authority"), &origins.authority(), authority_key)?;
+            let mut authority = Folder::open(&dir.join("authority"), &origins.authority(), &keys.authority)?;
             lacks = roll.run(keys, &mut trail, &mut authority).await.map_err(CliError::plain)?;
         }
         let after = roll.sizes();
@@ -111,13 +121,13 @@ impl Restore {
         &self,
         draft: &Path,
         origins: &Origins,
-        key: &VerifierKey,
+        keys: &[VerifierKey],
         size: u64,
         config: &GatewayConfig,
     ) -> Result<(), CliError> {
         let mut known = Vec::new();
         for file in &self.newest {
-            let newest = Checkpoint::open(&files::read_text(file)?, &origins.trail(), key)
+            let newest = Checkpoint::open_by(&files::read_text(file)?, &origins.trail(), keys)
                 .map_err(|error| CliError::Plain(format!("{}: {error}", file.display())))?;
             if newest.size() > size {
                 return Err(CliError::Plain(format!(
@@ -170,11 +180,24 @@ struct Folder {
 }
 
 impl Folder {
-    fn open(dir: &Path, origin: &str, key: &VerifierKey) -> Result<Folder, CliError> {
+    fn open(dir: &Path, origin: &str, keys: &[VerifierKey]) -> Result<Folder, CliError> {
         let note = files::read_text(&dir.join(CHECKPOINT_PATH))?;
-        let head = Checkpoint::open(&note, origin, key)
+        let head = Checkpoint::open_by(&note, origin, keys)
             .map_err(|error| CliError::Plain(format!("{}: {error}", dir.display())))?;
         Ok(Folder { dir: dir.to_owned(), note, size: head.size() })
+    }
+
+    /// Every leaf, as far as the checkpoint claims; nothing is proven.
+    fn leaves_of(dir: &Path) -> Result<Vec<Vec<u8>>, CliError> {
+        let note = files::read_text(&dir.join(CHECKPOINT_PATH))?;
+        let claimed = Note::parse(&note).ok().and_then(|note| Checkpoint::parse_body(note.text()).ok());
+        let size = claimed.map_or(0, |head| head.size());
+        let mut folder = Folder { dir: dir.to_owned(), note, size };
+        let mut leaves: Vec<Vec<u8>> = Vec::new();
+        while (leaves.len() as u64) < size {
+            leaves.extend(folder.leaves(leaves.len() as u64).map_err(CliError::file(dir))?);
+        }
+        Ok(leaves)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::identity::reload::Before;
 use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
 use crate::publish::LogFiles;
 use crate::sql::PostgresUrl;
-use crate::store::{Database, LogKeys, Origins, Store, registry};
+use crate::store::{Database, LogKey, LogKeys, Origins, Store, registry};
 use crate::token::{PublicJwk, base64url};
 use crate::trail::{CosigningKey, SigningKey};
 use crate::vault::{EpochKeys, Keyring, KeyringPlace, Vault};
@@ -132,6 +132,17 @@ pub async fn open(
 ) -> Result<Arc<App>, CliError> {
     let origins = Origins { gateway: config.gateway.clone() };
     let keys = log_keys(config, &origins)?;
+    open_with(config, origins, keys, clock, entropy).await
+}
+
+/// The same with other log keys than the configuration's.
+pub async fn open_with(
+    config: &GatewayConfig,
+    origins: Origins,
+    keys: LogKeys,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Arc<App>, CliError> {
     let freshness =
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
@@ -151,13 +162,30 @@ pub async fn open(
     Ok(app)
 }
 
-/// The keys that sign both logs.
+/// The keys that sign both logs; beside a key's file the next one's, while it is being replaced.
 pub fn log_keys(config: &GatewayConfig, origins: &Origins) -> Result<LogKeys, CliError> {
-    let key = |origin: &str, file| SigningKey::from_seed(origin, &*seed(file)?).map_err(CliError::plain);
     Ok(LogKeys {
-        trail: key(&origins.trail(), &config.log_keys.trail)?,
-        authority: key(&origins.authority(), &config.log_keys.authority)?,
+        trail: log_key(&origins.trail(), &config.log_keys.trail)?,
+        authority: log_key(&origins.authority(), &config.log_keys.authority)?,
     })
+}
+
+fn log_key(origin: &str, file: &Path) -> Result<LogKey, CliError> {
+    let next = next_file(file);
+    let next = next.exists().then(|| signing_key(origin, &next)).transpose()?;
+    Ok(LogKey { now: signing_key(origin, file)?, next })
+}
+
+/// The log's key in that file.
+pub fn signing_key(origin: &str, file: &Path) -> Result<SigningKey, CliError> {
+    SigningKey::from_seed(origin, &*seed(file)?).map_err(CliError::plain)
+}
+
+/// Where the key lies that takes the place of the one in `file`.
+pub fn next_file(file: &Path) -> PathBuf {
+    let mut next = file.as_os_str().to_owned();
+    next.push(".next");
+    next.into()
 }
 
 /// Where the configuration says the state lies. The folder of a file is made.

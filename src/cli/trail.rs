@@ -6,17 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Client;
 use super::print::{given, print, receipt};
 use super::{As, CliError, files};
-use crate::config::read_toml;
+use crate::authority::Pins;
+use crate::authority::pins::LogPin;
 use crate::domain::{Reason, Refusal};
 use crate::grpc::v1;
 use crate::trail::{
-    Appender, CHECKPOINT_PATH, Checkpoint, Hash, Receipt, Resource, VKEY_PATH, VerifierKey, encode_bundle,
+    Appender, CHECKPOINT_PATH, Checkpoint, Hash, Note, Receipt, Resource, VKEY_PATH, encode_bundle,
     encode_tile, entries_for, leaf_hash, verify_consistency,
 };
 
@@ -75,43 +75,23 @@ impl Which {
     }
 }
 
-/// Of `pins.toml`, the two logs.
-#[derive(Deserialize)]
-struct LogPins {
-    trail: LogPin,
-    authority: LogPin,
-}
-
-#[derive(Deserialize)]
-struct LogPin {
-    origin: String,
-    vkey: String,
-}
-
-impl LogPin {
-    fn key(&self) -> Result<VerifierKey, CliError> {
-        VerifierKey::parse(&self.vkey).map_err(CliError::plain)
-    }
-
-    /// The head in a signed note, if the pinned key signed it.
-    fn open(&self, note: &str) -> Result<Checkpoint, CliError> {
-        Checkpoint::open(note, &self.origin, &self.key()?).map_err(CliError::plain)
+/// The pin of that log.
+fn pin_of(pins: &Pins, which: Which) -> &LogPin {
+    match which {
+        Which::Trail => &pins.trail,
+        Which::Authority => &pins.authority,
     }
 }
 
-impl LogPins {
-    fn of(&self, which: Which) -> &LogPin {
-        match which {
-            Which::Trail => &self.trail,
-            Which::Authority => &self.authority,
-        }
-    }
+/// The head in a signed note, if a believed key signed it.
+fn open(pin: &LogPin, note: &str) -> Result<Checkpoint, CliError> {
+    Checkpoint::open_by(note, &pin.origin, pin.keys()).map_err(CliError::plain)
 }
 
 impl Trail {
     pub async fn run(self) -> Result<(), CliError> {
         let client = Client::connect(&self.who).await?;
-        let pins: LogPins = read_toml(&client.profile.pins)?;
+        let pins = pins(&client)?;
         let as_json = self.who.json;
         match self.command {
             Command::Export { dir } => {
@@ -121,9 +101,13 @@ impl Trail {
             }
             Command::Checkpoint { log, continues } => {
                 let note = checkpoint(&client, log).await?;
-                let head = pins.of(log).open(&note)?;
+                let followed = followed_if_needed(&client, &pins, log, &note).await?;
+                let head = open(pin_of(&followed, log), &note)?;
                 if let Some(older) = continues {
-                    let older = pins.of(log).open(&files::read_text(&older)?)?;
+                    // One that was kept is of the key that was pinned, or of one that followed.
+                    let text = files::read_text(&older)?;
+                    let older =
+                        open(pin_of(&pins, log), &text).or_else(|_| open(pin_of(&followed, log), &text))?;
                     prove_continues(&client, log, &older, &head).await?;
                 }
                 if as_json {
@@ -139,9 +123,8 @@ impl Trail {
                 let call = v1::GetReceiptRequest { name };
                 let got =
                     given(client.instructions().get_receipt(call).await?.into_inner().receipt, "receipt")?;
-                let pin = pins.of(Which::Trail);
                 let proof = Receipt::parse(&got.proof).map_err(CliError::plain)?;
-                proof.verify(&got.leaf, &pin.origin, &pin.key()?).map_err(CliError::plain)?;
+                proof.verify_by(&got.leaf, &pins.trail.origin, pins.trail.keys()).map_err(CliError::plain)?;
                 files::write_public(&out, &got.proof)?;
                 files::write_public(&out.with_extension("leaf"), &got.leaf)?;
                 let mut shown = receipt(Some(&got));
@@ -155,15 +138,33 @@ impl Trail {
 
 /// Writes both logs below the folder; answers each one's origin and size.
 pub async fn export_to(client: &Client, dir: &Path) -> Result<Vec<(String, u64)>, CliError> {
-    let pins: LogPins = read_toml(&client.profile.pins)?;
+    // In this order: a trail refers to leaves of an authority log that is no older.
+    let trail = fetch(client, Which::Trail).await?;
+    let authority = fetch(client, Which::Authority).await?;
+    let pins = pins(client)?.followed(authority.leaves.iter().map(Vec::as_slice));
     let mut written = Vec::new();
-    for which in [Which::Trail, Which::Authority] {
-        let pin = pins.of(which);
-        let (note, head, leaves) = fetch(client, which, pin).await?;
+    for (which, Fetched { note, leaves }) in [(Which::Trail, trail), (Which::Authority, authority)] {
+        let pin = pin_of(&pins, which);
+        let head = open(pin, &note)?;
         write(&dir.join(which.folder()), pin, &note, &head, &leaves)?;
         written.push((pin.origin.clone(), head.size()));
     }
     Ok(written)
+}
+
+fn pins(client: &Client) -> Result<Pins, CliError> {
+    let file = &client.profile.pins;
+    Pins::parse(&files::read_text(file)?)
+        .map_err(|error| CliError::Plain(format!("{}: {error}", file.display())))
+}
+
+/// The pins, moved on by the authority log where they do not open the head as they are.
+async fn followed_if_needed(client: &Client, pins: &Pins, log: Which, note: &str) -> Result<Pins, CliError> {
+    if open(pin_of(pins, log), note).is_ok() {
+        return Ok(pins.clone());
+    }
+    let authority = fetch(client, Which::Authority).await?;
+    Ok(pins.followed(authority.leaves.iter().map(Vec::as_slice)))
 }
 
 async fn checkpoint(client: &Client, which: Which) -> Result<String, CliError> {
@@ -195,18 +196,20 @@ async fn prove_continues(
         .map_err(|_| forked("the log does not continue the older checkpoint").into())
 }
 
-/// A signed head and exactly its leaves.
-async fn fetch(
-    client: &Client,
-    which: Which,
-    pin: &LogPin,
-) -> Result<(String, Checkpoint, Vec<Vec<u8>>), CliError> {
+/// A head and as many leaves as it claims. Nothing of it is proven yet.
+struct Fetched {
+    note: String,
+    leaves: Vec<Vec<u8>>,
+}
+
+async fn fetch(client: &Client, which: Which) -> Result<Fetched, CliError> {
     let note = checkpoint(client, which).await?;
-    let head = pin.open(&note)?;
+    let claimed = Note::parse(&note).map_err(CliError::plain)?;
+    let size = Checkpoint::parse_body(claimed.text()).map_err(CliError::plain)?.size();
     let mut leaves: Vec<Vec<u8>> = Vec::new();
-    while (leaves.len() as u64) < head.size() {
+    while (leaves.len() as u64) < size {
         let start = leaves.len() as u64;
-        let count = u32::try_from(head.size() - start).unwrap_or(PAGE).min(PAGE);
+        let count = u32::try_from(size - start).unwrap_or(PAGE).min(PAGE);
         let call = v1::ListLeavesRequest { log: which.log().into(), start, count };
         let page = client.audit().list_leaves(call).await?.into_inner();
         if page.leaves.is_empty() || page.leaves.len() > count as usize {
@@ -214,7 +217,7 @@ async fn fetch(
         }
         leaves.extend(page.leaves.iter().map(|leaf| leaf.to_vec()));
     }
-    Ok((note, head, leaves))
+    Ok(Fetched { note, leaves })
 }
 
 /// Writes a log whose leaves make the signed root; one that does not is not written.
@@ -246,7 +249,8 @@ fn write(
     for (tile, hashes) in tree.take_dirty_tiles() {
         files::write_public(&dir.join(Resource::Tile(tile).path()), encode_tile(&hashes))?;
     }
-    files::write_public(&dir.join(VKEY_PATH), format!("{}\n", pin.vkey))?;
+    let keys: String = pin.keys().map(|key| format!("{key}\n")).collect();
+    files::write_public(&dir.join(VKEY_PATH), keys)?;
     // Last: a folder with a checkpoint is whole.
     files::write_public(&dir.join(CHECKPOINT_PATH), note)
 }
@@ -266,7 +270,7 @@ mod tests {
             tree.append(leaf_hash(leaf));
         }
         let head = Checkpoint::new(ORIGIN, size, tree.root()).unwrap();
-        let pin = LogPin { origin: ORIGIN.into(), vkey: key.verifier_key().to_string() };
+        let pin = LogPin::new(ORIGIN, key.verifier_key().clone());
         (pin, head.sign(&key).to_string(), head, leaves)
     }
 
@@ -279,7 +283,7 @@ mod tests {
             assert!(dir.path().join(resource.path()).is_file(), "{}", resource.path());
         }
         let kept = std::fs::read_to_string(dir.path().join(CHECKPOINT_PATH)).unwrap();
-        assert_eq!(pin.open(&kept).unwrap().size(), 600);
+        assert_eq!(open(&pin, &kept).unwrap().size(), 600);
     }
 
     #[test]

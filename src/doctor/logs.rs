@@ -25,7 +25,7 @@ pub(super) struct Walk<'a> {
     log: Log,
     origin: String,
     gateway: &'a str,
-    key: &'a VerifierKey,
+    keys: &'a [VerifierKey],
     head: Option<KeptHead>,
     /// Sizes that witnesses were shown, least last.
     cosigned: Vec<(u64, String)>,
@@ -38,10 +38,15 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub async fn begin(patient: &'a Patient, log: Log, conn: &mut Conn) -> Result<Self, CannotExamine> {
-        let (origin, key) = match log {
-            Log::Trail => (patient.origins.trail(), &patient.trail_key),
-            Log::Authority => (patient.origins.authority(), &patient.authority_key),
+    pub async fn begin(
+        patient: &'a Patient,
+        keys: &'a [VerifierKey],
+        log: Log,
+        conn: &mut Conn,
+    ) -> Result<Self, CannotExamine> {
+        let origin = match log {
+            Log::Trail => patient.origins.trail(),
+            Log::Authority => patient.origins.authority(),
         };
         let mut cosigned = survey::cosigned(conn, log).await?;
         cosigned.reverse();
@@ -49,7 +54,7 @@ impl<'a> Walk<'a> {
             log,
             origin,
             gateway: &patient.origins.gateway,
-            key,
+            keys,
             head: survey::head(conn, log).await?,
             cosigned,
             tree: Appender::new(),
@@ -205,7 +210,7 @@ impl<'a> Walk<'a> {
     fn check_cosigned(&mut self, sink: Sink<'_>) {
         while self.cosigned.last().is_some_and(|(size, _)| *size <= self.tree.size()) {
             let Some((size, note)) = self.cosigned.pop() else { return };
-            let open = Checkpoint::open(&note, &self.origin, self.key);
+            let open = Checkpoint::open_by(&note, &self.origin, self.keys);
             let same = size == self.tree.size()
                 && open.is_ok_and(|signed| signed.size() == size && *signed.root() == self.tree.root());
             if !same && !self.is_broken {
@@ -228,7 +233,7 @@ impl<'a> Walk<'a> {
             if head.root != self.tree.root().as_bytes() {
                 sink(head_wrong("the kept root does not follow from the leaves"));
             }
-            match Checkpoint::open(&head.checkpoint, &self.origin, self.key) {
+            match Checkpoint::open_by(&head.checkpoint, &self.origin, self.keys) {
                 Err(_) => sink(head_wrong("the checkpoint is not signed by this gateway's key")),
                 Ok(signed) if signed.size() != head.size || *signed.root() != self.tree.root() => {
                     sink(head_wrong("the signed checkpoint does not follow from the leaves"));

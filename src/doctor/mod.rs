@@ -24,8 +24,8 @@ use crate::domain::event::Event;
 use crate::domain::{AppId, Clock, Entropy};
 use crate::store::projection::{self, At, ProjectError, Scratch};
 use crate::store::survey::{self, Comparison, Difference, What};
-use crate::store::{Conn, Database, Log, OpenError, Origins, StoreError};
-use crate::trail::{Checkpoint, VerifierKey};
+use crate::store::{Conn, Database, Log, LogVerifiers, OpenError, Origins, StoreError, logs as kept};
+use crate::trail::Checkpoint;
 use crate::vault::{KeyringPlace, VaultError};
 
 use logs::{Walk, Walked};
@@ -56,8 +56,8 @@ impl Finding {
 pub struct Patient {
     pub database: Database,
     pub origins: Origins,
-    pub trail_key: VerifierKey,
-    pub authority_key: VerifierKey,
+    /// Of the gateway's own log keys.
+    pub keys: LogVerifiers,
     /// What lies outside the database; `None` for a copy of it alone.
     pub outside: Option<Outside>,
     /// How long personal data stays: a key whose time is up may be gone before its row says so.
@@ -104,8 +104,9 @@ pub enum CannotExamine {
 pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, CannotExamine> {
     let mut conn = patient.database.snapshot().await?;
     let mut scratch = Scratch::make(&*patient.entropy).await?;
-    let authority = examine_log(patient, Log::Authority, &mut conn, &mut scratch, sink).await?;
-    let trail = examine_log(patient, Log::Trail, &mut conn, &mut scratch, sink).await?;
+    let keys = known_keys(patient, &mut conn).await?;
+    let authority = examine_log(patient, &keys, Log::Authority, &mut conn, &mut scratch, sink).await?;
+    let trail = examine_log(patient, &keys, Log::Trail, &mut conn, &mut scratch, sink).await?;
     scratch.keep().await?;
     for table in survey::TABLES {
         let mut comparison = Comparison::of(table);
@@ -130,15 +131,23 @@ pub async fn contains(patient: &Patient, head: &Checkpoint) -> Result<bool, Cann
     logs::contains(patient, head).await
 }
 
+/// The gateway's own keys and those they followed on: older heads bear their signatures.
+async fn known_keys(patient: &Patient, conn: &mut Conn) -> Result<LogVerifiers, CannotExamine> {
+    let vouched = kept::leaves_of_type(conn, Log::Authority, "mandate.log_key.vouched").await;
+    let vouched = vouched.map_err(StoreError::from)?;
+    Ok(patient.keys.clone().with_former(vouched.iter().map(Vec::as_slice)))
+}
+
 /// Walks one log and rebuilds what its leaves imply. Returns its size.
 async fn examine_log(
     patient: &Patient,
+    keys: &LogVerifiers,
     log: Log,
     conn: &mut Conn,
     scratch: &mut Scratch,
     sink: Sink<'_>,
 ) -> Result<u64, CannotExamine> {
-    let mut walk = Walk::begin(patient, log, conn).await?;
+    let mut walk = Walk::begin(patient, keys.of(log), log, conn).await?;
     let origin = patient.origins.trail();
     while let Some(page) = walk.page(conn, sink).await? {
         for Walked { index, leaf, event } in &page {

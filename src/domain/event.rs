@@ -88,6 +88,12 @@ events! {
     /// Leaf 0 of each log. Subject: the origin.
     LogOpened = "mandate.log.opened" { origin: String }
 
+    /// In both logs. Subject: the origin of one of them, whose key named the next one; from here on both sign.
+    /// `succession` is the signed note of both, as `trail::succession` has it.
+    LogKeyVouched = "mandate.log_key.vouched" { by: String, succession: String }
+    /// In both logs. Subject: the origin. This key was followed by another, and signs nothing from here on.
+    LogKeyRetired = "mandate.log_key.retired" { by: String, vkey: String }
+
     /// Subject `controllers/<id>`.
     ControllerRegistered = "mandate.controller.registered" { by: String, house: bool }
     /// Subject `agreements/<id>` (R4).

@@ -12,7 +12,7 @@ use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::event::LogOpened;
 use crate::sql::cluster::{self, Cluster};
 use crate::sql::query;
-use crate::trail::{Checkpoint, leaf_hash, verify_consistency};
+use crate::trail::{Checkpoint, SigningKey, leaf_hash, verify_consistency};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -60,8 +60,8 @@ impl Place {
     async fn open_with(&self, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
         let origins = Origins { gateway: "gateway.example".into() };
         let keys = LogKeys {
-            trail: SigningKey::from_seed(&origins.trail(), &[1; 32]).unwrap(),
-            authority: SigningKey::from_seed(&origins.authority(), &[2; 32]).unwrap(),
+            trail: SigningKey::from_seed(&origins.trail(), &[1; 32]).unwrap().into(),
+            authority: SigningKey::from_seed(&origins.authority(), &[2; 32]).unwrap().into(),
         };
         Store::open(&self.database, origins, keys, clock, Arc::new(SystemEntropy)).await
     }

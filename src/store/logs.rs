@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::trail::{
-    Appender, Checkpoint, Hash, Note, ProofError, SigningKey, TileId, TileSource, consistency_proof,
+    Appender, Checkpoint, Hash, Note, ProofError, TileId, TileSource, VerifierKey, consistency_proof,
     inclusion_proof, right_edge_tiles,
 };
 
@@ -76,7 +76,7 @@ pub(super) async fn load(
     log: Log,
     origin: &str,
     source: &str,
-    key: &SigningKey,
+    keys: &[VerifierKey],
 ) -> Result<LogState, OpenError> {
     let head = query("SELECT origin, size, root, checkpoint, last_time FROM log_heads WHERE log = ?")
         .bind(log.name())
@@ -110,7 +110,7 @@ pub(super) async fn load(
         return Err(fault("the stored root does not follow from the tiles"));
     }
     let note: String = head.get("checkpoint");
-    let signed = Checkpoint::open(&note, origin, key.verifier_key())
+    let signed = Checkpoint::open_by(&note, origin, keys)
         .map_err(|_| fault("the stored checkpoint is not signed by this gateway's key"))?;
     if signed.size() != size || *signed.root() != root {
         return Err(fault("the signed checkpoint is of another tree"));
@@ -228,6 +228,16 @@ pub(super) async fn leaf_at(conn: &mut Conn, log: Log, index: u64) -> Result<Opt
     };
     let row = query(sql).bind(to_i64(index)).fetch_optional(conn).await?;
     Ok(row.map(|row| row.get("leaf")))
+}
+
+/// Every leaf of one type, in order: of types that are few.
+pub async fn leaves_of_type(conn: &mut Conn, log: Log, type_name: &str) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let sql = match log {
+        Log::Trail => "SELECT leaf FROM trail_leaves WHERE type = ? ORDER BY idx",
+        Log::Authority => "SELECT leaf FROM authority_leaves WHERE type = ? ORDER BY idx",
+    };
+    let rows = query(sql).bind(type_name).fetch_all(conn).await?;
+    Ok(rows.iter().map(|row| row.get("leaf")).collect())
 }
 
 /// Trail leaves about a subject whose type is one of `types`, in order, at most `limit`.

@@ -13,6 +13,7 @@ mod database;
 pub mod executions;
 pub mod exports;
 pub mod instructions;
+mod log_keys;
 pub mod logs;
 #[cfg(test)]
 mod lost_commits;
@@ -37,30 +38,16 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::{Clock, Entropy, Reason};
-use crate::trail::{Note, Receipt, SigningKey};
+use crate::trail::{Note, Receipt};
 
 pub use crate::sql::{Conn, Pool, PostgresUrl};
 pub use database::Database;
+pub use log_keys::{LogKey, LogKeys, LogVerifiers};
 pub use pass::Pass;
 pub use sequencer::{Committed, Issued};
 pub use turn::Turn;
 pub use tx::{Command, Log, RanTogether, StoreError, Tx};
 pub use wakes::{Topic, Wakes};
-
-/// The keys that sign the two logs' checkpoints.
-pub struct LogKeys {
-    pub trail: SigningKey,
-    pub authority: SigningKey,
-}
-
-impl LogKeys {
-    fn of(&self, log: Log) -> &SigningKey {
-        match log {
-            Log::Trail => &self.trail,
-            Log::Authority => &self.authority,
-        }
-    }
-}
 
 /// The newest signed head of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -143,11 +130,10 @@ impl Store {
         database.prepare().await?;
         let keys = Arc::new(keys);
         let mut conn = database.connect().await?;
-        let trail =
-            logs::load(&mut conn, Log::Trail, &origins.trail(), &origins.gateway, &keys.trail).await?;
+        let (source, verifiers) = (&origins.gateway, keys.verifiers());
+        let trail = logs::load(&mut conn, Log::Trail, &origins.trail(), source, &verifiers.trail).await?;
         let authority =
-            logs::load(&mut conn, Log::Authority, &origins.authority(), &origins.gateway, &keys.authority)
-                .await?;
+            logs::load(&mut conn, Log::Authority, &origins.authority(), source, &verifiers.authority).await?;
         conn.close().await.map_err(OpenError::Database)?;
         let is_new = trail.tree.size() == 0;
         if is_new != (authority.tree.size() == 0) {

@@ -14,7 +14,7 @@ use super::logs;
 use super::projection::{self, At, NO_LEAF, ProjectError};
 use super::sequencer::LogState;
 use super::tx::{Log, LogEnd, PendingLeaf, StoreError};
-use super::{Database, LogKeys, OpenError, Origins};
+use super::{Database, LogVerifiers, OpenError, Origins};
 use crate::domain::event::Event;
 use crate::sql::{Conn, query};
 use crate::trail::{Checkpoint, Leaf, Note, leaf_hash};
@@ -84,7 +84,7 @@ pub struct RollForward {
 
 impl RollForward {
     /// Opens the copy and checks both heads against the keys.
-    pub async fn open(file: &Path, origins: &Origins, keys: &LogKeys) -> Result<Self, RollError> {
+    pub async fn open(file: &Path, origins: &Origins, keys: &LogVerifiers) -> Result<Self, RollError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
@@ -106,7 +106,7 @@ impl RollForward {
     /// Takes both logs on to their published heads, or changes nothing. Returns what no leaf holds.
     pub async fn run(
         &mut self,
-        keys: &LogKeys,
+        keys: &LogVerifiers,
         trail: &mut dyn PublishedLog,
         authority: &mut dyn PublishedLog,
     ) -> Result<Vec<Lack>, RollError> {
@@ -125,7 +125,7 @@ impl RollForward {
 
     async fn take(
         &mut self,
-        keys: &LogKeys,
+        keys: &LogVerifiers,
         trail: &mut dyn PublishedLog,
         authority: &mut dyn PublishedLog,
     ) -> Result<(), RollError> {
@@ -146,7 +146,7 @@ impl RollForward {
     async fn take_log(
         &mut self,
         log: Log,
-        keys: &LogKeys,
+        keys: &LogVerifiers,
         published: &mut dyn PublishedLog,
     ) -> Result<(), RollError> {
         let wrong = |what| RollError::Published(log.name(), what);
@@ -154,7 +154,7 @@ impl RollForward {
             Log::Trail => self.trail.clone(),
             Log::Authority => self.authority.clone(),
         };
-        let signed = Checkpoint::open(published.checkpoint(), &state.origin, keys.of(log).verifier_key())
+        let signed = Checkpoint::open_by(published.checkpoint(), &state.origin, keys.of(log))
             .map_err(|_| wrong("its checkpoint is not signed by this gateway's key"))?;
         if signed.size() < state.tree.size() {
             return Err(wrong("it is shorter than the backup's"));

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::{Clock, Entropy, Reason, Refusal};
 use crate::fault;
-use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, SigningKey, leaf_hash};
+use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, leaf_hash};
 
 use super::batch::{Batch, Done, Ends, Run};
 use super::logs;
@@ -36,7 +36,7 @@ use super::pass::Pass;
 use super::tx::{Command, Log, LogEnd, StoreError, Tx};
 use super::wakes::{self, Topic, Wakes};
 use super::writer::{Fault, Writer};
-use super::{Heads, LogKeys};
+use super::{Heads, LogKey, LogKeys};
 
 /// Commands that may wait; one more is refused as `OVERLOADED`.
 pub const QUEUE: usize = 4096;
@@ -388,7 +388,7 @@ impl LogState {
     }
 
     /// The log with the batch's leaves appended and its checkpoint signed. `None` where signing failed.
-    fn grown(&self, end: &LogEnd, key: &SigningKey, time: i64) -> Option<LogState> {
+    fn grown(&self, end: &LogEnd, key: &LogKey, time: i64) -> Option<LogState> {
         let mut tree = self.tree.clone();
         for leaf in &end.pending {
             tree.append(leaf_hash(&leaf.bytes));
@@ -396,7 +396,7 @@ impl LogState {
         let checkpoint = if end.pending.is_empty() {
             self.checkpoint.clone()
         } else {
-            Some(Checkpoint::new(&self.origin, tree.size(), tree.root()).ok()?.sign(key))
+            Some(key.sign(&Checkpoint::new(&self.origin, tree.size(), tree.root()).ok()?))
         };
         Some(LogState {
             log: self.log,

@@ -92,7 +92,8 @@ impl Writer {
                 continue;
             }
             let conn = self.conn.as_mut().ok_or(Fault::Batch)?;
-            match logs::load(conn, state.log, &state.origin, &state.source, keys.of(state.log)).await {
+            let verifiers = keys.of(state.log).verifier_keys();
+            match logs::load(conn, state.log, &state.origin, &state.source, &verifiers).await {
                 // Memory ahead of the database: it was put back to an earlier state under us.
                 Ok(loaded) if loaded.tree.size() < state.tree.size() => {
                     tracing::error!(

@@ -138,8 +138,7 @@ impl Parties {
 
     /// What an auditor holds.
     pub fn pins(&self) -> Pins {
-        let pin =
-            |log: &str, key: &SigningKey| LogPin { origin: origin(log), vkey: key.verifier_key().clone() };
+        let pin = |log: &str, key: &SigningKey| LogPin::new(origin(log), key.verifier_key().clone());
         Pins {
             trail: pin("trail", &self.trail_key),
             authority: pin("authority", &self.authority_key),

@@ -97,13 +97,39 @@ impl Checkpoint {
         Note::new(&body, signature).expect("a checkpoint's body is a note's text")
     }
 
+    /// The note with the signature of the next key, too, where there is one.
+    pub fn sign_by(&self, key: &SigningKey, next: Option<&SigningKey>) -> Note {
+        let mut note = self.sign(key);
+        if let Some(next) = next {
+            // Two lines are fewer than a note may have.
+            note.add(next.sign(note.text())).expect("a note has room for a second signature");
+        }
+        note
+    }
+
     /// The head in a signed note, if `key` signed it and it is of `origin`. Verifies first, parses after.
     pub fn open(note: &str, origin: &str, key: &VerifierKey) -> Result<Self, CheckpointError> {
-        if key.kind() != KeyKind::Log {
-            return Err(NoteError::KeyType.into());
-        }
+        Self::open_by(note, origin, [key])
+    }
+
+    /// The same of a log whose key is being replaced: any of `keys` may have signed, and whichever of
+    /// them is said to have must have.
+    pub fn open_by<'a>(
+        note: &str,
+        origin: &str,
+        keys: impl IntoIterator<Item = &'a VerifierKey>,
+    ) -> Result<Self, CheckpointError> {
         let note = Note::parse(note)?;
-        note.verified_by(key)?.ok_or(NoteError::Unsigned)?;
+        let mut signed = false;
+        for key in keys {
+            if key.kind() != KeyKind::Log {
+                return Err(NoteError::KeyType.into());
+            }
+            signed |= note.verified_by(key)?.is_some();
+        }
+        if !signed {
+            return Err(NoteError::Unsigned.into());
+        }
         let checkpoint = Self::parse_body(note.text())?;
         if checkpoint.origin == origin { Ok(checkpoint) } else { Err(CheckpointError::OtherOrigin) }
     }

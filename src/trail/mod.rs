@@ -11,6 +11,7 @@
 //! | signatures and keys | C2SP `signed-note`, `tlog-cosignature` (Ed25519) |
 //! | tree heads | C2SP `tlog-checkpoint` |
 //! | what a witness is asked | C2SP `tlog-witness` |
+//! | a key that follows on another | a `signed-note` of both ([`succession`]) |
 //! | receipts | C2SP `tlog-proof` |
 //! | leaves | CloudEvents 1.0 JSON |
 //!
@@ -32,6 +33,7 @@ pub mod notekey;
 pub mod path;
 pub mod proof;
 pub mod receipt;
+pub mod succession;
 pub mod tile;
 pub mod tiled;
 pub mod witnessing;
@@ -49,6 +51,7 @@ pub use note::{Note, NoteError, NoteSignature, Signed};
 pub use notekey::{CosigningKey, KeyKind, SigningKey, VerifierKey};
 pub use proof::{ProofFault, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};
+pub use succession::Succession;
 pub use tile::{TileId, TileLengthError, TileSource, decode_tile, encode_tile};
 pub use tiled::{HashedTile, TiledTree};
 pub use witnessing::{AddCheckpoint, RequestError, Unwitnessed};

@@ -90,7 +90,17 @@ impl Receipt {
     /// That `leaf`, byte for byte, stands at [`Receipt::index`] of the log `origin`, as `key` signed
     /// it. Gives the checkpoint that proves it.
     pub fn verify(&self, leaf: &[u8], origin: &str, key: &VerifierKey) -> Result<Checkpoint, ReceiptError> {
-        let checkpoint = Checkpoint::open(&self.checkpoint.to_string(), origin, key)?;
+        self.verify_by(leaf, origin, [key])
+    }
+
+    /// The same where any of these keys may have signed.
+    pub fn verify_by<'a>(
+        &self,
+        leaf: &[u8],
+        origin: &str,
+        keys: impl IntoIterator<Item = &'a VerifierKey>,
+    ) -> Result<Checkpoint, ReceiptError> {
+        let checkpoint = Checkpoint::open_by(&self.checkpoint.to_string(), origin, keys)?;
         verify_inclusion(&leaf_hash(leaf), self.index, checkpoint.size(), &self.proof, checkpoint.root())?;
         Ok(checkpoint)
     }

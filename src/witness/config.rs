@@ -49,7 +49,8 @@ pub struct WitnessTls {
     pub key: PathBuf,
 }
 
-/// A log: its origin, and the key that signs its checkpoints.
+/// A log: its origin, and the key that signs its checkpoints. While that is being replaced the log stands
+/// there twice, once with each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogEntry {
@@ -57,8 +58,8 @@ pub struct LogEntry {
     pub vkey: VerifierKey,
 }
 
-/// The keys of the watched logs, by origin.
-pub type Logs = BTreeMap<String, VerifierKey>;
+/// The keys of the watched logs, by origin: more than one while a log's key is being replaced.
+pub type Logs = BTreeMap<String, Vec<VerifierKey>>;
 
 impl WitnessConfig {
     /// Makes the paths relative to `folder`.
@@ -72,16 +73,18 @@ impl WitnessConfig {
         self
     }
 
-    /// The watched logs, each once.
+    /// The watched logs, each key once.
     pub fn logs(&self) -> Result<Logs, WitnessError> {
         let mut logs = Logs::new();
         for LogEntry { origin, vkey } in &self.logs {
             if vkey.kind() != KeyKind::Log {
                 return Err(WitnessError::Rule("a [[log]]'s vkey is no log's key (type 0x01)"));
             }
-            if logs.insert(origin.clone(), vkey.clone()).is_some() {
+            let keys = logs.entry(origin.clone()).or_default();
+            if keys.contains(vkey) {
                 return Err(WitnessError::Rule("a [[log]] stands twice"));
             }
+            keys.push(vkey.clone());
         }
         match logs.is_empty() {
             true => Err(WitnessError::Rule("there is no [[log]]")),
@@ -97,7 +100,7 @@ impl WitnessConfig {
     }
 }
 
-/// What is read again while the witness runs: never its logs, its key or its memory.
+/// What is read again while the witness runs: never its key or its memory.
 impl Configured for WitnessConfig {
     type Error = WitnessError;
 
@@ -107,6 +110,10 @@ impl Configured for WitnessConfig {
         let config: Self = toml::from_str(&text)
             .map_err(|error| WitnessError::Form(path.to_owned(), error.message().to_owned()))?;
         Ok(config.rooted(&path.parent().map(Path::to_owned).unwrap_or_default()))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.logs().map(drop).map_err(|error| error.to_string())
     }
 
     fn material(&self) -> MaterialFiles {
@@ -141,7 +148,10 @@ mod tests {
             logs,
         };
         assert_eq!(config(vec![good.clone()]).logs().unwrap().len(), 1);
-        assert!(config(vec![good.clone(), good]).logs().is_err());
+        assert!(config(vec![good.clone(), good.clone()]).logs().is_err());
+        let next = crate::trail::SigningKey::from_seed("a.example/trail", &[9; 32]).unwrap();
+        let next = log("a.example/trail", next.verifier_key());
+        assert_eq!(config(vec![good, next]).logs().unwrap()["a.example/trail"].len(), 2);
         assert!(config(vec![log("b.example/trail", cosigner.verifier_key())]).logs().is_err());
         assert!(config(Vec::new()).logs().is_err());
         let rooted = config(Vec::new()).rooted(Path::new("/etc/w"));

@@ -11,7 +11,7 @@
 //!
 //! A fork and a rollback are logged as errors with their reasons, however often they come.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use hyper::{Method, StatusCode};
@@ -48,7 +48,7 @@ impl From<Reason> for Refused {
 /// The witness: its key, what it watches, what it remembers.
 pub struct Witness {
     key: CosigningKey,
-    logs: Logs,
+    logs: RwLock<Arc<Logs>>,
     /// Judging and remembering are one step: two requests never pass each other.
     memory: Mutex<Memory>,
     clock: Arc<dyn Clock>,
@@ -56,7 +56,18 @@ pub struct Witness {
 
 impl Witness {
     pub fn new(key: CosigningKey, logs: Logs, memory: Memory, clock: Arc<dyn Clock>) -> Self {
-        Self { key, logs, memory: Mutex::new(memory), clock }
+        Self { key, logs: RwLock::new(Arc::new(logs)), memory: Mutex::new(memory), clock }
+    }
+
+    /// Watches these logs from here on. Not if they would leave the witness without the proof of what it
+    /// cosigned last: a log's former key goes once the next one signed a head.
+    pub async fn watch(&self, logs: Logs) -> Result<(), Reason> {
+        let memory = self.memory.lock().await;
+        if !memory.fits(&logs) {
+            return Err(Reason::MaterialInvalid);
+        }
+        *self.logs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(logs);
+        Ok(())
     }
 
     /// The cosignature of a checkpoint that continues what was cosigned last.
@@ -67,16 +78,17 @@ impl Witness {
         let note = Note::parse(&request.checkpoint).map_err(|_| bad("the checkpoint is no signed note"))?;
         let claimed =
             Checkpoint::parse_body(note.text()).map_err(|_| bad("the signed note is no checkpoint"))?;
-        let vkey = self.logs.get(claimed.origin()).ok_or(Reason::LogUnknown)?;
-        let head = Checkpoint::open(&request.checkpoint, claimed.origin(), vkey)
+        let logs = Arc::clone(&self.logs.read().unwrap_or_else(PoisonError::into_inner));
+        let keys = logs.get(claimed.origin()).ok_or(Reason::LogUnknown)?;
+        let head = Checkpoint::open_by(&request.checkpoint, claimed.origin(), keys)
             .map_err(|_| Reason::CheckpointUnsigned)?;
 
         let mut memory = self.memory.lock().await;
         let last = memory.last(head.origin()).map(|last| last.head.clone());
         if let Err(why) = witnessing::judge(&request, &head, last.as_ref()) {
-            return Err(refuse(&memory, vkey, &head, &request.checkpoint, why));
+            return Err(refuse(&memory, keys, &head, &request.checkpoint, why));
         }
-        let kept = only_the_logs_own(&note, vkey);
+        let kept = only_the_logs_own(&note, keys);
         // A re-signing of the same head changes nothing that must be on the disk.
         if last.as_ref() != Some(&head) {
             fault::point("witness.before");
@@ -94,18 +106,22 @@ fn bad_request(error: &impl ToString) -> Refused {
     Refused::With(Refusal::new(Reason::CheckpointMalformed).note(error.to_string()))
 }
 
-/// The note with the log's signature alone: what others signed is not ours to keep.
-fn only_the_logs_own(note: &Note, vkey: &VerifierKey) -> String {
-    let mut own = note.signatures().iter().filter(|line| vkey.claims(line));
-    match own.next().and_then(|line| Note::new(note.text(), line.clone()).ok()) {
-        Some(note) => note.to_string(),
-        // It verified a moment ago.
-        None => note.to_string(),
+/// The note with the log's signatures alone: what others signed is not ours to keep.
+fn only_the_logs_own(note: &Note, keys: &[VerifierKey]) -> String {
+    let mut own = note.signatures().iter().filter(|line| keys.iter().any(|key| key.claims(line)));
+    let Some(mut kept) = own.next().and_then(|line| Note::new(note.text(), line.clone()).ok()) else {
+        // One verified a moment ago.
+        return note.to_string();
+    };
+    for line in own {
+        // No more lines than the note had.
+        let _ = kept.add(line.clone());
     }
+    kept.to_string()
 }
 
 /// Refuses, and makes noise where the log did what no log may do.
-fn refuse(memory: &Memory, vkey: &VerifierKey, head: &Checkpoint, note: &str, why: Unwitnessed) -> Refused {
+fn refuse(memory: &Memory, keys: &[VerifierKey], head: &Checkpoint, note: &str, why: Unwitnessed) -> Refused {
     let (reason, refused) = match why {
         Unwitnessed::Backwards => return Refused::With(Reason::CheckpointMalformed.into()),
         Unwitnessed::Conflict { known } => return Refused::Size(known, Reason::CheckpointConflict),
@@ -121,7 +137,8 @@ fn refuse(memory: &Memory, vkey: &VerifierKey, head: &Checkpoint, note: &str, wh
     };
     // A bad proof alone proves nothing; another tree of a size that was cosigned proves a fork. Both
     // are kept, since the signed checkpoint is what an auditor compares.
-    let kept = memory.keep_conflict(vkey, head, note).unwrap_or_else(|error| {
+    let kept = keys.first().map_or(Ok(false), |key| memory.keep_conflict(key, head, note));
+    let kept = kept.unwrap_or_else(|error| {
         tracing::error!(%error, "the contradicting checkpoint could not be kept");
         false
     });
@@ -197,9 +214,38 @@ mod tests {
 
     fn witness(memory: &Path, clock: &FixedClock) -> Witness {
         let key = CosigningKey::from_seed("witness.example/w1", &[5; 32]).unwrap();
-        let logs: Logs = [(TRAIL.to_owned(), trail_key().verifier_key().clone())].into();
+        let logs: Logs = [(TRAIL.to_owned(), vec![trail_key().verifier_key().clone()])].into();
         let memory = Memory::open(memory, &logs).unwrap();
         Witness::new(key, logs, memory, Arc::new(clock.clone()))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_logs_next_key_is_watched_beside_the_former_which_goes_when_the_next_has_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memory.json");
+        Memory::create(&path).unwrap();
+        let witness = witness(&path, &FixedClock::at(NOW));
+        let next = crate::trail::SigningKey::from_seed(TRAIL, &[78; 32]).unwrap();
+        let keys = [trail_key().verifier_key().clone(), next.verifier_key().clone()];
+        let logs = |keys: &[VerifierKey]| Logs::from([(TRAIL.to_owned(), keys.to_vec())]);
+        let signed = |old: u64, tree: &Appender, by: &[&crate::trail::SigningKey]| {
+            let head = Checkpoint::new(TRAIL, tree.size(), tree.root()).unwrap();
+            let checkpoint = head.sign_by(by[0], by.get(1).copied()).to_string();
+            let proof = consistency_proof(old, tree.size(), tree).unwrap();
+            AddCheckpoint { old, proof, checkpoint }.to_string().into_bytes()
+        };
+        let (small, large) = (tree(300, "a"), grow(&tree(300, "a"), 77));
+        witness.add_checkpoint(&signed(0, &small, &[&trail_key()])).await.unwrap();
+        let unknown = witness.add_checkpoint(&signed(300, &large, &[&next])).await;
+        assert_eq!(unknown, Err(Reason::CheckpointUnsigned.into()));
+        witness.watch(logs(&keys)).await.unwrap();
+        assert_eq!(witness.watch(logs(&keys[1..])).await, Err(Reason::MaterialInvalid));
+        witness.add_checkpoint(&signed(300, &large, &[&trail_key(), &next])).await.unwrap();
+        witness.watch(logs(&keys[1..])).await.unwrap();
+        let former = witness.add_checkpoint(&signed(377, &large, &[&trail_key()])).await;
+        assert_eq!(former, Err(Reason::CheckpointUnsigned.into()));
+        drop(witness);
+        assert!(Memory::open(&path, &logs(&keys[1..])).is_ok(), "both signatures were kept");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -290,7 +336,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("memory.json");
         Memory::create(&path).unwrap();
-        let logs: Logs = [("PeterNeumann".to_owned(), vkey)].into();
+        let logs: Logs = [("PeterNeumann".to_owned(), vec![vkey])].into();
         let key = CosigningKey::from_seed("witness.example/w1", &[5; 32]).unwrap();
         let memory = Memory::open(&path, &logs).unwrap();
         let witness = Witness::new(key, logs, memory, Arc::new(FixedClock::at(NOW)));

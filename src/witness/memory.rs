@@ -94,13 +94,20 @@ impl Memory {
         for (origin, note) in form.logs {
             // Of a log that is no longer watched: kept, for it may be watched again.
             let head = match logs.get(&origin) {
-                Some(vkey) => Checkpoint::open(&note, &origin, vkey)
+                Some(keys) => Checkpoint::open_by(&note, &origin, keys)
                     .map_err(|_| damaged("a checkpoint in it is not signed by its log's key"))?,
                 None => unverified(&note).ok_or(damaged("it holds a checkpoint that is none"))?,
             };
             known.insert(origin, Cosigned { head, note });
         }
         Ok(Self { path: path.to_owned(), logs: known, _lock: lock })
+    }
+
+    /// Whether these keys still prove what was cosigned last of each log that they watch.
+    pub fn fits(&self, logs: &Logs) -> bool {
+        self.logs.iter().all(|(origin, last)| {
+            logs.get(origin).is_none_or(|keys| Checkpoint::open_by(&last.note, origin, keys).is_ok())
+        })
     }
 
     pub fn last(&self, origin: &str) -> Option<&Cosigned> {
@@ -179,7 +186,7 @@ mod tests {
     use crate::trail::leaf_hash;
 
     fn logs() -> Logs {
-        [(TRAIL.to_owned(), trail_key().verifier_key().clone())].into()
+        [(TRAIL.to_owned(), vec![trail_key().verifier_key().clone()])].into()
     }
 
     fn signed(size: u64) -> (Checkpoint, String) {

@@ -70,13 +70,28 @@ pub async fn run(
     let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
     ready(listener.local_addr().map_err(failed)?);
     tracing::info!(witness = %key.verifier_key(), logs = logs.len(), "the witness answers");
+    let witness = Arc::new(Witness::new(key, logs, memory, clock));
+    let watching = Arc::clone(&witness);
     let _reloading = AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
-            reloader.next().await;
+            let config = reloader.next().await;
+            watch_anew(&watching, &config).await;
         }
     }));
-    let witness = Arc::new(Witness::new(key, logs, memory, clock));
     crate::https::serve(listener, acceptor, witness, stop).await;
     tracing::info!("the witness stops");
     Ok(())
+}
+
+async fn watch_anew(witness: &Witness, config: &WitnessConfig) {
+    // It was checked before it was taken.
+    let Ok(logs) = config.logs() else { return };
+    let keys: Vec<String> = logs.values().flatten().map(ToString::to_string).collect();
+    match witness.watch(logs).await {
+        Ok(()) => tracing::info!(?keys, "the logs that are watched, and their keys"),
+        Err(reason) => tracing::error!(
+            reason = reason.code(),
+            "the logs as before: a key may go when the log's next one has signed what was cosigned last"
+        ),
+    }
 }

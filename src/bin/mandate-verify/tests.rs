@@ -21,8 +21,7 @@ fn key(log: &str) -> SigningKey {
 }
 
 fn pins() -> Pins {
-    let pin =
-        |log: &str| LogPin { origin: format!("{GATEWAY}/{log}"), vkey: key(log).verifier_key().clone() };
+    let pin = |log: &str| LogPin::new(format!("{GATEWAY}/{log}"), key(log).verifier_key().clone());
     Pins {
         trail: pin("trail"),
         authority: pin("authority"),

@@ -60,6 +60,8 @@ type Projected = Result<(), ProjectError>;
 pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
     match event {
         Event::LogOpened(_)
+        | Event::LogKeyVouched(_)
+        | Event::LogKeyRetired(_)
         | Event::MessageRead(_)
         | Event::RequestRead(_)
         | Event::ExportDownloaded(_)

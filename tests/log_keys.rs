@@ -1,0 +1,215 @@
+//! `mandate key rotate checkpoint`: agents, verifiers and witnesses go on across a new log key. One that
+//! nobody vouched for is nothing to them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mandate::authority::Pins;
+use mandate::domain::{Act, Identifier};
+use mandate::grpc::v1;
+use mandate::token::base64url;
+use mandate::trail::{Receipt, SigningKey};
+
+use crate::harness::{Process, World, within};
+use crate::taken_over_gateway::{refused, stores};
+use crate::witness::{Watched, edit, folder, logged, preview, witnessed};
+
+const LOGS: [&str; 2] = ["trail", "authority"];
+
+/// Whether it went through, and what it printed.
+fn rotate(dir: &Path, log: &str, more: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
+        .args(["key", "rotate", "checkpoint", "--log", log, "--config"])
+        .arg(dir.join("gateway.toml"))
+        .args(more)
+        .output()
+        .expect("mandate runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn key_file(dir: &Path, log: &str) -> PathBuf {
+    dir.join(format!("keys/gateway/{log}.key"))
+}
+
+fn next_file(dir: &Path, log: &str) -> PathBuf {
+    dir.join(format!("keys/gateway/{log}.key.next"))
+}
+
+/// The vkey of a key file, as a log's.
+fn vkey(dir: &Path, log: &str, file: &Path) -> String {
+    let text = std::fs::read_to_string(file).expect("a key");
+    let seed = base64url::decode(text.trim_end().as_bytes()).expect("base64url");
+    let origin = &pin_of(&pins(dir), log).0;
+    let key = SigningKey::from_seed(origin, &seed.try_into().expect("32 bytes")).expect("a key");
+    key.verifier_key().to_string()
+}
+
+fn pins(dir: &Path) -> Pins {
+    Pins::parse(&std::fs::read_to_string(dir.join("pins.toml")).expect("read")).expect("pins")
+}
+
+/// Origin and vkey.
+fn pin_of(pins: &Pins, log: &str) -> (String, String) {
+    let pin = if log == "trail" { &pins.trail } else { &pins.authority };
+    (pin.origin.clone(), pin.vkey.to_string())
+}
+
+/// The pins with the keys of these files.
+fn pinned_anew(dir: &Path, name: &str, file: impl Fn(&Path, &str) -> PathBuf) -> PathBuf {
+    let to = dir.join(name);
+    std::fs::copy(dir.join("pins.toml"), &to).expect("copied");
+    edit(&to, |pins| {
+        for log in LOGS {
+            pins[log]["vkey"] = vkey(dir, log, &file(dir, log)).into();
+        }
+    });
+    to
+}
+
+/// `mandate-verify` with those pins; its exit code and what it printed.
+fn verify(arguments: &[&str], pins: &Path) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mandate-verify"))
+        .args(arguments)
+        .arg("--pin")
+        .arg(pins)
+        .output()
+        .expect("mandate-verify runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Exports, and asserts that both the old pin and the new one verify trail and evidence.
+async fn verify_with(world: &World, pins: &[&Path]) -> PathBuf {
+    let out = world.export_and_verify().await;
+    for pin in pins {
+        let (code, text) = verify(&["trail", out.to_str().expect("UTF-8")], pin);
+        assert_eq!(code, 0, "{}: {text}", pin.display());
+    }
+    out
+}
+
+async fn evidence(world: &World, instruction: &v1::Instruction) -> PathBuf {
+    let request = v1::GetEvidenceRequest { name: instruction.name.clone(), include_disclosures: false };
+    let xingyu = world.enterprise("xingyu").await;
+    let answer = xingyu.client.instructions().get_evidence(request).await.expect("evidence");
+    let file = world.path().join("evidence.json");
+    std::fs::write(&file, answer.into_inner().bundle).expect("written");
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
+    let mut watched = Watched::new(1, 1).await;
+    watched.world.agent = Some(Process::agent(watched.path()));
+    let dir = watched.path().to_owned();
+    let xingyu = watched.world.enterprise("xingyu").await;
+    let before = preview(&xingyu, "before").await;
+    within(60, "it", xingyu.follow(&before.executions[0])).await.expect("it ends");
+
+    // Not beside a gateway that runs, and not half of it.
+    let (done, text) = rotate(&dir, "trail", &[]);
+    assert!(!done && text.contains("in use"), "{text}");
+    watched.world.gateway.take().expect("it runs").stop();
+    let (done, text) = rotate(&dir, "trail", &["--finish"]);
+    assert!(!done && text.contains("nothing is under way"), "{text}");
+    for log in LOGS {
+        let (done, text) = rotate(&dir, log, &[]);
+        assert!(done && text.contains(&vkey(&dir, log, &next_file(&dir, log))), "{text}");
+        // Again, as after a crash: said once.
+        let (done, text) = rotate(&dir, log, &[]);
+        assert!(done && text.contains("before"), "{text}");
+    }
+    let old_pins = dir.join("pins.toml");
+    let new_pins = pinned_anew(&dir, "new-pins.toml", next_file);
+    watched.restart_gateway();
+
+    // Both sign. The witness and the agent, which run on, hold the old keys.
+    let xingyu = watched.world.enterprise("xingyu").await;
+    let overlap = preview(&xingyu, "overlap").await;
+    let ended = within(60, "it", xingyu.follow(&overlap.executions[0])).await.expect("it ends");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
+    let proof = witnessed(&xingyu, &overlap).await;
+    let note = Receipt::parse(&proof.proof).expect("a receipt").checkpoint;
+    let (origin, _) = pin_of(&pins(&dir), "trail");
+    assert_eq!(note.signatures().iter().filter(|line| line.name() == origin).count(), 2);
+    verify_with(&watched.world, &[&old_pins, &new_pins]).await;
+
+    // The witness learns the new keys by hand, and goes on.
+    edit(&folder(&dir, 1).join("witness.toml"), |witness| {
+        for log in LOGS {
+            let (origin, _) = pin_of(&pins(&dir), log);
+            let vkey = vkey(&dir, log, &next_file(&dir, log));
+            let entry = toml::Table::from_iter([
+                ("origin".to_owned(), origin.into()),
+                ("vkey".to_owned(), vkey.into()),
+            ]);
+            witness["log"].as_array_mut().expect("logs").push(entry.into());
+        }
+    });
+    watched.witnesses[0].as_ref().expect("it runs").hang_up();
+    logged("the logs that are watched", || watched.witness_log(1)).await;
+
+    watched.world.gateway.take().expect("it runs").stop();
+    for log in LOGS {
+        let old = pin_of(&pins(&dir), log).1;
+        let (done, text) = rotate(&dir, log, &["--finish"]);
+        assert!(done && text.contains(&old), "{text}");
+        assert!(!next_file(&dir, log).exists() && vkey(&dir, log, &key_file(&dir, log)) != old);
+    }
+    watched.restart_gateway();
+
+    // Only the new ones sign; agent and witness are the processes from before.
+    let xingyu = watched.world.enterprise("xingyu").await;
+    let order = xingyu.order(Act::Erase, vec![Identifier::user(&xingyu.app, "u_8839201")], None);
+    let (_, ended, _) = xingyu.carry_out(&order.expect("an order")).await.expect("carried out");
+    assert!(ended.iter().all(|e| e.state() == v1::ExecutionState::Completed), "{ended:?}");
+    let after = preview(&xingyu, "after").await;
+    let proof = witnessed(&xingyu, &after).await;
+    let note = Receipt::parse(&proof.proof).expect("a receipt").checkpoint;
+    assert_eq!(note.signatures().iter().filter(|line| line.name() == origin).count(), 1);
+    verify_with(&watched.world, &[&old_pins, &new_pins]).await;
+    let file = evidence(&watched.world, &before).await;
+    for pins in [&old_pins, &new_pins] {
+        let (code, text) = verify(&["evidence", file.to_str().expect("UTF-8")], pins);
+        assert_eq!(code, 0, "{}: {text}", pins.display());
+    }
+    assert!(!watched.witness_log(1).contains("NOT COSIGNED"), "{}", watched.witness_log(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_over_gateway_that_swaps_its_keys_gets_nothing() {
+    // Keys of the taker's own sign beside the gateway's from the first leaf on, so that its database takes
+    // them for its own. No leaf vouches for them.
+    let mut world = World::without_agent(|dir| {
+        for (n, log) in (1u8..).zip(LOGS) {
+            std::fs::write(next_file(dir, log), base64url::encode([n; 32])).expect("written");
+        }
+    })
+    .await;
+    world.agent = Some(Process::agent(world.path()));
+    let xingyu = world.enterprise("xingyu").await;
+    let instruction = preview(&xingyu, "u_8839201").await;
+    let ended = within(60, "it", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
+    world.export_and_verify_logs().await;
+    let before = stores(world.path()).await;
+    world.gateway.take().expect("it runs").stop();
+    for log in LOGS {
+        std::fs::rename(next_file(world.path(), log), key_file(world.path(), log)).expect("swapped");
+    }
+    world.gateway = Some(Process::serve(world.path()));
+
+    // The order is genuine; that it was admitted is proven by nobody whom the agent knows.
+    let xingyu = world.enterprise("xingyu").await;
+    let order = xingyu.order(Act::Erase, vec![Identifier::user(&xingyu.app, "u_8839201")], None);
+    let (_, ended, _) = xingyu.carry_out(&order.expect("an order")).await.expect("it ends");
+    for execution in &ended {
+        refused(&world, "the swapped key", execution, "TRAIL_FORKED");
+    }
+    assert!(!ended.is_empty() && before == stores(world.path()).await, "a store was touched");
+    let out = world.path().join("swapped");
+    let auditor = world.client("auditor").await;
+    let exported = mandate::cli::trail::export_to(&auditor, &out).await;
+    assert!(exported.is_err() && !out.exists(), "what nobody vouched for was kept");
+}
