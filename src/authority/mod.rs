@@ -56,6 +56,4 @@ mod published_tests;
 #[cfg(test)]
 mod since_tests;
 #[cfg(test)]
-mod vectors;
-#[cfg(test)]
 mod verdict_tests;

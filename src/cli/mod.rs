@@ -6,6 +6,7 @@ pub mod agent;
 pub mod backup;
 pub mod certificate;
 pub mod client;
+pub mod conformance;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
@@ -105,6 +106,8 @@ enum Command {
     Evidence(evidence::Evidence),
     /// Read the trail
     Trail(trail::Trail),
+    /// Hold a client against the published vectors
+    Conformance(conformance::Conformance),
 }
 
 /// Runs the command; tells on stderr what went wrong.
@@ -130,6 +133,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Export(export) => export.run().await,
         Command::Evidence(evidence) => evidence.run().await,
         Command::Trail(trail) => trail.run().await,
+        Command::Conformance(conformance) => conformance.run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

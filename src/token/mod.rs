@@ -52,3 +52,5 @@ pub use statement::{Categories, Expected, KeySetRef, SignedStatement};
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod wycheproof_tests;
