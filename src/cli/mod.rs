@@ -21,8 +21,10 @@ pub mod init_keys;
 pub mod instruct;
 pub mod intake;
 pub mod key;
+pub mod keyset;
 pub mod migrate;
 pub mod print;
+pub mod public_key;
 pub mod registry;
 pub mod request;
 pub mod restore;
@@ -33,6 +35,7 @@ pub mod serve;
 pub mod serve_reload;
 pub mod serve_witnesses;
 pub mod sign;
+pub mod signing;
 pub mod trail;
 pub mod witness;
 pub mod witness_init;
@@ -94,6 +97,8 @@ enum Command {
     Intake(intake::Intake),
     /// Read and answer the requests of one's own users
     Request(request::Request),
+    /// Make, rotate, sign, show and compare key sets, offline
+    Keyset(keyset::Keyset),
     /// Sign an instruction, offline
     Sign(Box<sign::Sign>),
     /// Submit a signed instruction
@@ -127,6 +132,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Registry(registry) => registry.run().await,
         Command::Intake(intake) => intake.run().await,
         Command::Request(request) => request.run().await,
+        Command::Keyset(keyset) => keyset.run(),
         Command::Sign(sign) => sign.run(),
         Command::Instruct(instruct) => instruct.run().await,
         Command::Execution(execution) => execution.run().await,
