@@ -206,3 +206,84 @@ fn private_of(private: &Private) -> Map<String, Value> {
     };
     value.as_object().cloned().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CLIENT, WORLD};
+    use super::*;
+    use crate::token::{Digest, PrivateKey, ToSign};
+
+    fn private_key(name: &str) -> PrivateKey {
+        let world: Value = serde_json::from_str(WORLD).unwrap();
+        PrivateKey::from_jwk(world["keys"][name]["jwk"].to_string().as_bytes()).unwrap()
+    }
+
+    /// A small client: one signer, salts that are not random.
+    fn sign(members: &Map<String, Value>, subject: &[Value], key: &PrivateKey) -> String {
+        let disclosures: Vec<String> = subject
+            .iter()
+            .enumerate()
+            .map(|(at, value)| {
+                base64url::encode(json!([base64url::encode([at as u8; 16]), value]).to_string())
+            })
+            .collect();
+        let digests: Vec<Value> = disclosures.iter().map(|text| json!({"...": Digest::of(text)})).collect();
+        let mut payload = members.clone();
+        payload.insert("sub_id".into(), json!({"format": "aliases", "identifiers": digests}));
+        let payload = base64url::encode(Value::Object(payload).to_string());
+        let to_sign = ToSign::new("instruction+sd-jwt", &payload, key.public().clone()).unwrap();
+        let signature = key.sign(to_sign.bytes()).unwrap();
+        let signature = to_sign.signed(&signature).unwrap();
+        let jws = format!("{}.{payload}.{}", signature.protected_segment(), signature.signature_segment());
+        format!("{jws}~{}~", disclosures.join("~"))
+    }
+
+    async fn judge(
+        order: &str,
+        change: impl FnOnce(&mut Map<String, Value>, &mut Vec<Value>),
+        key: &str,
+    ) -> &'static str {
+        let world = World::read(WORLD.as_bytes()).unwrap();
+        let cases: Cases = serde_json::from_str(CLIENT).unwrap();
+        let case = cases.instructions.into_iter().find(|case| case.name == order).unwrap();
+        let (mut members, mut subject) = (case.members.clone(), case.subject.clone());
+        change(&mut members, &mut subject);
+        let text = sign(&members, &subject, &private_key(key));
+        match world.instruction(&text, &Circumstances::default()) {
+            Err(refusal) => refusal.reason.code(),
+            Ok(instruction) => {
+                case.held_against(&text, &instruction, &world).err().map_or("OK", |fault| fault.code)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_is_right_and_anything_else_is_named() {
+        assert_eq!(judge("preview-eddsa", |_, _| {}, "ed").await, "OK");
+        assert_eq!(judge("preview-unicode", |_, _| {}, "ed").await, "OK");
+        assert_eq!(judge("preview-eddsa", |_, _| {}, "p256").await, "DIFFERENT");
+        assert_eq!(judge("preview-eddsa", |_, _| {}, "stranger").await, "KEY_UNKNOWN");
+        assert_eq!(judge("preview-eddsa", |m, _| m["basis"] = json!("gdpr-17"), "ed").await, "DIFFERENT");
+        assert_eq!(
+            judge("preview-eddsa", |m, _| m["iat"] = json!("1795420800"), "ed").await,
+            "MEMBER_INVALID"
+        );
+        assert_eq!(judge("preview-everything", |m, _| drop(m.remove("req")), "ed").await, "DIFFERENT");
+        assert_eq!(
+            judge("preview-eddsa", |m, _| drop(m.insert("stores".into(), json!(["sdk"]))), "ed").await,
+            "DIFFERENT"
+        );
+        assert_eq!(judge("preview-everything", |_, s| s.reverse(), "ed").await, "DIFFERENT");
+        assert_eq!(judge("erase-two-signers", |_, _| {}, "ed").await, "THRESHOLD_NOT_MET");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_is_not_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::read(WORLD.as_bytes()).unwrap();
+        let cases: Cases = serde_json::from_str(CLIENT).unwrap();
+        let all = cases.instructions.len() + cases.access_tokens.len();
+        let count = run(&world, &cases, folder.path(), false).await.unwrap();
+        assert_eq!(count, Count { right: 0, wrong: all });
+    }
+}

@@ -1,6 +1,6 @@
 //! What changes from one key set to another, a line each, for whoever is asked to sign it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::file::{KeySetFile, Listed};
@@ -62,30 +62,32 @@ fn keys(out: &mut String, before: &[Listed<'_>], after: &[Listed<'_>]) {
     }
 }
 
+/// Threshold and signers of each role.
+fn told<'a>(set: &'a KeySetFile, keys: &[Listed<'a>]) -> BTreeMap<&'a str, (u64, BTreeSet<&'a str>)> {
+    set.roles().into_iter().map(|(role, kids, threshold)| (role, (threshold, signers(keys, &kids)))).collect()
+}
+
 fn roles(
     out: &mut String,
     (from, before): (&KeySetFile, &[Listed<'_>]),
     (to, after): (&KeySetFile, &[Listed<'_>]),
 ) {
-    let told = |set: &KeySetFile, keys: &[Listed<'_>]| -> BTreeMap<String, String> {
-        set.roles()
-            .into_iter()
-            .map(|(role, kids, threshold)| {
-                let signers = signers(keys, &kids);
-                let names: Vec<&str> = signers.iter().copied().collect();
-                (role.to_owned(), format!("{threshold} of {}: {}", names.len(), names.join(", ")))
-            })
-            .collect()
-    };
     let (old, new) = (told(from, before), told(to, after));
-    for (role, was) in &old {
+    for (role, (threshold, signers)) in &old {
         match new.get(role) {
-            None => _ = writeln!(out, "- role {role}  {was}"),
-            Some(is) if is != was => _ = writeln!(out, "~ role {role}  {was} → {is}"),
+            None => _ = writeln!(out, "- role {role}  {threshold} of {}", signers.len()),
+            Some((now, these)) if now != threshold || these != signers => {
+                let _ =
+                    write!(out, "~ role {role}  {threshold} of {} → {now} of {}", signers.len(), these.len());
+                let lost = signers.difference(these).map(|signer| format!("; - {signer}"));
+                let won = these.difference(signers).map(|signer| format!("; + {signer}"));
+                let _ = writeln!(out, "{}", lost.chain(won).collect::<String>());
+            }
             Some(_) => {}
         }
     }
-    for (role, is) in new.iter().filter(|(role, _)| !old.contains_key(*role)) {
-        let _ = writeln!(out, "+ role {role}  {is}");
+    for (role, (threshold, signers)) in new.iter().filter(|(role, _)| !old.contains_key(*role)) {
+        let names: Vec<&str> = signers.iter().copied().collect();
+        let _ = writeln!(out, "+ role {role}  {threshold} of {}: {}", names.len(), names.join(", "));
     }
 }

@@ -102,7 +102,7 @@ fn show_and_diff_tell_people_what_they_sign() {
     for part in [
         "version 1 → 2, which follows it",
         "+ instruction key of cleo  ES256",
-        "~ role erase  2 of 2: ann, bob → 1 of 2: ann, cleo",
+        "~ role erase  2 of 2 → 1 of 2; - bob; + cleo",
     ] {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
