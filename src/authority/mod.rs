@@ -60,6 +60,4 @@ mod rotation_tests;
 #[cfg(test)]
 mod since_tests;
 #[cfg(test)]
-mod vectors;
-#[cfg(test)]
 mod verdict_tests;

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod backup;
 pub mod certificate;
 pub mod client;
+pub mod conformance;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
@@ -21,8 +22,10 @@ pub mod instruct;
 pub mod intake;
 pub mod key;
 mod key_checkpoint;
+pub mod keyset;
 pub mod migrate;
 pub mod print;
+pub mod public_key;
 pub mod registry;
 pub mod request;
 pub mod restore;
@@ -33,6 +36,7 @@ pub mod serve;
 pub mod serve_reload;
 pub mod serve_witnesses;
 pub mod sign;
+pub mod signing;
 pub mod trail;
 pub mod witness;
 pub mod witness_init;
@@ -94,6 +98,8 @@ enum Command {
     Intake(intake::Intake),
     /// Read and answer the requests of one's own users
     Request(request::Request),
+    /// Make, rotate, sign, show and compare key sets, offline
+    Keyset(keyset::Keyset),
     /// Sign an instruction, offline
     Sign(Box<sign::Sign>),
     /// Submit a signed instruction
@@ -106,6 +112,8 @@ enum Command {
     Evidence(evidence::Evidence),
     /// Read the trail
     Trail(trail::Trail),
+    /// Hold a client against the published vectors
+    Conformance(conformance::Conformance),
 }
 
 /// Runs the command; tells on stderr what went wrong.
@@ -125,12 +133,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Registry(registry) => registry.run().await,
         Command::Intake(intake) => intake.run().await,
         Command::Request(request) => request.run().await,
+        Command::Keyset(keyset) => keyset.run(),
         Command::Sign(sign) => sign.run(),
         Command::Instruct(instruct) => instruct.run().await,
         Command::Execution(execution) => execution.run().await,
         Command::Export(export) => export.run().await,
         Command::Evidence(evidence) => evidence.run().await,
         Command::Trail(trail) => trail.run().await,
+        Command::Conformance(conformance) => conformance.run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,23 +1,25 @@
 //! `mandate sign`: makes a signed instruction, without any connection.
 //!
-//! Personal values are salted and disclosed beside the signature (RFC 9901), so that what
+//! The key may lie in a file, or where it never leaves (`--external`, or in two steps); a further signer adds to
+//! what another signed (`--onto`). Personal values are salted and disclosed beside the signature (RFC 9901), so that what
 //! is kept for ever holds their digests alone.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::client::Profile;
+use super::client::{ControllerFiles, Profile};
+use super::signing::{Outcome, Signing};
 use super::{CliError, files};
 use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use crate::domain::{
     Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
 };
 use crate::token::{
-    Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, PreviewRef, Private,
-    PrivateKey, SignedInstruction, SignedKeySet, base64url,
+    Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, OpenInstruction, PreviewRef,
+    Private, PrivateKey, SignedInstruction, SignedKeySet, base64url,
 };
 
 #[derive(Debug, Args)]
@@ -25,9 +27,11 @@ pub struct Sign {
     /// Take key, key set and export recipient from a controller's profile
     #[arg(long)]
     profile: Option<PathBuf>,
-    /// Private JWK of a signer; repeat for several signers
-    #[arg(long = "key")]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    signing: Signing,
+    /// Add a signature to this instruction, which others have signed or nobody yet
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["act", "json_file", "key_set"])]
+    onto: Option<PathBuf>,
     /// The signed key set in force
     #[arg(long)]
     key_set: Option<PathBuf>,
@@ -97,45 +101,74 @@ pub struct Order {
 const EXP_HOURS: u32 = 24;
 
 impl Sign {
-    pub fn run(self) -> Result<(), CliError> {
-        let profile = self.profile.as_deref().map(Profile::load).transpose()?;
-        let controller = profile.and_then(|profile| profile.controller);
+    pub fn run(mut self) -> Result<(), CliError> {
+        if self.signing.signature.is_some() && self.onto.is_none() {
+            return Err(CliError::plain(
+                "--signature goes with --onto FILE, what the first step wrote to --out",
+            ));
+        }
+        let controller =
+            self.profile.as_deref().map(Profile::load).transpose()?.and_then(|profile| profile.controller);
+        if let Some(controller) = &controller
+            && self.signing.keys.is_empty()
+            && self.signing.public_key.is_none()
+        {
+            self.signing.keys.push(controller.instruction_key.clone());
+        }
+        let mut open = match &self.onto {
+            Some(path) => OpenInstruction::read(files::read(path)?.trim_ascii_end())?,
+            None => self.order(controller.as_ref())?,
+        };
+        let (text, digest) = match self.signing.run(&|key| open.to_sign(key))? {
+            Outcome::Waits(to_sign) => {
+                let out = self
+                    .out
+                    .as_deref()
+                    .ok_or_else(|| CliError::plain("--out is needed: it keeps the salts"))?;
+                files::write_secret(out, open.unsigned_text(&to_sign))?;
+                println!(
+                    "sign these bytes elsewhere, then: mandate sign --onto … --public-key … --signature …"
+                );
+                return Ok(());
+            }
+            Outcome::Signed(signatures) => {
+                for signature in signatures {
+                    open.add(signature)?;
+                }
+                let signed = open.finish()?;
+                (signed.to_wire(), signed.digest())
+            }
+        };
+        match &self.out {
+            Some(path) => {
+                files::write_secret(path, text)?;
+                println!("digest  {digest}");
+            }
+            None => std::io::stdout().lock().write_all(text.as_bytes()).map_err(CliError::plain)?,
+        }
+        Ok(())
+    }
+
+    /// The order of the flags or the file, sealed.
+    fn order(&self, controller: Option<&ControllerFiles>) -> Result<OpenInstruction, CliError> {
         let mut order = match &self.json_file {
-            None => self.order,
+            None => self.order.clone(),
             Some(path) => serde_json::from_slice(&files::read(path)?).map_err(|error| {
                 CliError::Plain(format!("{}: no order, see line {}", path.display(), error.line()))
             })?,
         };
-        let mut key_files = self.keys;
-        let mut key_set = self.key_set;
-        if let Some(controller) = &controller {
-            if key_files.is_empty() {
-                key_files.push(controller.instruction_key.clone());
-            }
-            key_set.get_or_insert_with(|| controller.key_set.clone());
-            if order.act.as_deref() == Some("export") && order.recipient.is_none() {
-                let identity = super::export::identity(&controller.export_identity)?;
-                order.recipient = Some(identity.to_public().to_string());
-            }
+        if let Some(controller) = controller
+            && order.act.as_deref() == Some("export")
+            && order.recipient.is_none()
+        {
+            let identity = super::export::identity(&controller.export_identity)?;
+            order.recipient = Some(identity.to_public().to_string());
         }
+        let key_set = self.key_set.as_ref().or(controller.map(|controller| &controller.key_set));
         let key_set = key_set.ok_or_else(|| CliError::plain("give --key-set or --profile"))?;
-        let keys = key_files.iter().map(|path| load_key(path)).collect::<Result<Vec<_>, _>>()?;
-        let signed = order.sign(&files::read(&key_set)?, &keys, &SystemClock, &SystemEntropy)?;
-        match &self.out {
-            Some(path) => {
-                files::write_secret(path, signed.to_wire())?;
-                println!("digest  {}", signed.digest());
-            }
-            None => {
-                std::io::stdout().lock().write_all(signed.to_wire().as_bytes()).map_err(CliError::plain)?;
-            }
-        }
-        Ok(())
+        let draft = order.draft(&files::read(key_set)?, &SystemClock, &SystemEntropy)?;
+        Ok(OpenInstruction::of_draft(&draft, &SystemEntropy)?)
     }
-}
-
-fn load_key(path: &Path) -> Result<PrivateKey, CliError> {
-    Ok(PrivateKey::from_jwk(&zeroize::Zeroizing::new(files::read(path)?))?)
 }
 
 /// Parses a flag, naming it where it is wrong; its value stays out of the message.
@@ -166,6 +199,17 @@ impl Order {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<SignedInstruction, CliError> {
+        let draft = self.draft(key_set, clock, entropy)?;
+        Ok(draft.sign(&keys.iter().collect::<Vec<_>>(), entropy)?)
+    }
+
+    /// The order under the key set, before anybody has signed.
+    fn draft(
+        &self,
+        key_set: &[u8],
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<InstructionDraft, CliError> {
         let set = SignedKeySet::read(key_set)?;
         let app = AppId::from_resource_name(required(&self.app, "--app")?).map_err(CliError::plain)?;
         let act: Act = parse(required(&self.act, "--act")?, "--act")?;
@@ -193,7 +237,7 @@ impl Order {
             (None, None) => None,
             _ => return Err(CliError::plain("--preview-digest and --preview-as-of go together")),
         };
-        let draft = InstructionDraft {
+        Ok(InstructionDraft {
             iss: set.iss().clone(),
             aud: audience(key_set)?,
             jti,
@@ -220,8 +264,7 @@ impl Order {
             export: self.export(act)?,
             refuse: None,
             authorize_reply: None,
-        };
-        Ok(draft.sign(&keys.iter().collect::<Vec<_>>(), entropy)?)
+        })
     }
 
     fn subject(&self, app: &AppId) -> Vec<Identifier> {
@@ -259,7 +302,7 @@ mod tests {
         super::super::init_keys::make(dir.path(), now, &SystemEntropy).unwrap();
         let keys = dir.path().join("keys/xingyu");
         let set = files::read(&keys.join("keyset.json")).unwrap();
-        let key = load_key(&keys.join("instruction-2.jwk")).unwrap();
+        let key = super::super::signing::load_key(&keys.join("instruction-2.jwk")).unwrap();
         (dir, set, key)
     }
 

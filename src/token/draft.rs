@@ -56,7 +56,7 @@ pub struct InstructionDraft {
 /// A signed instruction, ready to send.
 #[derive(Debug, Clone)]
 pub struct SignedInstruction {
-    envelope: Envelope,
+    pub(super) envelope: Envelope,
 }
 
 impl SignedInstruction {

@@ -119,6 +119,10 @@ impl Envelope {
         Ok(Self { jws, disclosures: Vec::new(), compact: true })
     }
 
+    pub(super) fn into_parts(self) -> (Jws, Vec<String>) {
+        (self.jws, self.disclosures)
+    }
+
     pub(super) fn signed(jws: Jws, disclosures: Vec<String>) -> Self {
         Self { compact: jws.signatures().len() == 1, jws, disclosures }
     }

@@ -54,6 +54,22 @@ pub struct JwsSignature {
     signature: Vec<u8>,
 }
 
+impl JwsSignature {
+    /// A signature that was made and checked elsewhere in this module's siblings.
+    pub(super) fn new(alg: Algorithm, kid: KeyId, protected_segment: String, signature: Vec<u8>) -> Self {
+        Self { alg, kid, protected_segment, signature_segment: base64url::encode(&signature), signature }
+    }
+
+    /// The protected header as it was signed, base64url.
+    pub fn protected_segment(&self) -> &str {
+        &self.protected_segment
+    }
+    /// base64url; empty where nobody has signed yet.
+    pub fn signature_segment(&self) -> &str {
+        &self.signature_segment
+    }
+}
+
 /// A JWS whose shape was checked and whose signatures were **not**.
 #[derive(Debug, Clone)]
 pub struct Jws {
@@ -125,23 +141,16 @@ impl Jws {
         let payload_segment = base64url::encode(&payload);
         let mut signatures = Vec::with_capacity(keys.len());
         for key in keys {
-            let header = format!(
-                r#"{{"typ":"{}","alg":"{}","kid":"{}"}}"#,
-                profile.typ,
-                key.algorithm().header_name(),
-                key.id()
-            );
-            let protected_segment = base64url::encode(header);
+            let protected_segment = protected(profile.typ, key.algorithm(), key.id());
             let signature = key.sign(format!("{protected_segment}.{payload_segment}").as_bytes())?;
-            signatures.push(JwsSignature {
-                alg: key.algorithm(),
-                kid: key.id(),
-                protected_segment,
-                signature_segment: base64url::encode(&signature),
-                signature,
-            });
+            signatures.push(JwsSignature::new(key.algorithm(), key.id(), protected_segment, signature));
         }
         Ok(Self { payload_segment, payload, signatures })
+    }
+
+    /// The same payload with these signatures, which were checked where they were made.
+    pub(super) fn with_signatures(self, signatures: Vec<JwsSignature>) -> Self {
+        Self { signatures, ..self }
     }
 
     pub fn payload_segment(&self) -> &str {
@@ -210,6 +219,11 @@ impl Jws {
         out.push_str("]}");
         out
     }
+}
+
+/// The protected header that we write, base64url: always the same text for one key.
+pub(super) fn protected(typ: &str, alg: Algorithm, kid: KeyId) -> String {
+    base64url::encode(format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{kid}"}}"#, alg.header_name()))
 }
 
 fn read_payload(segment: &str, profile: &Profile) -> Result<Vec<u8>, JwsError> {

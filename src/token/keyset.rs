@@ -24,7 +24,7 @@ use crate::domain::{Act, ControllerId, Reason, Refusal};
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 const MAX_KEYS: usize = 64;
 
-pub(super) const PROFILE: Profile = Profile { typ: "keyset+jwt", max_payload: 32 * 1024, max_signatures: 32 };
+pub const PROFILE: Profile = Profile { typ: "keyset+jwt", max_payload: 32 * 1024, max_signatures: 32 };
 
 /// One key, one use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +145,12 @@ fn refuse(error: JwsError) -> Refusal {
         JwsError::Algorithm => malformed("the algorithm is not allowed or not the key's"),
         JwsError::Signature => unsigned("a signature does not verify"),
     }
+}
+
+/// Whether these would be the members of a key set, before anybody has signed them.
+pub fn check_payload(payload: &[u8]) -> Result<(), Refusal> {
+    let map = json::read_object(payload).map_err(|_| malformed("the payload is no strict object"))?;
+    Content::read(Members::new(map, "key_set", &CODES)).map(drop)
 }
 
 impl SignedKeySet {

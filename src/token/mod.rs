@@ -18,6 +18,7 @@ pub mod base64url;
 pub mod digest;
 pub mod disclosed;
 pub mod draft;
+pub mod elsewhere;
 pub mod envelope;
 pub mod instruction;
 pub mod json;
@@ -26,6 +27,7 @@ pub mod jws;
 pub mod keyset;
 pub mod keyset_draft;
 pub mod members;
+pub mod open;
 pub mod orders;
 pub mod private_key;
 pub mod recipient;
@@ -37,11 +39,13 @@ pub use access::AccessClaims;
 pub use digest::{Digest, KeyId};
 pub use disclosed::Private;
 pub use draft::{InstructionDraft, SignedInstruction};
+pub use elsewhere::ToSign;
 pub use envelope::{Envelope, Signer, Verified};
 pub use instruction::Instruction;
 pub use jwk::{Algorithm, PublicJwk, VerifyingKey};
 pub use keyset::{KeySet, KeyUse, SetRole, SignedKeySet};
 pub use keyset_draft::{KeyEntryDraft, KeySetDraft};
+pub use open::OpenInstruction;
 pub use orders::{
     ExportFormat, ExportOrder, PreviewRef, RefuseOrder, ReplyAuthorisation, Slug, Whose, Window,
 };
@@ -52,3 +56,5 @@ pub use statement::{Categories, Expected, KeySetRef, SignedStatement};
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod wycheproof_tests;

@@ -1,0 +1,112 @@
+// Makes signed instructions: SD-JWTs (RFC 9901) by the npm package `@sd-jwt/core`.
+//
+// Whom an instruction is about stands in disclosures alone. The signed part holds their salted digests, so it can
+// lie in a public log for good.
+
+import { createHash, createPrivateKey, constants, randomBytes, sign } from "node:crypto";
+
+import { SDJwtInstance } from "@sd-jwt/core";
+import { calculateJwkThumbprint } from "jose";
+
+import { algorithm, b64url, require, sha256, uuid7 } from "./mandate-client.mjs";
+
+export const TYP = "instruction+sd-jwt";
+const LIFETIME_SECONDS = 7 * 24 * 3600; // The longest allowed is 30 days.
+const BASIS = { preview: "pipl-45", export: "pipl-45", erase: "pipl-47" };
+
+export const hashing = {
+  hashAlg: "sha-256",
+  hasher: (data, alg) => {
+    require(alg === "sha-256", `another hash: ${alg}`);
+    return createHash("sha256").update(data).digest();
+  },
+};
+
+// The key set the signers act under: an instruction names its version and digest.
+export function readKeySet(text) {
+  const segment = JSON.parse(text).payload;
+  const payload = JSON.parse(Buffer.from(segment, "base64url"));
+  return { version: payload.version, digest: b64url(sha256(segment)), payload };
+}
+
+export function maySign(keySet, kid, act) {
+  return keySet.payload.roles[act]?.kids.includes(kid) ?? false;
+}
+
+// A user id inside an app, as an identifier of RFC 9493.
+export const user = (app, id) => ({ format: "iss_sub", iss: app, sub: id });
+export const device = (id) => ({ format: "opaque", id });
+
+// The members of an instruction. Each identifier of the subject becomes one disclosure.
+export function instructionClaims(profile, keySet, act, subject, categories, more = {}) {
+  const now = Math.floor(Date.now() / 1000);
+  return {
+    iss: profile.principal,
+    aud: profile.pins.trail.origin,
+    jti: uuid7(),
+    iat: now,
+    exp: now + LIFETIME_SECONDS,
+    act,
+    app: profile.app,
+    sub_id: { format: "aliases", identifiers: subject },
+    categories,
+    basis: BASIS[act],
+    key_set: { version: keySet.version, digest: keySet.digest },
+    ...more,
+  };
+}
+
+// Signs the ASCII bytes in JOSE's form: ECDSA as r || s, PS256 with a salt of 32 bytes.
+export function signBytes(data, jwk) {
+  const key = createPrivateKey({ key: jwk, format: "jwk" });
+  const hash = { EdDSA: null, ES256: "sha256", ES384: "sha384", PS256: "sha256" }[algorithm(jwk)];
+  const how = jwk.kty === "RSA" ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 } : { dsaEncoding: "ieee-p1363" };
+  return b64url(sign(hash, Buffer.from(data, "ascii"), { key, ...how }));
+}
+
+async function protectedHeader(jwk) {
+  return { typ: TYP, alg: algorithm(jwk), kid: await calculateJwkThumbprint(jwk) };
+}
+
+// One signer: the compact form, `<header>.<payload>.<signature>~<disclosure>~...~`.
+export async function signAlone(claims, jwk) {
+  const { alg, ...header } = await protectedHeader(jwk);
+  const library = new SDJwtInstance({
+    ...hashing,
+    signAlg: alg,
+    signer: (data) => signBytes(data, jwk),
+    saltGenerator: () => b64url(randomBytes(16)),
+  });
+  const frame = {};
+  if (claims.sub_id) frame.sub_id = { identifiers: { _sd: claims.sub_id.identifiers.map((_, at) => at) } };
+  if (claims.private) frame.private = { _sd: Object.keys(claims.private) };
+  return library.issue(claims, frame, { header });
+}
+
+// Several signers over the same bytes: JWS General JSON, with the disclosures in the first signature's unprotected
+// header (RFC 9901 section 8).
+export async function signTogether(claims, [first, ...others]) {
+  const [signedPart, ...rest] = (await signAlone(claims, first)).split("~");
+  const [header, payload, signature] = signedPart.split(".");
+  const signatures = [{ protected: header, header: { disclosures: rest.slice(0, -1) }, signature }];
+  for (const jwk of others) signatures.push(await coSign(payload, jwk));
+  return JSON.stringify({ payload, signatures });
+}
+
+// One more signature over a payload segment that exists already.
+export async function coSign(payload, jwk) {
+  const header = b64url(JSON.stringify(await protectedHeader(jwk)));
+  return { protected: header, signature: signBytes(`${header}.${payload}`, jwk) };
+}
+
+// The signed payload, as sent, of either form.
+export function payloadSegment(instruction) {
+  return instruction.startsWith("{") ? JSON.parse(instruction).payload : instruction.split("~")[0].split(".")[1];
+}
+
+export const payloadOf = (instruction) => JSON.parse(Buffer.from(payloadSegment(instruction), "base64url"));
+
+// What receipts and reports call the instruction by: SHA-256 over the payload segment.
+export const instructionDigest = (instruction) => b64url(sha256(payloadSegment(instruction)));
+
+export const subjectDigests = (instruction) => payloadOf(instruction).sub_id.identifiers.map((one) => one["..."]);
