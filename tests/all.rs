@@ -3,6 +3,7 @@
 mod cluster;
 mod forger;
 mod harness;
+mod key_sets;
 
 mod agent_calls;
 mod agent_files;
@@ -26,12 +27,14 @@ mod load;
 mod offline;
 mod published;
 mod race;
+mod race_rotation;
 mod refusal_quota;
 mod refused_callers;
 mod refused_certificates;
 mod refused_instructions;
 mod reload;
 mod replicas;
+mod rotation;
 mod shredding;
 mod taken_over_gateway;
 mod unleased;

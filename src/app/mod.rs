@@ -11,6 +11,7 @@ mod epochs;
 mod evidence;
 mod idempotency;
 mod intake;
+mod key_sets;
 mod orders;
 mod proofs;
 mod publishing;

@@ -5,10 +5,12 @@ use crate::domain::event::{ExecutionDeferred, ExecutionFailed, ExecutionLeased};
 use crate::domain::{AgentId, ExecutionId, ExecutionState, InstructionState, Reason, Refusal, StoreId};
 use crate::execution::schedule::next_delay;
 use crate::store::executions::{self, ExecutionRow};
+use crate::store::instructions::InstructionRow;
 use crate::store::{Command, Issued, StoreError, Topic, Tx, instructions, registry};
 use crate::token::{Digest, Envelope, base64url};
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
+use super::key_sets::check_signers_stand;
 use super::reports::settle_instruction;
 use super::submit_instruction::{envelope_place, envelope_row};
 use super::{App, AppResult};
@@ -59,7 +61,14 @@ impl App {
         }
         let leased = self
             .store
-            .transact(Lease { agent: agent.clone(), stores, max, covered, lease: self.settings.lease })
+            .transact(Lease {
+                agent: agent.clone(),
+                stores,
+                max,
+                covered,
+                lease: self.settings.lease,
+                origin: self.store.origins.trail(),
+            })
             .await?
             .value;
         let mut orders = Vec::with_capacity(leased.len());
@@ -174,6 +183,27 @@ struct Lease {
     max: u32,
     covered: Option<u64>,
     lease: i64,
+    /// Of the trail.
+    origin: String,
+}
+
+impl Lease {
+    /// Why the order may not be begun any more. What has begun is seen through.
+    async fn ended(
+        &self,
+        tx: &mut Tx<'_>,
+        row: &ExecutionRow,
+        instruction: &InstructionRow,
+    ) -> Result<Option<Reason>, StoreError> {
+        if row.attempt > 0 {
+            return Ok(None);
+        }
+        if instruction.expires_at <= tx.now_seconds() {
+            return Ok(Some(Reason::InstructionExpired));
+        }
+        let stands = check_signers_stand(tx.conn(), &self.origin, instruction).await?;
+        Ok(stands.err().map(|refusal| refusal.reason))
+    }
 }
 
 #[async_trait::async_trait]
@@ -189,9 +219,8 @@ impl Command for Lease {
             let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction)
                 .await?
                 .ok_or(StoreError::Corrupt("executions.instruction_id"))?;
-            // `exp` bounds the first lease; work begun finishes.
-            if row.attempt == 0 && instruction.expires_at <= now {
-                give_up(tx, row, Reason::InstructionExpired).await?;
+            if let Some(reason) = self.ended(tx, &row, &instruction).await? {
+                give_up(tx, row, reason).await?;
                 continue;
             }
             let (Some(key_id), Some(sealed)) = (instruction.key_id, instruction.sealed_envelope) else {

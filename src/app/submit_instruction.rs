@@ -11,8 +11,8 @@ use crate::domain::event::InstructionRefused;
 use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal};
 use crate::store::instructions::InstructionRow;
 use crate::store::refusals::{self, RefusalRow};
-use crate::store::{Command, Issued, StoreError, Tx, registry};
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySet, SignedKeySet};
+use crate::store::{Command, Issued, StoreError, Tx};
+use crate::token::{Envelope, Expected, Instruction, KeySet};
 use crate::vault::{Place, RetentionClass, Vault, commit};
 
 use super::admit::{Admit, Decided};
@@ -31,6 +31,8 @@ impl App {
         for last_try in [false, true] {
             let (instruction, key_set) = match self.verify(controller, bytes).await? {
                 Ok(verified) => verified,
+                // It may have been signed under a set that another gateway took in since.
+                Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => {
                     // Within a quota: whoever sends rubbish must not fill the trail that all share.
                     if self.refusals.check_key(controller).is_err() {
@@ -91,26 +93,6 @@ impl App {
             .map(|instruction| (instruction, key_set)))
     }
 
-    /// The controller's newest key set, parsed. May be a moment old: the writer compares.
-    pub(super) async fn newest_key_set(&self, controller: &ControllerId) -> AppResult<Option<Arc<KeySet>>> {
-        if let Some(cached) = self.key_sets.get(controller) {
-            return Ok(Some(cached));
-        }
-        let rows = registry::key_sets(&mut self.store.reader().await?, controller).await?;
-        let origin = self.store.origins.trail();
-        let Some(set) = chain(controller, &origin, &rows).map_err(|_| StoreError::Corrupt("key_sets"))?
-        else {
-            return Ok(None);
-        };
-        let set = Arc::new(set);
-        self.key_sets.insert(controller.clone(), Arc::clone(&set));
-        Ok(Some(set))
-    }
-
-    pub(super) fn forget_key_set(&self, controller: &ControllerId) {
-        self.key_sets.invalidate(controller);
-    }
-
     /// Records a refusal that used no `jti` up; gives it back to be answered.
     async fn refuse(
         &self,
@@ -138,26 +120,6 @@ pub(super) fn envelope_row(controller: &ControllerId, id: &InstructionId) -> Str
 
 pub(super) fn envelope_place(row: &str) -> Place<'_> {
     Place { table: "instructions", row, column: "sealed_envelope" }
-}
-
-/// The newest set of a controller's chain, every link checked again.
-fn chain(
-    controller: &ControllerId,
-    origin: &str,
-    rows: &[registry::KeySetRow],
-) -> Result<Option<KeySet>, Refusal> {
-    let mut newest: Option<KeySet> = None;
-    for row in rows {
-        let signed = SignedKeySet::read(row.jws.as_bytes())?;
-        newest = Some(match &newest {
-            None => {
-                let pin: Digest = row.digest.parse().map_err(|_| Refusal::new(Reason::KeySetThumbprint))?;
-                signed.genesis(controller, origin, &pin)?
-            }
-            Some(previous) => signed.succeed(previous)?,
-        });
-    }
-    Ok(newest)
 }
 
 struct Refuse {

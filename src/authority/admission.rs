@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use super::agreement::{AgreementTerms, Scope};
 use crate::domain::{Act, ControllerId, Reason, Refusal};
-use crate::token::{Instruction, KeySet, KeySetRef, SetRole, SignedStatement, Signer};
+use crate::token::{Instruction, KeyId, KeySet, KeySetRef, SetRole, SignedStatement, Signer};
 
 /// How far a signer's clock may run ahead of ours: `iat` only. Seconds.
 pub const LEEWAY: i64 = 30;
@@ -128,6 +128,17 @@ pub(super) fn count_signers(act: Act, signers: &[Signer], set: &KeySet) -> Resul
         )));
     }
     Ok(signers.to_vec())
+}
+
+/// At the first lease: every counted key is still in the newest set with the act's role.
+pub fn check_still_signed(
+    act: Act,
+    counted: impl IntoIterator<Item = KeyId>,
+    newest: &KeySet,
+) -> Result<(), Refusal> {
+    let role = newest.role(SetRole::Act(act));
+    let stands = |kid: KeyId| role.is_some_and(|role| role.kids.contains(&kid));
+    if counted.into_iter().all(stands) { Ok(()) } else { Err(Reason::SignerRevoked.into()) }
 }
 
 #[cfg(test)]

@@ -15,19 +15,19 @@
 //! }
 //! ```
 //!
-//! The gateway runs [`check_order`], the same check without the tenant (which it
-//! does not know), before it leases an order at all.
+//! The gateway asks the same of an order before its first lease, with
+//! [`super::admission::check_still_signed`]: what no agent would carry out is not handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::admission::{check_not_expired, check_started, count_signers};
+use super::admission::{check_not_expired, check_started, check_still_signed, count_signers};
 use super::agreement::AgreementTerms;
 use super::chain::KeySetChain;
 use crate::domain::{
     Act, AppId, Category, ControllerId, Identifier, InstructionId, Reason, Refusal, StoreId,
 };
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef, SetRole};
+use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef};
 
 /// What the admission leaf says about the moment of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +122,10 @@ pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<Checked
             Refusal::new(Reason::KeySetExpired).note("it had ended before the instruction was signed")
         );
     }
-    let role = SetRole::Act(statement.act);
-    let newest = chain.newest();
-    for signer in count_signers(statement.act, instruction.signers(), admitted_under)? {
-        if !newest.role(role).is_some_and(|now| now.kids.contains(&signer.kid)) {
-            return Err(Reason::SignerRevoked.into());
-        }
+    let counted = count_signers(statement.act, instruction.signers(), admitted_under)?;
+    // Work that has begun is seen through: who signed may have left since.
+    if lease == Lease::First {
+        check_still_signed(statement.act, counted.iter().map(|signer| signer.kid), chain.newest())?;
     }
     if withdrawn.contains(&statement.jti) {
         return Err(Reason::InstructionRevoked.into());
@@ -381,6 +379,12 @@ mod tests {
         assert_eq!(reason(|b| rotate(b, bob_out)), Some(Reason::SignerRevoked));
         let nobody = |next: &mut KeySetDraft| drop(next.roles.pop());
         assert_eq!(reason(|b| rotate(b, nobody)), Some(Reason::SignerRevoked));
+        // What has begun is seen through.
+        let begun = |b: &mut Beside| {
+            rotate(b, bob_out);
+            b.lease = Lease::Resumed;
+        };
+        assert_eq!(reason(begun), None);
     }
 
     #[test]

@@ -52,6 +52,7 @@ const CONTROLLER_SCOPES: &[&str] = &[
     "requests.create",
     "instructions.submit",
     "instructions.read",
+    "key_sets.rotate",
     "executions.read",
     "exports.read",
     "exports.download",

@@ -154,4 +154,18 @@ impl InstructionService for Instructions {
             })
             .await
     }
+
+    async fn rotate_key_set(
+        &self,
+        request: Request<v1::RotateKeySetRequest>,
+    ) -> Result<Response<v1::RotateKeySetResponse>, Status> {
+        let controller = self.0.controller(&request)?;
+        let v1::RotateKeySetRequest { key_set } = request.into_inner();
+        self.0
+            .reply(async {
+                let (version, digest, issued) = self.0.app.rotate_key_set(&controller, &key_set).await?;
+                Ok(v1::RotateKeySetResponse { version, digest, receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
+    }
 }

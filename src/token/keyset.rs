@@ -174,6 +174,10 @@ impl SignedKeySet {
     pub fn version(&self) -> u64 {
         self.content.version
     }
+    /// Thumbprint and use of each key it lists. Whether the set is in force is for its signatures to say.
+    pub fn key_uses(&self) -> impl Iterator<Item = (KeyId, KeyUse)> {
+        self.content.keys.iter().map(|(kid, key)| (*kid, key.usage))
+    }
 
     /// The first door: version 1, with the digest that was pinned, signed by its own root.
     pub fn genesis(self, iss: &ControllerId, aud: &str, pin: &Digest) -> Result<KeySet, Refusal> {
