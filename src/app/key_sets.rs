@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::authority::KeySetChain;
-use crate::authority::admission::check_still_signed;
+use crate::authority::signers::check_still_signed;
 use crate::domain::event::{KeySetPublished, KeySetRegistered};
 use crate::domain::{ControllerId, Reason, Refusal};
 use crate::store::instructions::InstructionRow;

@@ -238,7 +238,7 @@ impl Command for Lease {
                 &row.id.resource_name(),
                 ExecutionLeased { agent: self.agent.clone(), attempt: row.attempt },
             )?;
-            if instruction.state == InstructionState::Admitted {
+            if matches!(instruction.state, InstructionState::Admitted | InstructionState::Held) {
                 instructions::set_state(
                     tx,
                     &row.controller,
@@ -282,7 +282,8 @@ impl Command for EndAltered {
     }
 }
 
-/// Orders that nobody leased before their instruction ended: there is no agent, or it is away.
+/// Orders that nobody leased before their instruction ended (there is no agent, or it is away), and instructions
+/// that waited for approvals until then.
 pub(super) struct EndUnleased;
 
 #[async_trait::async_trait]
@@ -297,12 +298,21 @@ impl Command for EndUnleased {
         for row in ended {
             give_up(tx, row, Reason::InstructionExpired).await?;
         }
-        Ok(count)
+        let waited = instructions::waited_out(tx.conn(), now, 200).await?;
+        for row in &waited {
+            instructions::set_state(tx, &row.controller, &row.id, InstructionState::Expired, false).await?;
+            settle_instruction(tx, &row.controller, &row.id).await?;
+        }
+        Ok(count + waited.len())
     }
 }
 
 /// No attempt is left, or none may be made.
-async fn give_up(tx: &mut Tx<'_>, mut row: ExecutionRow, reason: Reason) -> Result<(), StoreError> {
+pub(super) async fn give_up(
+    tx: &mut Tx<'_>,
+    mut row: ExecutionRow,
+    reason: Reason,
+) -> Result<(), StoreError> {
     row.state = ExecutionState::Failed;
     row.reason = Some(reason.code().into());
     row.lease_token = None;
@@ -327,6 +337,11 @@ impl Command for Renew {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Renewed, StoreError> {
         let mut row = held(tx, &self.agent, &self.execution, &self.token).await?;
+        let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction).await?;
+        if instruction.is_some_and(|instruction| instruction.state.is_stopped()) {
+            // The agent stops before its lease ends; what it did until then it tells at its next attempt.
+            return Err(Reason::LeaseLost.into());
+        }
         let lease_expires_at = tx.now_seconds() + self.lease;
         row.lease_expires_at = Some(lease_expires_at);
         executions::update(tx, &row).await?;

@@ -18,7 +18,7 @@ use crate::vault::{Place, RetentionClass, Vault, commit};
 use super::admit::{Admit, Decided};
 use super::{App, AppResult};
 
-/// An admitted instruction, now or at its first submission.
+/// An instruction that was taken, now or at its first submission: admitted, or waiting for approvals.
 pub struct Submitted {
     pub row: InstructionRow,
     pub executions: Vec<ExecutionId>,
@@ -34,11 +34,7 @@ impl App {
                 // It may have been signed under a set that another gateway took in since.
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => {
-                    // Within a quota: whoever sends rubbish must not fill the trail that all share.
-                    if self.refusals.check_key(controller).is_err() {
-                        return Err(Reason::RateLimited.into());
-                    }
-                    return Err(self.refuse(controller, bytes, refusal, None).await?.into());
+                    return Err(self.refuse_within_quota(controller, bytes, refusal).await?.into());
                 }
             };
             let key = self.vault.keyring().take(RetentionClass::Instruction).await?;
@@ -54,11 +50,12 @@ impl App {
                     key,
                     vault: self.vault.clone(),
                     received: bytes.to_vec(),
+                    witnesses: self.settings.witnessing.required,
                     last_try,
                 })
                 .await?;
             match committed.value {
-                Decided::Admitted(row, executions) => {
+                Decided::Taken(row, executions) => {
                     let receipt = committed.receipt.ok_or(StoreError::Corrupt("receipt"))?;
                     return Ok(Submitted { row, executions, receipt });
                 }
@@ -93,19 +90,21 @@ impl App {
             .map(|instruction| (instruction, key_set)))
     }
 
-    /// Records a refusal that used no `jti` up; gives it back to be answered.
-    async fn refuse(
+    /// Records a refusal that used no `jti` up; gives it back to be answered. Within a quota: whoever sends
+    /// rubbish must not fill the trail that all share.
+    pub(super) async fn refuse_within_quota(
         &self,
         controller: &ControllerId,
         bytes: &[u8],
         refusal: Refusal,
-        jti: Option<InstructionId>,
     ) -> AppResult<Refusal> {
+        if self.refusals.check_key(controller).is_err() {
+            return Err(Reason::RateLimited.into());
+        }
         let command = Refuse {
             controller: controller.clone(),
             received: bytes.to_vec(),
             refusal: refusal.clone(),
-            jti,
             vault: self.vault.clone(),
         };
         self.store.transact(command).await?;
@@ -126,7 +125,6 @@ struct Refuse {
     controller: ControllerId,
     received: Vec<u8>,
     refusal: Refusal,
-    jti: Option<InstructionId>,
     vault: Vault,
 }
 
@@ -136,7 +134,7 @@ impl Command for Refuse {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        write_refusal(tx, &self.vault, &self.controller, &self.received, &self.refusal, self.jti).await?;
+        write_refusal(tx, &self.vault, &self.controller, &self.received, &self.refusal, None).await?;
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ mod published_audit;
 mod published_log;
 pub mod registered;
 pub mod rules;
+pub mod signers;
+pub mod taken_back;
 pub mod verdict;
 pub mod warrant;
 
@@ -40,6 +42,7 @@ pub use chain::KeySetChain;
 pub use evidence::{Bundle, BundleBuilder, BundleError};
 pub use pins::{Pins, PinsError};
 pub use rules::{LogName, Rule, Violation};
+pub use taken_back::TakenBack;
 pub use verdict::{Fault, Verdict, Which};
 pub use warrant::{
     AdmissionFacts, CheckedOrder, Lease, Order, Standing, TenantBinding, Warrant, check_order,

@@ -1,5 +1,6 @@
 //! Instructions made by other people's libraries, good and bad, through the whole rule.
 
+use super::admission::NOBODY;
 use super::fixtures::agreement;
 use super::{AdmissionContext, admit};
 use crate::domain::{ControllerId, Refusal};
@@ -30,6 +31,9 @@ fn judge(vector: &Vector) -> Result<(), Refusal> {
         app_owner: owned.then_some(&iss),
         agreement: Some(&terms),
         now: vector.now,
+        minor: false,
+        without: NOBODY,
+        witnesses: 0,
     };
     admit(&instruction, &context).map(drop)
 }

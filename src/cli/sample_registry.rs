@@ -71,7 +71,7 @@ pub const PRINCIPALS: &[SamplePrincipal] = &[
         kind: Kind::Operator,
         id: "o-1",
         workload: "cli",
-        scopes: &["registry.read", "registry.write"],
+        scopes: &["registry.read", "registry.write", "instructions.contest"],
     },
     SamplePrincipal {
         name: "support",
