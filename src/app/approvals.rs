@@ -29,7 +29,7 @@ pub struct Countersignature {
 
 /// What the writer decided.
 enum Decided {
-    Done(InstructionRow),
+    Done(Box<InstructionRow>),
     Refused(Refusal),
     KeySetMoved,
 }
@@ -72,7 +72,7 @@ impl App {
                 last_try,
             };
             match self.store.transact(command).await?.value {
-                Decided::Done(row) => return self.submitted(row).await,
+                Decided::Done(row) => return self.submitted(*row).await,
                 Decided::Refused(refusal) => return Err(refusal.into()),
                 Decided::KeySetMoved => self.forget_key_set(controller),
             }
@@ -96,7 +96,7 @@ impl App {
             let (controller, id) = (controller.clone(), *id);
             let command = Withdraw { controller, id, withdrawal, signer, key_set };
             return match self.store.transact(command).await?.value {
-                Decided::Done(row) => self.submitted(row).await,
+                Decided::Done(row) => self.submitted(*row).await,
                 Decided::Refused(refusal) => Err(refusal.into()),
                 Decided::KeySetMoved => Err(Reason::KeySetNotCurrent.into()),
             };
@@ -179,7 +179,7 @@ impl Command for Approve {
         let kid = self.approval.kid();
         if stored(&row)?.kids().any(|known| known == kid) {
             // Counted before, also where it was written down in other bytes.
-            return Ok(Decided::Done(row));
+            return Ok(Decided::Done(row.into()));
         }
         if row.state != InstructionState::Waiting {
             let refusal = Refusal::at(Reason::StageConflict, "name").note("it waits for no signature");
@@ -227,7 +227,7 @@ impl Command for Approve {
             let signed_part = whole.signed_part().into_bytes();
             let row = InstructionRow { signed_part, missing, ..row };
             instructions::update_waiting(tx, &row).await?;
-            return Ok(Decided::Done(row));
+            return Ok(Decided::Done(row.into()));
         };
         let place_row = envelope_row(&self.controller, &self.id);
         let wire = zeroize::Zeroizing::new(whole.envelope().to_wire());
@@ -236,7 +236,7 @@ impl Command for Approve {
         instructions::update_waiting(tx, &entered.row).await?;
         executions::insert(tx, &entered.executions).await?;
         finish_revocation(tx, &entered.row, orders.target).await?;
-        Ok(Decided::Done(view(tx, entered.row).await?))
+        Ok(Decided::Done(view(tx, entered.row).await?.into()))
     }
 }
 
@@ -258,7 +258,7 @@ impl Command for Withdraw {
         let is_ours =
             |kid: &crate::token::KeyId| self.key_set.key(kid).is_some_and(|k| k.signer == self.signer.signer);
         if row.withdrawn.iter().any(is_ours) {
-            return Ok(Decided::Done(row));
+            return Ok(Decided::Done(row.into()));
         }
         if row.state != InstructionState::Waiting {
             return Err(Refusal::at(Reason::StageConflict, "name")
@@ -311,7 +311,7 @@ impl Command for Withdraw {
             let ended = InstructionEnded { controller: self.controller.clone(), state };
             tx.append(&self.id.resource_name(), ended)?;
         }
-        Ok(Decided::Done(row))
+        Ok(Decided::Done(row.into()))
     }
 }
 
