@@ -59,6 +59,7 @@ impl Forgery {
             controller: self.controller.clone(),
             instruction: self.jti,
             store: self.store.clone(),
+            not_before: 0,
         }
     }
 }
@@ -112,6 +113,7 @@ fn leaf(tx: &mut Tx<'_>, forgery: &Forgery) -> Result<(u64, ExecutionId), StoreE
         key_set_digest: forgery.key_set.digest.to_string(),
         authority_size: tx.authority_size(),
         request: None,
+        target: None,
         executions: vec![Order { execution, store: forgery.store.clone() }],
     };
     Ok((tx.append(&forgery.jti.resource_name(), event)?, execution))
@@ -148,6 +150,10 @@ impl Command for Admit {
             // Whatever the instruction says.
             expires_at: SystemClock.now_seconds() + 86_400,
             leaf,
+            missing: 0,
+            withdrawn: std::collections::BTreeSet::new(),
+            held_until: None,
+            ground: None,
             key_id: Some(self.key_id.clone()),
             sealed_envelope: Some(self.sealed.clone()),
         };

@@ -21,23 +21,23 @@ use crate::harness::{Process, World, reason, replica_name, within};
 use crate::replicas::take_in;
 
 #[derive(Clone, Copy)]
-enum On {
+pub enum On {
     Sqlite,
     /// Two gateways on one database.
     Postgres,
 }
 
 /// A world and two ways into it: by two gateways where the database allows it.
-struct Arena {
-    world: World,
+pub struct Arena {
+    pub world: World,
     _second: Option<Process>,
-    sides: [Arc<Enterprise>; 2],
+    pub sides: [Arc<Enterprise>; 2],
     /// The profile of each side.
     profiles: [std::path::PathBuf; 2],
 }
 
 impl Arena {
-    async fn new(on: On) -> Self {
+    pub async fn new(on: On) -> Self {
         let (world, second) = match on {
             On::Sqlite => (World::without_agent(|_| {}).await, None),
             On::Postgres => {
@@ -54,7 +54,7 @@ impl Arena {
         Self { world, _second: second, sides, profiles }
     }
 
-    fn side(&self, n: usize) -> Arc<Enterprise> {
+    pub fn side(&self, n: usize) -> Arc<Enterprise> {
         Arc::clone(&self.sides[n % 2])
     }
 
@@ -66,7 +66,7 @@ impl Arena {
     }
 
     /// The whole trail, each leaf as JSON, once it verifies.
-    async fn verified_trail(&self) -> Vec<Value> {
+    pub async fn verified_trail(&self) -> Vec<Value> {
         self.world.export_and_verify().await;
         let leaves = self.world.trail_leaves().await;
         leaves.iter().map(|leaf| serde_json::from_str(leaf).expect("JSON")).collect()
@@ -74,7 +74,7 @@ impl Arena {
 }
 
 /// What a submission came to: the leaf of an admission, or the reason.
-async fn outcome(side: &Enterprise, wire: &str) -> Result<u64, String> {
+pub async fn outcome(side: &Enterprise, wire: &str) -> Result<u64, String> {
     match side.submit(wire).await {
         Ok(answer) => {
             let index = answer.instruction.expect("shown").trail_index;
@@ -86,7 +86,7 @@ async fn outcome(side: &Enterprise, wire: &str) -> Result<u64, String> {
     }
 }
 
-fn is(leaf: &Value, kind: &str) -> bool {
+pub fn is(leaf: &Value, kind: &str) -> bool {
     leaf["type"] == kind
 }
 

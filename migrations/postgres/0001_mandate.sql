@@ -156,10 +156,14 @@ CREATE TABLE instructions (
     signed_part        BYTEA NOT NULL,
     key_set_version    BIGINT NOT NULL,
     authority_size     BIGINT NOT NULL,
-    state              TEXT COLLATE "C" NOT NULL CHECK (state IN ('admitted', 'executing', 'done', 'failed')),
+    state              TEXT COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'admitted', 'held', 'executing', 'done', 'failed', 'revoked', 'contested', 'expired')),
     admitted_at        BIGINT NOT NULL,
     expires_at         BIGINT NOT NULL,
     leaf               BIGINT NOT NULL,
+    missing            BIGINT NOT NULL, -- distinct signers it waits for
+    withdrawn          TEXT COLLATE "C" NOT NULL, -- JSON array: keys whose signers took their signatures back
+    held_until         BIGINT,
+    ground             TEXT COLLATE "C", -- why the processor contests it
     key_id             TEXT COLLATE "C",       -- NULL once shredded
     sealed_envelope    BYTEA,       -- the instruction as received, disclosures and all
     ended_at           BIGINT,
@@ -173,7 +177,7 @@ CREATE TABLE jtis (
     controller_id TEXT COLLATE "C" NOT NULL,
     jti           TEXT COLLATE "C" NOT NULL,
     digest        TEXT COLLATE "C" NOT NULL,
-    outcome       TEXT COLLATE "C" NOT NULL,   -- 'admitted' or a reason code
+    outcome       TEXT COLLATE "C" NOT NULL,   -- 'admitted', 'waiting' or a reason code
     leaf          BIGINT NOT NULL,
     PRIMARY KEY (controller_id, jti)
 );

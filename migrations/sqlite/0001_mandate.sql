@@ -156,10 +156,14 @@ CREATE TABLE instructions (
     signed_part        BLOB NOT NULL,
     key_set_version    INTEGER NOT NULL,
     authority_size     INTEGER NOT NULL,
-    state              TEXT NOT NULL CHECK (state IN ('admitted', 'executing', 'done', 'failed')),
-    admitted_at        INTEGER NOT NULL,
+    state              TEXT NOT NULL CHECK (state IN ('waiting', 'admitted', 'held', 'executing', 'done', 'failed', 'revoked', 'contested', 'expired')),
+    admitted_at        INTEGER NOT NULL, -- 0 while it waits
     expires_at         INTEGER NOT NULL,
     leaf               INTEGER NOT NULL,
+    missing            INTEGER NOT NULL, -- distinct signers it waits for
+    withdrawn          TEXT NOT NULL, -- JSON array: keys whose signers took their signatures back
+    held_until         INTEGER,
+    ground             TEXT, -- why the processor contests it
     key_id             TEXT,       -- NULL once shredded
     sealed_envelope    BLOB,       -- the instruction as received, disclosures and all
     ended_at           INTEGER,
@@ -173,7 +177,7 @@ CREATE TABLE jtis (
     controller_id TEXT NOT NULL,
     jti           TEXT NOT NULL,
     digest        TEXT NOT NULL,
-    outcome       TEXT NOT NULL,   -- 'admitted' or a reason code
+    outcome       TEXT NOT NULL,   -- 'admitted', 'waiting' or a reason code
     leaf          INTEGER NOT NULL,
     PRIMARY KEY (controller_id, jti)
 ) STRICT, WITHOUT ROWID;

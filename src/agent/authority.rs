@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use crate::authority::head::{self, Head, HeadFault};
 use crate::authority::pins::LogPin;
+use crate::authority::taken_back::{TakenBack, TakenBackBy};
 use crate::authority::{KeySetChain, Pins};
 use crate::domain::event::Event;
 use crate::domain::{ControllerId, InstructionId, Reason, Refusal};
-use crate::token::SignedKeySet;
+use crate::token::{Detached, Says, SignedKeySet};
 use crate::trail::{Appender, Hash, Leaf, leaf_hash};
 
 /// How far a cosigner's clock may run ahead of ours. Seconds.
@@ -40,6 +41,8 @@ pub struct Replica {
     freshness: i64,
     tree: Appender,
     chains: BTreeMap<ControllerId, KeySetChain>,
+    /// What the log takes back.
+    taken_back: TakenBackBy,
     /// Controllers whose key sets do not follow from their pin: nothing of theirs is carried out.
     broken: BTreeSet<ControllerId>,
     /// When the newest believed head was dated; none before the first.
@@ -54,6 +57,7 @@ impl Replica {
             freshness,
             tree: Appender::new(),
             chains: BTreeMap::new(),
+            taken_back: TakenBackBy::new(),
             broken: BTreeSet::new(),
             fresh_at: None,
         };
@@ -117,6 +121,18 @@ impl Replica {
                     .map_err(|_| forked("a key set is nobody's"))?;
                 self.publish(index, controller, published.key_set.as_bytes());
             }
+            Event::InstructionStopped(stopped) if index > 0 => {
+                let id = InstructionId::from_resource_name(leaf.subject())
+                    .map_err(|_| forked("what is stopped is no instruction"))?;
+                self.of(&stopped.controller).stop(id, stopped.why, Some(leaf.time()));
+            }
+            Event::SignatureWithdrawn(withdrawn) if index > 0 => {
+                let unread = |_| forked("a withdrawal cannot be read by this release");
+                let withdrawal = Detached::parse(Says::Withdrawn, &withdrawn.withdrawal).map_err(unread)?;
+                let digest =
+                    withdrawn.digest.parse().map_err(|_| forked("a withdrawal is of no instruction"))?;
+                self.of(&withdrawn.controller).withdraw(digest, withdrawal.kid(), index);
+            }
             _ => return Err(forked("a leaf does not belong in this log")),
         }
         self.tree.append(leaf_hash(bytes));
@@ -169,9 +185,13 @@ impl Replica {
         })
     }
 
-    /// Instructions taken back. This release's log holds none: a leaf that says so could not be read.
-    pub fn withdrawn(&self) -> BTreeSet<InstructionId> {
-        BTreeSet::new()
+    fn of(&mut self, controller: &ControllerId) -> &mut TakenBack {
+        self.taken_back.entry(controller.clone()).or_default()
+    }
+
+    /// What of the controller's the log takes back.
+    pub fn taken_back(&self, controller: &ControllerId) -> TakenBack {
+        self.taken_back.get(controller).cloned().unwrap_or_default()
     }
 }
 

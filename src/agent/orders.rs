@@ -45,6 +45,8 @@ pub struct Leased {
 pub struct Admitted {
     pub instruction: InstructionId,
     pub facts: InstructionAdmitted,
+    /// Time of its leaf, seconds.
+    pub at: i64,
     /// The head that proves it.
     pub head: Checkpoint,
 }
@@ -147,7 +149,7 @@ impl Leased {
         if !facts.executions.contains(&Ordered { execution: self.execution, store: self.store.clone() }) {
             return Err(forked("the admission holds no such order"));
         }
-        Ok(Admitted { instruction, facts, head })
+        Ok(Admitted { instruction, facts, at: leaf.time().as_second(), head })
     }
 
     /// The permit, from the bytes and from what the agent knows by itself.
@@ -172,6 +174,7 @@ impl Leased {
             admission: AdmissionFacts {
                 key_set_version: facts.key_set_version,
                 authority_size: facts.authority_size,
+                at: admitted.at,
             },
             lease,
         };
@@ -181,7 +184,8 @@ impl Leased {
             authority_size: replica.size(),
             agreement,
             stores: &own.stores,
-            withdrawn: &replica.withdrawn(),
+            taken_back: &replica.taken_back(&facts.controller),
+            witnesses: replica.pins().witnesses.required,
             now,
         };
         let warrant = Warrant::build(&order, &standing, &own.bindings)?;
@@ -236,6 +240,7 @@ pub(super) mod tests {
             key_set_digest: key_set().digest().to_string(),
             authority_size: 2,
             request: None,
+            target: None,
             executions: vec![Ordered {
                 execution: EXECUTION.parse().unwrap(),
                 store: "sdk".parse().unwrap(),

@@ -73,6 +73,7 @@ pub fn passes(reason: Reason) -> bool {
         Reason::AuthorityStale
             | Reason::WitnessesMissing
             | Reason::InstructionNotYetValid
+            | Reason::InstructionHeld
             | Reason::SubjectBusy
             | Reason::StoreFailed
             | Reason::ReadBackFailed

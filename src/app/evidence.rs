@@ -48,6 +48,9 @@ impl App {
             true => Some(self.open_disclosures(&row).await?),
             false => None,
         };
+        if row.admitted_at == 0 {
+            return Err(Refusal::at(Reason::StageConflict, "name").note("it was not admitted").into());
+        }
         self.record_evidence(controller.resource_name(), id, include_disclosures).await?;
         Ok(self.bundle(&row, disclosures, Some(controller)).await?.to_json().into_bytes())
     }
@@ -64,6 +67,9 @@ impl App {
                     .into());
             }
         };
+        if row.admitted_at == 0 {
+            return Err(Refusal::at(Reason::StageConflict, "name").note("it was not admitted").into());
+        }
         self.record_evidence(by.to_owned(), id, false).await?;
         Ok(self.bundle(&row, None, None).await?.to_json().into_bytes())
     }
@@ -152,7 +158,7 @@ impl App {
         let mut leaves = logs::leaves_about(
             conn,
             &row.id.resource_name(),
-            &["mandate.instruction.admitted", "mandate.instruction.ended"],
+            &["mandate.instruction.admitted", "mandate.instruction.contested", "mandate.instruction.ended"],
             MOST,
         )
         .await?;
@@ -184,12 +190,13 @@ impl App {
 /// Leaf 0, and what is said of the logs' keys, names nobody but the logs; any other leaf is its subject's.
 fn is_about(leaf: &[u8], controller: &ControllerId, index: u64) -> bool {
     index == 0
+        || names_controller(leaf, controller)
         || crate::trail::Leaf::parse(leaf).is_ok_and(|leaf| {
             leaf.subject() == controller.resource_name() || leaf.type_().starts_with("mandate.log_key.")
         })
 }
 
-fn names_controller(leaf: &[u8], controller: &ControllerId) -> bool {
+pub(super) fn names_controller(leaf: &[u8], controller: &ControllerId) -> bool {
     crate::trail::Leaf::parse(leaf)
         .is_ok_and(|leaf| leaf.data().get("controller").and_then(|c| c.as_str()) == Some(controller.as_str()))
 }

@@ -6,11 +6,14 @@
 
 mod admit;
 mod answer_requests;
+mod approvals;
+mod candidate;
 mod downloads;
 mod epochs;
 mod evidence;
 mod idempotency;
 mod intake;
+mod key_sets;
 mod log_keys;
 mod orders;
 mod proofs;
@@ -20,6 +23,7 @@ mod registry;
 mod reports;
 mod requests;
 mod shredding;
+mod stopping;
 mod submit_instruction;
 mod uploads;
 mod witnessing;
@@ -34,6 +38,7 @@ use crate::trail::CosigningKey;
 use crate::vault::Vault;
 
 pub use answer_requests::OutcomeGiven;
+pub use approvals::Countersignature;
 pub use downloads::{ExportView, Package};
 pub use idempotency::RequestUuid;
 pub use intake::{Assignment, MessageView, TakenIn};

@@ -5,10 +5,12 @@ use crate::domain::event::{ExecutionDeferred, ExecutionFailed, ExecutionLeased};
 use crate::domain::{AgentId, ExecutionId, ExecutionState, InstructionState, Reason, Refusal, StoreId};
 use crate::execution::schedule::next_delay;
 use crate::store::executions::{self, ExecutionRow};
+use crate::store::instructions::InstructionRow;
 use crate::store::{Command, Issued, StoreError, Topic, Tx, instructions, registry};
 use crate::token::{Digest, Envelope, base64url};
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
+use super::key_sets::check_signers_stand;
 use super::reports::settle_instruction;
 use super::submit_instruction::{envelope_place, envelope_row};
 use super::{App, AppResult};
@@ -59,7 +61,14 @@ impl App {
         }
         let leased = self
             .store
-            .transact(Lease { agent: agent.clone(), stores, max, covered, lease: self.settings.lease })
+            .transact(Lease {
+                agent: agent.clone(),
+                stores,
+                max,
+                covered,
+                lease: self.settings.lease,
+                origin: self.store.origins.trail(),
+            })
             .await?
             .value;
         let mut orders = Vec::with_capacity(leased.len());
@@ -174,6 +183,27 @@ struct Lease {
     max: u32,
     covered: Option<u64>,
     lease: i64,
+    /// Of the trail.
+    origin: String,
+}
+
+impl Lease {
+    /// Why the order may not be begun any more. What has begun is seen through.
+    async fn ended(
+        &self,
+        tx: &mut Tx<'_>,
+        row: &ExecutionRow,
+        instruction: &InstructionRow,
+    ) -> Result<Option<Reason>, StoreError> {
+        if row.attempt > 0 {
+            return Ok(None);
+        }
+        if instruction.expires_at <= tx.now_seconds() {
+            return Ok(Some(Reason::InstructionExpired));
+        }
+        let stands = check_signers_stand(tx.conn(), &self.origin, instruction).await?;
+        Ok(stands.err().map(|refusal| refusal.reason))
+    }
 }
 
 #[async_trait::async_trait]
@@ -189,9 +219,8 @@ impl Command for Lease {
             let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction)
                 .await?
                 .ok_or(StoreError::Corrupt("executions.instruction_id"))?;
-            // `exp` bounds the first lease; work begun finishes.
-            if row.attempt == 0 && instruction.expires_at <= now {
-                give_up(tx, row, Reason::InstructionExpired).await?;
+            if let Some(reason) = self.ended(tx, &row, &instruction).await? {
+                give_up(tx, row, reason).await?;
                 continue;
             }
             let (Some(key_id), Some(sealed)) = (instruction.key_id, instruction.sealed_envelope) else {
@@ -209,7 +238,7 @@ impl Command for Lease {
                 &row.id.resource_name(),
                 ExecutionLeased { agent: self.agent.clone(), attempt: row.attempt },
             )?;
-            if instruction.state == InstructionState::Admitted {
+            if matches!(instruction.state, InstructionState::Admitted | InstructionState::Held) {
                 instructions::set_state(
                     tx,
                     &row.controller,
@@ -253,7 +282,8 @@ impl Command for EndAltered {
     }
 }
 
-/// Orders that nobody leased before their instruction ended: there is no agent, or it is away.
+/// Orders that nobody leased before their instruction ended (there is no agent, or it is away), and instructions
+/// that waited for approvals until then.
 pub(super) struct EndUnleased;
 
 #[async_trait::async_trait]
@@ -268,12 +298,21 @@ impl Command for EndUnleased {
         for row in ended {
             give_up(tx, row, Reason::InstructionExpired).await?;
         }
-        Ok(count)
+        let waited = instructions::waited_out(tx.conn(), now, 200).await?;
+        for row in &waited {
+            instructions::set_state(tx, &row.controller, &row.id, InstructionState::Expired, false).await?;
+            settle_instruction(tx, &row.controller, &row.id).await?;
+        }
+        Ok(count + waited.len())
     }
 }
 
 /// No attempt is left, or none may be made.
-async fn give_up(tx: &mut Tx<'_>, mut row: ExecutionRow, reason: Reason) -> Result<(), StoreError> {
+pub(super) async fn give_up(
+    tx: &mut Tx<'_>,
+    mut row: ExecutionRow,
+    reason: Reason,
+) -> Result<(), StoreError> {
     row.state = ExecutionState::Failed;
     row.reason = Some(reason.code().into());
     row.lease_token = None;
@@ -298,6 +337,11 @@ impl Command for Renew {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Renewed, StoreError> {
         let mut row = held(tx, &self.agent, &self.execution, &self.token).await?;
+        let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction).await?;
+        if instruction.is_some_and(|instruction| instruction.state.is_stopped()) {
+            // The agent stops before its lease ends; what it did until then it tells at its next attempt.
+            return Err(Reason::LeaseLost.into());
+        }
         let lease_expires_at = tx.now_seconds() + self.lease;
         row.lease_expires_at = Some(lease_expires_at);
         executions::update(tx, &row).await?;

@@ -91,6 +91,7 @@ impl App {
     }
 
     pub async fn key_set(&self, controller: &ControllerId) -> AppResult<KeySetView> {
+        self.key_set_moved(controller).await?;
         let set = self.newest_key_set(controller).await?.ok_or(Reason::NotFound)?;
         Ok(KeySetView { jws: set.bytes().to_vec(), version: set.version(), digest: set.digest().to_string() })
     }

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::store::calls::{self, CallId, CallRow};
 use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, Terms};
 use crate::store::{Command, Issued, StoreError, Topic, Tx};
-use crate::token::{Digest, KeyUse, PublicJwk, SignedKeySet};
+use crate::token::{Digest, PublicJwk, SignedKeySet};
 
 use super::idempotency::{Once, once, plain_payload};
 use super::{App, AppResult, RequestUuid};
@@ -248,16 +248,7 @@ impl App {
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
-        let keys = set
-            .keys()
-            .map(|(kid, key)| {
-                let key_use = match key.usage {
-                    KeyUse::Root => "root",
-                    KeyUse::Instruction => "instruction",
-                };
-                (kid.to_string(), key_use)
-            })
-            .collect();
+        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
         let (version, digest) = (set.version(), set.digest().to_string());
         let jws = String::from_utf8(set.bytes().to_vec())
             .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;

@@ -1,7 +1,7 @@
 //! An agent's signed report comes in, and the instruction and its case move on.
 
 use crate::domain::event::{ExecutionReported, ExportReleased, InstructionEnded};
-use crate::domain::execution::state_of;
+use crate::domain::execution::{Stand, is_expired, settled};
 use crate::domain::request::{right_after, stage_of};
 use crate::domain::{
     Act, AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, InstructionState, Reason,
@@ -244,10 +244,16 @@ pub(super) async fn settle_instruction(
     controller: &ControllerId,
     id: &InstructionId,
 ) -> Result<(), StoreError> {
-    let states: Vec<ExecutionState> =
-        executions::of_instruction(tx.conn(), controller, id).await?.iter().map(|e| e.state).collect();
-    let state = state_of(&states);
-    let ended = states.iter().all(|s| s.has_ended());
+    let Some(instruction) = instructions::find(tx.conn(), controller, id).await? else {
+        return Err(StoreError::Corrupt("instructions"));
+    };
+    let stands: Vec<Stand> = executions::of_instruction(tx.conn(), controller, id)
+        .await?
+        .iter()
+        .map(|e| Stand { state: e.state, expired: is_expired(e.state, e.reason.as_deref()) })
+        .collect();
+    let state = settled(instruction.state, &stands);
+    let ended = stands.iter().all(|stand| stand.state.has_ended());
     instructions::set_state(tx, controller, id, state, ended).await?;
     if !ended {
         return Ok(());
@@ -256,9 +262,6 @@ pub(super) async fn settle_instruction(
         &id.resource_name(),
         InstructionEnded { controller: controller.clone(), state: state.to_string() },
     )?;
-    let Some(instruction) = instructions::find(tx.conn(), controller, id).await? else {
-        return Err(StoreError::Corrupt("instructions"));
-    };
     let Some(request) = instruction.request else { return Ok(()) };
     let Some(mut case) = requests::find(tx.conn(), controller, &request).await? else { return Ok(()) };
     let jti = id.to_string();

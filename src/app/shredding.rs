@@ -95,10 +95,14 @@ impl App {
         Ok(count)
     }
 
-    /// Ends orders that nobody leased before their instruction's end.
+    /// Ends orders that nobody leased before their instruction's end, and instructions that waited until then.
     pub async fn end_unleased_orders(&self) -> AppResult<usize> {
         let now = self.clock.now_seconds();
-        if executions::never_leased(&mut self.store.reader().await?, now, 1).await?.is_empty() {
+        let mut conn = self.store.reader().await?;
+        let idle = executions::never_leased(&mut conn, now, 1).await?.is_empty()
+            && instructions::waited_out(&mut conn, now, 1).await?.is_empty();
+        drop(conn);
+        if idle {
             return Ok(0);
         }
         Ok(self.store.transact(super::orders::EndUnleased).await?.value)

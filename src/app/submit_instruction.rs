@@ -11,14 +11,14 @@ use crate::domain::event::InstructionRefused;
 use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal};
 use crate::store::instructions::InstructionRow;
 use crate::store::refusals::{self, RefusalRow};
-use crate::store::{Command, Issued, StoreError, Tx, registry};
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySet, SignedKeySet};
+use crate::store::{Command, Issued, StoreError, Tx};
+use crate::token::{Envelope, Expected, Instruction, KeySet};
 use crate::vault::{Place, RetentionClass, Vault, commit};
 
 use super::admit::{Admit, Decided};
 use super::{App, AppResult};
 
-/// An admitted instruction, now or at its first submission.
+/// An instruction that was taken, now or at its first submission: admitted, or waiting for approvals.
 pub struct Submitted {
     pub row: InstructionRow,
     pub executions: Vec<ExecutionId>,
@@ -31,12 +31,10 @@ impl App {
         for last_try in [false, true] {
             let (instruction, key_set) = match self.verify(controller, bytes).await? {
                 Ok(verified) => verified,
+                // It may have been signed under a set that another gateway took in since.
+                Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => {
-                    // Within a quota: whoever sends rubbish must not fill the trail that all share.
-                    if self.refusals.check_key(controller).is_err() {
-                        return Err(Reason::RateLimited.into());
-                    }
-                    return Err(self.refuse(controller, bytes, refusal, None).await?.into());
+                    return Err(self.refuse_within_quota(controller, bytes, refusal).await?.into());
                 }
             };
             let key = self.vault.keyring().take(RetentionClass::Instruction).await?;
@@ -52,11 +50,12 @@ impl App {
                     key,
                     vault: self.vault.clone(),
                     received: bytes.to_vec(),
+                    witnesses: self.settings.witnessing.required,
                     last_try,
                 })
                 .await?;
             match committed.value {
-                Decided::Admitted(row, executions) => {
+                Decided::Taken(row, executions) => {
                     let receipt = committed.receipt.ok_or(StoreError::Corrupt("receipt"))?;
                     return Ok(Submitted { row, executions, receipt });
                 }
@@ -91,39 +90,21 @@ impl App {
             .map(|instruction| (instruction, key_set)))
     }
 
-    /// The controller's newest key set, parsed. May be a moment old: the writer compares.
-    pub(super) async fn newest_key_set(&self, controller: &ControllerId) -> AppResult<Option<Arc<KeySet>>> {
-        if let Some(cached) = self.key_sets.get(controller) {
-            return Ok(Some(cached));
-        }
-        let rows = registry::key_sets(&mut self.store.reader().await?, controller).await?;
-        let origin = self.store.origins.trail();
-        let Some(set) = chain(controller, &origin, &rows).map_err(|_| StoreError::Corrupt("key_sets"))?
-        else {
-            return Ok(None);
-        };
-        let set = Arc::new(set);
-        self.key_sets.insert(controller.clone(), Arc::clone(&set));
-        Ok(Some(set))
-    }
-
-    pub(super) fn forget_key_set(&self, controller: &ControllerId) {
-        self.key_sets.invalidate(controller);
-    }
-
-    /// Records a refusal that used no `jti` up; gives it back to be answered.
-    async fn refuse(
+    /// Records a refusal that used no `jti` up; gives it back to be answered. Within a quota: whoever sends
+    /// rubbish must not fill the trail that all share.
+    pub(super) async fn refuse_within_quota(
         &self,
         controller: &ControllerId,
         bytes: &[u8],
         refusal: Refusal,
-        jti: Option<InstructionId>,
     ) -> AppResult<Refusal> {
+        if self.refusals.check_key(controller).is_err() {
+            return Err(Reason::RateLimited.into());
+        }
         let command = Refuse {
             controller: controller.clone(),
             received: bytes.to_vec(),
             refusal: refusal.clone(),
-            jti,
             vault: self.vault.clone(),
         };
         self.store.transact(command).await?;
@@ -140,31 +121,10 @@ pub(super) fn envelope_place(row: &str) -> Place<'_> {
     Place { table: "instructions", row, column: "sealed_envelope" }
 }
 
-/// The newest set of a controller's chain, every link checked again.
-fn chain(
-    controller: &ControllerId,
-    origin: &str,
-    rows: &[registry::KeySetRow],
-) -> Result<Option<KeySet>, Refusal> {
-    let mut newest: Option<KeySet> = None;
-    for row in rows {
-        let signed = SignedKeySet::read(row.jws.as_bytes())?;
-        newest = Some(match &newest {
-            None => {
-                let pin: Digest = row.digest.parse().map_err(|_| Refusal::new(Reason::KeySetThumbprint))?;
-                signed.genesis(controller, origin, &pin)?
-            }
-            Some(previous) => signed.succeed(previous)?,
-        });
-    }
-    Ok(newest)
-}
-
 struct Refuse {
     controller: ControllerId,
     received: Vec<u8>,
     refusal: Refusal,
-    jti: Option<InstructionId>,
     vault: Vault,
 }
 
@@ -174,7 +134,7 @@ impl Command for Refuse {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        write_refusal(tx, &self.vault, &self.controller, &self.received, &self.refusal, self.jti).await?;
+        write_refusal(tx, &self.vault, &self.controller, &self.received, &self.refusal, None).await?;
         Ok(())
     }
 }

@@ -6,20 +6,22 @@
 //! 2. every signature ([`crate::token::Envelope::verify`])
 //! 3. issuer, audience, members, disclosures ([`crate::token::Verified::parse`])
 //! 4. time
-//! 5. the named key set is the newest and unexpired
-//! 6. roles and threshold, in distinct signers
-//! 7. the app is the issuer's; a foreign app and an unknown one are one answer
-//! 8. an agreement is in force and covers categories, stores and destination
-//! 9. the act is one this release carries out
+//! 5. the named key set is the newest and unexpired; every signer has the act's role
+//! 6. the app is the issuer's; a foreign app and an unknown one are one answer
+//! 7. an agreement is in force and covers categories, stores and destination (a `revoke` needs none: what was
+//!    ordered under an agreement can be taken back after its end)
+//! 8. the act is one this release carries out, and the key set's policy is met
+//! 9. the threshold, in distinct signers
 //!
-//! [`admit`] does 4 to 9. It reads and changes nothing, so it can be asked again
-//! under the lock of the log's head, with whatever is then newest.
+//! [`judge`] does 4 to 9. It reads and changes nothing, so it can be asked again
+//! under the lock of the log's head, with whatever is then newest. What fails at 9 alone waits for approvals.
 
 use std::collections::BTreeSet;
 
 use super::agreement::{AgreementTerms, Scope};
+use super::signers::{self, Count, Stakes};
 use crate::domain::{Act, ControllerId, Reason, Refusal};
-use crate::token::{Instruction, KeySet, KeySetRef, SetRole, SignedStatement, Signer};
+use crate::token::{Instruction, KeySet, KeySetRef, SignedStatement, Signer};
 
 /// How far a signer's clock may run ahead of ours: `iat` only. Seconds.
 pub const LEEWAY: i64 = 30;
@@ -35,7 +37,16 @@ pub struct AdmissionContext<'a> {
     pub agreement: Option<&'a AgreementTerms>,
     /// Leaf time, seconds: max(previous leaf, clock).
     pub now: i64,
+    /// The case it answers was made by or for a minor.
+    pub minor: bool,
+    /// Signers who took their signatures on it back.
+    pub without: &'a BTreeSet<&'a str>,
+    /// Witnesses whose cosignatures the log's heads get.
+    pub witnesses: usize,
 }
+
+/// Where nobody withdrew.
+pub const NOBODY: &BTreeSet<&str> = &BTreeSet::new();
 
 /// The instruction is good, and why. Made by [`admit`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +70,35 @@ impl Admission {
     }
 }
 
-/// Steps 4 to 9.
+/// What an instruction comes to that nothing speaks against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    Good(Admission),
+    Waits(Waiting),
+}
+
+/// It would be admitted if more had signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Distinct signers of the act's role that are missing.
+    pub missing: u32,
+    count: Count,
+}
+
+/// Steps 4 to 9, for whoever does not wait: too few signers are a refusal.
 pub fn admit(instruction: &Instruction, context: &AdmissionContext<'_>) -> Result<Admission, Refusal> {
-    let AdmissionContext { newest, app_owner, agreement, now } = *context;
+    match judge(instruction, context)? {
+        Judged::Good(admission) => Ok(admission),
+        Judged::Waits(waiting) => {
+            waiting.count.met()?;
+            Err(Reason::ThresholdNotMet.into())
+        }
+    }
+}
+
+/// Steps 4 to 9.
+pub fn judge(instruction: &Instruction, context: &AdmissionContext<'_>) -> Result<Judged, Refusal> {
+    let AdmissionContext { newest, app_owner, agreement, now, minor, without, witnesses } = *context;
     let statement = instruction.statement();
     if *newest.iss() != statement.iss {
         return Err(Refusal::at(Reason::IssuerMismatch, "payload.iss"));
@@ -80,16 +117,37 @@ pub fn admit(instruction: &Instruction, context: &AdmissionContext<'_>) -> Resul
     if newest.is_expired(now) {
         return Err(Reason::KeySetExpired.into());
     }
-    let counted = count_signers(statement.act, instruction.signers(), newest)?;
+    // Who has no role is refused before anything is said about apps and agreements.
+    let nothing = BTreeSet::new();
+    let stakes = Stakes { act: statement.act, categories: &nothing, minor };
+    signers::count(stakes, instruction.signers(), without, newest)?;
 
     if app_owner != Some(&statement.iss) {
         return Err(Refusal::at(Reason::AppUnknown, "payload.app"));
     }
-    let scope = agreement.ok_or(Reason::AgreementMissing)?.cover(statement, now)?;
+    let scope = match statement.act {
+        Act::Revoke => Scope::default(),
+        _ => agreement.ok_or(Reason::AgreementMissing)?.cover(statement, now)?,
+    };
     if !statement.act.is_supported() {
         return Err(Refusal::at(Reason::ActNotSupported, "payload.act"));
     }
-    Ok(Admission { counted, key_set: current, scope })
+    if statement.act != Act::Revoke {
+        check_policy(statement, newest)?;
+        if held_until(statement, now, newest) >= statement.exp {
+            return Err(Refusal::at(Reason::InstructionLifetime, "payload.exp")
+                .note("it would end while the key set's policy still holds it back"));
+        }
+        if newest.policy().witnesses as usize > witnesses {
+            return Err(Refusal::at(Reason::WitnessesMissing, "policy.witnesses"));
+        }
+    }
+    let stakes = Stakes { categories: &scope.categories, ..stakes };
+    let count = signers::count(stakes, instruction.signers(), without, newest)?;
+    if count.missing() > 0 {
+        return Ok(Judged::Waits(Waiting { missing: count.missing(), count }));
+    }
+    Ok(Judged::Good(Admission { counted: count.counted, key_set: current, scope }))
 }
 
 /// `iat` may lie ahead by the leeway, `nbf` not at all. A `return_and_erase` is
@@ -111,23 +169,18 @@ pub(super) fn check_not_expired(statement: &SignedStatement, now: i64) -> Result
     Ok(())
 }
 
-/// Every signer must have the act's role, and enough *distinct* ones must have signed.
-pub(super) fn count_signers(act: Act, signers: &[Signer], set: &KeySet) -> Result<Vec<Signer>, Refusal> {
-    let role = set.role(SetRole::Act(act)).ok_or_else(|| {
-        Refusal::at(Reason::SignerRole, "payload.act").note("the key set gives this act to nobody")
-    })?;
-    if !signers.iter().all(|signer| role.kids.contains(&signer.kid)) {
-        return Err(Refusal::at(Reason::SignerRole, "protected.kid"));
+/// What the key set's policy asks of an order, apart from the number of its signers.
+pub(super) fn check_policy(statement: &SignedStatement, set: &KeySet) -> Result<(), Refusal> {
+    if set.policy().preview.contains(&statement.act) && statement.preview.is_none() {
+        return Err(Refusal::at(Reason::PreviewRequired, "payload.preview"));
     }
-    let distinct: BTreeSet<&str> = signers.iter().map(|signer| signer.signer.as_str()).collect();
-    if distinct.len() < role.threshold as usize {
-        return Err(Refusal::at(Reason::ThresholdNotMet, "signatures").note(format!(
-            "{} of {} distinct signers",
-            distinct.len(),
-            role.threshold
-        )));
-    }
-    Ok(signers.to_vec())
+    Ok(())
+}
+
+/// When the first lease of an order may come that was admitted at `admitted_at`: after the policy's hold. A leaf
+/// dated back gains nothing, for the hold counts from the signing at the earliest. Seconds.
+pub fn held_until(statement: &SignedStatement, admitted_at: i64, set: &KeySet) -> i64 {
+    admitted_at.max(statement.begins()).saturating_add(set.policy().hold)
 }
 
 #[cfg(test)]
@@ -146,6 +199,19 @@ mod tests {
         read(&draft.sign(&keys, &CountedEntropy::new()).unwrap().to_wire()).unwrap()
     }
 
+    /// No app, no agreement.
+    fn nothing(newest: &KeySet) -> AdmissionContext<'_> {
+        AdmissionContext {
+            newest,
+            app_owner: None,
+            agreement: None,
+            now: NOW,
+            minor: false,
+            without: NOBODY,
+            witnesses: 0,
+        }
+    }
+
     fn judge(
         instruction: &Instruction,
         change: impl FnOnce(&mut AdmissionContext<'_>),
@@ -156,6 +222,7 @@ mod tests {
             app_owner: Some(&owner),
             agreement: Some(&agreement),
             now: NOW,
+            ..nothing(&newest)
         };
         change(&mut context);
         admit(instruction, &context).map_err(|refusal| refusal.reason)
@@ -217,7 +284,7 @@ mod tests {
         assert_eq!(named(1, Digest::of("x")), Some(Reason::KeySetNotCurrent));
         // A rotation between signing and the head's lock.
         let rotated = genesis(&KeySetDraft { exp: NOW + 9, ..set_draft() });
-        let context = AdmissionContext { newest: &rotated, app_owner: None, agreement: None, now: NOW };
+        let context = nothing(&rotated);
         assert_eq!(admit(&erase(), &context).unwrap_err().reason, Reason::KeySetNotCurrent);
         // Expired.
         let old = KeySetDraft { exp: NOW + 100, ..set_draft() };
@@ -230,8 +297,8 @@ mod tests {
         let instruction = wire.envelope().clone().verify(&old).unwrap().parse(&expected).unwrap();
         let (terms, owner) = (agreement(), late.iss.clone());
         let at = |now| {
-            let context =
-                AdmissionContext { newest: &old, app_owner: Some(&owner), agreement: Some(&terms), now };
+            let (app_owner, agreement) = (Some(&owner), Some(&terms));
+            let context = AdmissionContext { app_owner, agreement, now, ..nothing(&old) };
             admit(&instruction, &context).err().map(|refusal| refusal.reason)
         };
         assert_eq!(at(NOW + 99), None);
@@ -243,8 +310,7 @@ mod tests {
         let other = "other".parse().unwrap();
         let refusals = [None, Some(&other)].map(|owner| {
             let (newest, terms) = (key_set(), agreement());
-            let context =
-                AdmissionContext { newest: &newest, app_owner: owner, agreement: Some(&terms), now: NOW };
+            let context = AdmissionContext { app_owner: owner, agreement: Some(&terms), ..nothing(&newest) };
             admit(&erase(), &context).unwrap_err()
         });
         assert_eq!(refusals[0].reason, Reason::AppUnknown);
@@ -258,12 +324,8 @@ mod tests {
             change(&mut terms);
             let signers: &[&str] = if draft.act == Act::Erase { &["ann", "bob"] } else { &["ann"] };
             let (newest, owner) = (key_set(), draft.iss.clone());
-            let context = AdmissionContext {
-                newest: &newest,
-                app_owner: Some(&owner),
-                agreement: Some(&terms),
-                now: NOW,
-            };
+            let context =
+                AdmissionContext { app_owner: Some(&owner), agreement: Some(&terms), ..nothing(&newest) };
             admit(&signed(draft, signers), &context).err().map(|refusal| refusal.reason)
         };
         let erase = draft(Act::Erase);

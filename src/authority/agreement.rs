@@ -22,7 +22,7 @@ pub struct AgreementTerms {
 }
 
 /// What an instruction reaches within the agreement: `["*"]` and "all stores" written out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     pub categories: BTreeSet<Category>,
     pub stores: BTreeSet<StoreId>,

@@ -22,10 +22,11 @@ use super::judged::{self, Admitted, Asked, Told};
 use super::leaf_form;
 use super::registered::Registered;
 use super::rules::{Broken, LogName, Rule};
+use crate::domain::Reason;
 use crate::domain::event::{Event, ExecutionReported, InstructionAdmitted, Order};
 use crate::domain::ids::IdError;
 use crate::domain::{
-    ControllerId, ExecutionId, ExportId, InstructionId, MessageId, RequestId, StoreId, Timestamp,
+    ControllerId, ExecutionId, ExportId, InstructionId, MessageId, RequestId, Stop, StoreId, Timestamp,
 };
 use crate::token::Report;
 use crate::trail::{Hash, Leaf, leaf_hash};
@@ -139,8 +140,8 @@ impl Judge<'_> {
                 let told = self.authority.tells(event);
                 Rule::LogKeys.holds(told, "the authority log does not say so of the key")?;
             }
-            // `leaf_form` knows that it belongs in the other log.
-            Event::KeySetPublished(_) => {}
+            // `leaf_form` knows that they belong in the other log.
+            Event::KeySetPublished(_) | Event::InstructionStopped(_) | Event::SignatureWithdrawn(_) => {}
 
             Event::MessageReceived(_) => {
                 let id = id(MessageId::from_resource_name(subject))?;
@@ -168,9 +169,13 @@ impl Judge<'_> {
                     facts.instruction(jti.as_uuid(), index, &InstructionFact::Refused(controller));
                 }
             }
-            Event::InstructionEnded(ended) => {
+            Event::InstructionReceived(_)
+            | Event::ApprovalGiven(_)
+            | Event::ApprovalWithdrawn(_)
+            | Event::InstructionContested(_)
+            | Event::InstructionEnded(_) => {
                 let id = id(InstructionId::from_resource_name(subject))?;
-                let fact = InstructionFact::Ended(ended.controller.clone(), ended.state.clone());
+                let fact = self.of_instruction(index, &id, leaf, event)?;
                 facts.instruction(id.as_uuid(), index, &fact);
             }
             Event::ExecutionLeased(_)
@@ -214,6 +219,60 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// What a leaf says of an instruction beside its admission.
+    fn of_instruction(
+        &self,
+        index: u64,
+        id: &InstructionId,
+        leaf: &Leaf,
+        event: &Event,
+    ) -> Result<InstructionFact, Broken> {
+        let published = |holds, what| Rule::AdmittedSigned.holds(holds, what);
+        Ok(match event {
+            Event::InstructionReceived(received) => {
+                let exp = judged::waiting(received, self.place(index, leaf))?;
+                let (controller, digest) = (received.controller.clone(), received.digest.clone());
+                InstructionFact::Received { controller, digest, exp }
+            }
+            Event::ApprovalGiven(given) => InstructionFact::Approved(given.controller.clone()),
+            Event::ApprovalWithdrawn(withdrawn) => {
+                let there = self.authority.withdrawn_by(withdrawn.authority_index);
+                published(
+                    there.is_some_and(|(controller, digest)| {
+                        *controller == withdrawn.controller && digest.to_string() == withdrawn.digest
+                    }),
+                    "the authority log withdraws no such signature at the place it names",
+                )?;
+                InstructionFact::Withdrawn {
+                    controller: withdrawn.controller.clone(),
+                    is_last: withdrawn.is_last,
+                }
+            }
+            Event::InstructionContested(contested) => {
+                let there = self.authority.stopped_by(contested.authority_index);
+                let same = (contested.controller.clone(), *id, Stop::Contested);
+                published(there == Some(&same), "the authority log does not stop it at the place it names")?;
+                InstructionFact::Stopped(contested.controller.clone(), Stop::Contested)
+            }
+            Event::InstructionEnded(ended) => InstructionFact::Ended {
+                controller: ended.controller.clone(),
+                state: ended.state.clone(),
+                at: leaf.time().as_second(),
+            },
+            _ => return Err(Rule::LeafForm.broken("it says nothing of an instruction")),
+        })
+    }
+
+    fn place<'a>(&'a self, index: u64, leaf: &'a Leaf) -> judged::Place<'a> {
+        judged::Place {
+            subject: leaf.subject(),
+            time: leaf.time(),
+            registered: self.registrations.registered.before(index),
+            authority: self.authority,
+            trail_origin: self.origin,
+        }
+    }
+
     fn admission(
         &self,
         placed: Placed<'_>,
@@ -223,13 +282,25 @@ impl Judge<'_> {
     ) -> Result<(), Broken> {
         let index = placed.index;
         let instruction = id(InstructionId::from_resource_name(leaf.subject()))?;
-        let asked = if index < self.since { None } else { Some(self.admitted(index, leaf, event)?.asked()) };
+        let admitted = if index < self.since { None } else { Some(self.admitted(index, leaf, event)?) };
+        let asked = admitted.as_ref().map(Admitted::asked);
         // A leaf has far fewer orders than a u32 counts.
         let orders = event.executions.len() as u32;
-        let admitted = InstructionFact::Admitted { controller: event.controller.clone(), orders };
-        facts.instruction(instruction.as_uuid(), index, &admitted);
+        let (controller, digest) = (event.controller.clone(), event.digest.clone());
+        let fact = InstructionFact::Admitted { controller, digest, orders };
+        facts.instruction(instruction.as_uuid(), index, &fact);
+        if let Some(target) = event.target {
+            let stops = self.authority.taken_back(&event.controller).why(&target);
+            Rule::AdmittedSigned.holds(stops.is_some(), "the authority log does not stop what it revokes")?;
+            let fact = InstructionFact::Stopped(event.controller.clone(), Stop::Revoked);
+            facts.instruction(target.as_uuid(), index, &fact);
+        }
         if let Some(request) = event.request {
-            let instructed = CaseFact::Instructed(event.controller.clone(), event.app.clone());
+            let instructed = CaseFact::Instructed {
+                controller: event.controller.clone(),
+                app: event.app.clone(),
+                enough_for_minor: admitted.as_ref().is_none_or(|admitted| admitted.enough_for_minor),
+            };
             facts.case(request.as_uuid(), index, &instructed);
         }
         for Order { execution, store } in &event.executions {
@@ -249,10 +320,9 @@ impl Judge<'_> {
     }
 
     fn admitted(&self, index: u64, leaf: &Leaf, event: &InstructionAdmitted) -> Result<Admitted, Broken> {
-        let registered = self.registrations.registered.before(index);
-        let (subject, time) = (leaf.subject(), leaf.time());
-        let admitted = judged::admission(event, subject, time, registered, self.authority, self.origin)?;
-        registered.needs_key_set(&admitted.controller, admitted.key_set.version)?;
+        let place = self.place(index, leaf);
+        let admitted = judged::admission(event, place)?;
+        place.registered.needs_key_set(&admitted.controller, admitted.key_set.version)?;
         Ok(admitted)
     }
 
@@ -274,7 +344,10 @@ impl Judge<'_> {
             Event::ExecutionDeferred(deferred) => {
                 ExecutionFact::Deferred { agent: deferred.agent.clone(), attempt: deferred.attempt }
             }
-            Event::ExecutionFailed(failed) => ExecutionFact::Failed { attempt: failed.attempt },
+            Event::ExecutionFailed(failed) => ExecutionFact::Failed {
+                attempt: failed.attempt,
+                expired: failed.reason == Reason::InstructionExpired,
+            },
             Event::ExecutionReported(reported) => {
                 registered.agent(&reported.agent)?;
                 let told = if index < self.since {

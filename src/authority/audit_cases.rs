@@ -37,6 +37,7 @@ struct Received {
     controller: ControllerId,
     app: AppId,
     rights: BTreeSet<Right>,
+    guardian: bool,
     misrouted: bool,
 }
 
@@ -51,6 +52,7 @@ impl Case {
                     controller: received.controller,
                     app: received.app,
                     rights: received.rights.into_iter().collect(),
+                    guardian: received.guardian,
                     misrouted: false,
                 });
                 Ok(())
@@ -69,13 +71,17 @@ impl Case {
                 self.0.as_ref().is_some_and(|case| case.controller == reader),
                 "the case read is not the reader's",
             ),
-            CaseFact::Instructed(controller, app) => {
+            CaseFact::Instructed { controller, app, enough_for_minor } => {
                 let case = self.0.as_ref().filter(|case| case.controller == controller && case.app == app);
                 let case = case.ok_or_else(|| {
                     Rule::RequestStages
                         .broken("the instruction answers a case its controller does not have for this app")
                 })?;
-                stages(!case.misrouted, "the case was rejected as misrouted")
+                stages(!case.misrouted, "the case was rejected as misrouted")?;
+                Rule::AdmittedSigned.holds(
+                    enough_for_minor || !case.guardian,
+                    "the key set asks for more signers where the case is a minor's",
+                )
             }
         }
     }

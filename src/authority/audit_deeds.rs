@@ -5,6 +5,7 @@ use super::audit_facts::{ExecutionFact, ExportFact, Facts, InstructionFact, Kept
 use super::audit_replay::{Again, Wrong};
 use super::judged::{self, Asked, Told};
 use super::rules::{Broken, Rule};
+use super::signers::check_still_signed;
 use crate::domain::{AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, StoreId};
 
 /// One execution so far: none before it is ordered.
@@ -20,6 +21,8 @@ struct Order {
     state: ExecutionState,
     /// The newest lease.
     lease: Option<(AgentId, u32)>,
+    /// Given up because the instruction's end came first.
+    expired: bool,
     reported: Option<Kept<Told>>,
     released: bool,
 }
@@ -47,6 +50,7 @@ impl Execution {
                 asked,
                 state: ExecutionState::Pending,
                 lease: None,
+                expired: false,
                 reported: None,
                 released: false,
             });
@@ -67,7 +71,8 @@ impl Execution {
         Rule::RanOnce.holds(!order.state.has_ended(), "the execution had ended before")?;
         order.go_on(id, index, fact, again)?;
         if order.state.has_ended() {
-            let ended = InstructionFact::ExecutionEnded(order.controller.clone(), order.state);
+            let (controller, state) = (order.controller.clone(), order.state);
+            let ended = InstructionFact::ExecutionEnded { controller, state, expired: order.expired };
             then.instruction(order.instruction.as_uuid(), index, &ended);
         }
         Ok(())
@@ -107,8 +112,7 @@ impl Order {
                 )?;
                 ordered(Some(attempt) == last.checked_add(1), "attempts are not counted one by one")?;
                 if last == 0 && again.is_new(index) {
-                    let exp = again.asked(id, &mut self.asked)?.exp;
-                    ordered(at < exp, "it was first leased after the instruction's end")?;
+                    self.may_begin(id, at, again)?;
                 }
                 self.lease = Some((agent, attempt));
                 self.state = ExecutionState::Leased;
@@ -118,8 +122,10 @@ impl Order {
                 ordered(attempt == last, "another attempt is deferred than was leased")?;
                 self.state = ExecutionState::Pending;
             }
-            ExecutionFact::Failed { attempt } => {
+            ExecutionFact::Failed { attempt, expired } => {
                 ordered(attempt == last, "another attempt is given up than was leased last")?;
+                ordered(!expired || last == 0, "what was begun is seen through, also after the end")?;
+                self.expired = expired;
                 self.state = ExecutionState::Failed;
             }
             ExecutionFact::Reported { agent, attempt, outcome, told } => {
@@ -142,6 +148,24 @@ impl Order {
             }
             // Taken before.
             ExecutionFact::Ordered { .. } | ExecutionFact::Released { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Still good at the first lease (DESIGN §6). Within one second of the two logs either may have been first.
+    fn may_begin(&mut self, id: ExecutionId, at: i64, again: &mut Again<'_>) -> Result<(), Wrong> {
+        let authority = again.authority;
+        let asked = again.asked(id, &mut self.asked)?;
+        ordered(at < asked.exp, "it was first leased after the instruction's end")?;
+        ordered(at >= asked.not_before, "it was first leased while the key set's policy held it back")?;
+        let stopped = authority.stopped_at(&self.controller, &self.instruction);
+        ordered(
+            stopped.is_none_or(|stopped| stopped.as_second() >= at),
+            "it was first leased after it was revoked or contested",
+        )?;
+        if let Some(newest) = authority.newest_before(&self.controller, at) {
+            let still = check_still_signed(asked.act, asked.kids.iter().copied(), newest);
+            ordered(still.is_ok(), "it was first leased after a signer had left the key set")?;
         }
         Ok(())
     }

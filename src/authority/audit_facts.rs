@@ -13,7 +13,7 @@ use super::external_sort::put;
 use super::judged::{Asked, Told};
 use crate::domain::event::{RequestAnswered, RequestReceived};
 use crate::domain::{
-    AgentId, AppId, ControllerId, ExecutionId, ExecutionState, ExportId, InstructionId, StoreId,
+    AgentId, AppId, ControllerId, ExecutionId, ExecutionState, ExportId, InstructionId, Stop, StoreId,
 };
 use crate::trail::Hash;
 
@@ -34,7 +34,12 @@ pub(super) enum CaseFact {
     Answered(RequestAnswered),
     Read(ControllerId),
     /// An instruction answers it.
-    Instructed(ControllerId, AppId),
+    Instructed {
+        controller: ControllerId,
+        app: AppId,
+        /// So many signed as a minor's case takes.
+        enough_for_minor: bool,
+    },
 }
 
 /// Of an execution.
@@ -58,6 +63,8 @@ pub(super) enum ExecutionFact {
     },
     Failed {
         attempt: u32,
+        /// The instruction's end came before it was begun.
+        expired: bool,
     },
     Reported {
         agent: AgentId,
@@ -84,14 +91,37 @@ pub(super) enum Kept<T> {
 /// Of an instruction id. Two controllers may have chosen one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum InstructionFact {
+    /// It waits for approvals until `exp`, seconds.
+    Received {
+        controller: ControllerId,
+        digest: String,
+        exp: i64,
+    },
+    Approved(ControllerId),
+    Withdrawn {
+        controller: ControllerId,
+        /// Nothing is left of what was submitted.
+        is_last: bool,
+    },
     Admitted {
         controller: ControllerId,
+        digest: String,
         orders: u32,
     },
+    Stopped(ControllerId, Stop),
     /// Used up by a refusal.
     Refused(ControllerId),
-    ExecutionEnded(ControllerId, ExecutionState),
-    Ended(ControllerId, String),
+    ExecutionEnded {
+        controller: ControllerId,
+        state: ExecutionState,
+        expired: bool,
+    },
+    Ended {
+        controller: ControllerId,
+        state: String,
+        /// Seconds.
+        at: i64,
+    },
     Evidence {
         /// The controller that fetched it; none: somebody else.
         by: Option<ControllerId>,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::audit_facts::{ExportFact, InstructionFact};
 use super::rules::{Broken, Rule};
-use crate::domain::execution::state_of;
-use crate::domain::{ControllerId, ExecutionId, ExecutionState};
+use crate::domain::execution::{Stand, settled};
+use crate::domain::{ControllerId, ExecutionId, InstructionState, Stop};
 
 /// One instruction id so far. Two controllers may have chosen it; they have nothing to do with each other.
 #[derive(Debug, Default)]
@@ -13,32 +13,68 @@ pub(super) struct Instruction(BTreeMap<ControllerId, Used>);
 
 #[derive(Debug, Default)]
 struct Used {
-    /// How many orders; none: it was refused.
+    /// While it waits: its digest, and its end in seconds.
+    waiting: Option<(String, i64)>,
+    /// How many orders; none: it was refused, or it waits.
     admitted: Option<u32>,
     /// Of its executions that ended.
-    states: Vec<ExecutionState>,
+    stands: Vec<Stand>,
+    stop: Option<Stop>,
     ended: bool,
+    /// An admission or a refusal used it up.
+    known: bool,
+}
+
+fn ended(holds: bool, what: &'static str) -> Result<(), Broken> {
+    Rule::EndedRightly.holds(holds, what)
 }
 
 impl Instruction {
     pub(super) fn take(&mut self, fact: InstructionFact) -> Result<(), Broken> {
         match fact {
-            InstructionFact::Admitted { controller, orders } => {
-                let used = Used { admitted: Some(orders), ..Used::default() };
+            InstructionFact::Received { controller, digest, exp } => {
+                let used = Used { waiting: Some((digest, exp)), ..Used::default() };
                 Rule::JtiOnce.holds(self.0.insert(controller, used).is_none(), "the jti was used up before")
+            }
+            InstructionFact::Approved(controller) => self.waiting(&controller).map(drop),
+            InstructionFact::Withdrawn { controller, is_last } => {
+                let used = self.waiting(&controller)?;
+                // With the last signature the order itself is taken back.
+                used.stop = is_last.then_some(Stop::Revoked);
+                Ok(())
+            }
+            InstructionFact::Admitted { controller, digest, orders } => {
+                let used = self.0.entry(controller).or_default();
+                let completes = match used.waiting.take() {
+                    Some((waits, _)) => waits == digest && used.stop.is_none() && !used.ended,
+                    None => used.is_new(),
+                };
+                used.admitted = Some(orders);
+                used.known = true;
+                Rule::JtiOnce.holds(completes, "the jti was used up before")
             }
             // A refusal may name a jti that was used up before: that is what `JTI_REUSED` says.
             InstructionFact::Refused(controller) => {
-                self.0.entry(controller).or_default();
+                self.0.entry(controller).or_default().known = true;
                 Ok(())
             }
-            InstructionFact::ExecutionEnded(controller, state) => {
-                self.0.entry(controller).or_default().states.push(state);
+            InstructionFact::Stopped(controller, why) => {
+                let used = self.0.get_mut(&controller).filter(|used| used.is_open());
+                let used = used.ok_or_else(|| Rule::EndedRightly.broken("there was nothing left to stop"))?;
+                ended(used.stop.is_none(), "it was stopped before")?;
+                used.stop = Some(why);
                 Ok(())
             }
-            InstructionFact::Ended(controller, state) => self.end(&controller, &state),
+            InstructionFact::ExecutionEnded { controller, state, expired } => {
+                self.0.entry(controller).or_default().stands.push(Stand { state, expired });
+                Ok(())
+            }
+            InstructionFact::Ended { controller, state, at } => self.end(&controller, &state, at),
             // Evidence is given for what was admitted; with disclosures only to its own controller.
-            InstructionFact::Evidence { by: Some(controller), .. } => self.admitted(&controller).map(drop),
+            InstructionFact::Evidence { by: Some(controller), .. } => {
+                let used = self.0.get(&controller).filter(|used| used.admitted.is_some());
+                used.map(drop).ok_or_else(|| Rule::Ordered.broken("the instruction was not admitted before"))
+            }
             InstructionFact::Evidence { by: None, disclosures } => {
                 let rule = |holds, what| Rule::ExportReleased.holds(holds, what);
                 rule(!disclosures, "disclosures were given to another than the controller")?;
@@ -48,21 +84,44 @@ impl Instruction {
         }
     }
 
-    fn admitted(&mut self, controller: &ControllerId) -> Result<(&mut Used, u32), Broken> {
-        let used = self.0.get_mut(controller).and_then(|used| used.admitted.map(|orders| (used, orders)));
-        used.ok_or_else(|| Rule::Ordered.broken("the instruction was not admitted before"))
+    fn waiting(&mut self, controller: &ControllerId) -> Result<&mut Used, Broken> {
+        let used = self.0.get_mut(controller).filter(|used| used.is_open() && used.waiting.is_some());
+        used.ok_or_else(|| Rule::JtiOnce.broken("no such instruction waits for a signature"))
     }
 
-    fn end(&mut self, controller: &ControllerId, state: &str) -> Result<(), Broken> {
-        let (used, orders) = self.admitted(controller)?;
-        let ended = |holds, what| Rule::EndedRightly.holds(holds, what);
-        ended(used.states.len() == orders as usize, "an execution of it has not ended")?;
-        ended(state_of(&used.states).as_str() == state, "it did not end as its executions did")?;
+    fn end(&mut self, controller: &ControllerId, state: &str, at: i64) -> Result<(), Broken> {
+        let used =
+            self.0.get_mut(controller).filter(|used| used.admitted.is_some() || used.waiting.is_some());
+        let used =
+            used.ok_or_else(|| Rule::Ordered.broken("the instruction was neither admitted nor waiting"))?;
+        let orders = used.admitted.unwrap_or(0);
+        ended(used.stands.len() == orders as usize, "an execution of it has not ended")?;
+        let expected = match (used.stop, &used.waiting) {
+            (Some(Stop::Revoked), _) => InstructionState::Revoked,
+            (Some(Stop::Contested), _) => InstructionState::Contested,
+            (None, Some((_, exp))) => {
+                ended(at >= *exp, "it ended while it still waited")?;
+                InstructionState::Expired
+            }
+            (None, None) => settled(InstructionState::Admitted, &used.stands),
+        };
+        ended(expected.as_str() == state, "it did not end as its executions did")?;
         ended(!std::mem::replace(&mut used.ended, true), "the instruction ends again")
     }
 
     pub(super) fn count(&self) -> u64 {
         self.0.values().filter(|used| used.admitted.is_some()).count() as u64
+    }
+}
+
+impl Used {
+    /// It was not used up.
+    fn is_new(&self) -> bool {
+        !self.known && self.admitted.is_none() && self.stop.is_none()
+    }
+
+    fn is_open(&self) -> bool {
+        (self.admitted.is_some() || self.waiting.is_some()) && !self.ended
     }
 }
 

@@ -10,9 +10,10 @@ use super::leaf_form;
 use super::log_keys::LogKeys;
 use super::pins::Pins;
 use super::rules::{Broken, LogName, Rule};
-use crate::domain::event::{Event, KeySetPublished};
-use crate::domain::{ControllerId, Timestamp};
-use crate::token::{Digest, KeySet, SignedKeySet};
+use super::taken_back::{TakenBack, TakenBackBy};
+use crate::domain::event::{Event, InstructionStopped, KeySetPublished, SignatureWithdrawn};
+use crate::domain::{ControllerId, InstructionId, Stop, Timestamp};
+use crate::token::{Detached, Digest, KeySet, Says, SignedKeySet};
 use crate::trail::{Appender, Hash, empty_root, leaf_hash};
 
 /// The key sets and heads of the log's first leaves.
@@ -32,6 +33,11 @@ pub struct AuthorityLog {
     chains: BTreeMap<ControllerId, KeySetChain>,
     published: BTreeMap<u64, (ControllerId, u64, Digest)>,
     log_keys: LogKeys,
+    taken_back: TakenBackBy,
+    /// By the leaf that stopped it.
+    stopped: BTreeMap<u64, (ControllerId, InstructionId, Stop)>,
+    /// By the leaf that withdrew a signature: the instruction's digest.
+    withdrawn: BTreeMap<u64, (ControllerId, Digest)>,
 }
 
 impl AuthorityLog {
@@ -48,6 +54,9 @@ impl AuthorityLog {
             chains: BTreeMap::new(),
             published: BTreeMap::new(),
             log_keys: LogKeys::default(),
+            taken_back: TakenBackBy::new(),
+            stopped: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
         }
     }
 
@@ -71,6 +80,14 @@ impl AuthorityLog {
             (Event::LogKeyVouched(_) | Event::LogKeyRetired(_), _) => {
                 self.log_keys.take(leaf.subject(), &event, [&self.trail_origin, &self.origin])?;
             }
+            (Event::InstructionStopped(stopped), _) => {
+                let id = InstructionId::from_resource_name(leaf.subject())
+                    .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
+                let InstructionStopped { controller, why } = stopped;
+                self.of(controller).stop(id, *why, Some(leaf.time()));
+                self.stopped.insert(index, (controller.clone(), id, *why));
+            }
+            (Event::SignatureWithdrawn(withdrawn), _) => self.withdraw(index, withdrawn)?,
             _ => return Err(Rule::LeafForm.broken("its type does not belong in this log")),
         }
         self.tree.append(leaf_hash(bytes));
@@ -86,6 +103,20 @@ impl AuthorityLog {
         self.tree.settle();
         self.roots.push(self.tree.root());
         self.times.push(None);
+    }
+
+    fn of(&mut self, controller: &ControllerId) -> &mut TakenBack {
+        self.taken_back.entry(controller.clone()).or_default()
+    }
+
+    fn withdraw(&mut self, index: u64, withdrawn: &SignatureWithdrawn) -> Result<(), Broken> {
+        let SignatureWithdrawn { controller, digest, withdrawal } = withdrawn;
+        let broken = || Rule::LeafForm.broken("it withdraws no signature");
+        let digest: Digest = digest.parse().map_err(|_| broken())?;
+        let withdrawal = Detached::parse(Says::Withdrawn, withdrawal).map_err(|_| broken())?;
+        self.of(controller).withdraw(digest, withdrawal.kid(), index);
+        self.withdrawn.insert(index, (controller.clone(), digest));
+        Ok(())
     }
 
     fn last_time(&self) -> Option<Timestamp> {
@@ -143,6 +174,33 @@ impl AuthorityLog {
     /// Whether the log says the same of a log's key.
     pub(super) fn tells(&self, event: &Event) -> bool {
         self.log_keys.tell(event)
+    }
+
+    /// What of the controller's it takes back.
+    pub fn taken_back(&self, controller: &ControllerId) -> TakenBack {
+        self.taken_back.get(controller).cloned().unwrap_or_default()
+    }
+
+    /// When it stopped the instruction, if it did.
+    pub(super) fn stopped_at(&self, controller: &ControllerId, id: &InstructionId) -> Option<Timestamp> {
+        self.taken_back.get(controller)?.stopped_at(id)
+    }
+
+    /// The instruction that leaf `index` stopped.
+    pub(super) fn stopped_by(&self, index: u64) -> Option<&(ControllerId, InstructionId, Stop)> {
+        self.stopped.get(&index)
+    }
+
+    /// The instruction of which leaf `index` withdrew a signature.
+    pub(super) fn withdrawn_by(&self, index: u64) -> Option<&(ControllerId, Digest)> {
+        self.withdrawn.get(&index)
+    }
+
+    /// The controller's newest key set of those published in seconds before this one.
+    pub(super) fn newest_before(&self, controller: &ControllerId, second: i64) -> Option<&KeySet> {
+        let later = |time: &Option<Timestamp>| time.is_some_and(|time| time.as_second() >= second);
+        let size = self.times.iter().position(later).unwrap_or(self.times.len());
+        self.newest_at(controller, size as u64)
     }
 
     /// The key set that leaf `index` published.

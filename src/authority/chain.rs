@@ -59,6 +59,13 @@ impl KeySetChain {
         if self.at_version(signed.version()).is_some_and(|known| known.digest() != signed.digest()) {
             return Err(Refusal::new(Reason::AuthorityForked).note("two key sets of one version"));
         }
+        let set = self.successor(signed)?;
+        self.later.push(Link { index, set });
+        Ok(())
+    }
+
+    /// What would be the next version, by TUF's rule.
+    pub fn successor(&self, signed: SignedKeySet) -> Result<KeySet, Refusal> {
         let set = signed.succeed(self.newest())?;
         // One key has one use and one signer for ever, also after it had left the set for a while.
         for known in self.links().map(|link| &link.set) {
@@ -69,8 +76,7 @@ impl KeySetChain {
                 }
             }
         }
-        self.later.push(Link { index, set });
-        Ok(())
+        Ok(set)
     }
 
     fn links(&self) -> impl DoubleEndedIterator<Item = &Link> {

@@ -164,6 +164,7 @@ pub(super) fn part_of(event: &Event) -> Option<Part> {
         | Event::ExecutionDeferred(_)
         | Event::ExecutionFailed(_)
         | Event::ExecutionReported(_)
+        | Event::InstructionContested(_)
         | Event::InstructionEnded(_)
         | Event::ExportReleased(_)
         | Event::ExportDownloaded(_)

@@ -7,17 +7,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::admission::{check_not_expired, check_started, count_signers};
+use super::admission::{check_not_expired, check_policy, check_started, held_until};
+use super::agreement::Scope;
 use super::authority_log::{AuthorityLog, refusal_text};
 use super::registered::RegisteredBefore;
 use super::rules::{Broken, Rule};
-use crate::domain::event::{ExecutionReported, InstructionAdmitted, Order};
+use super::signers::{self, Count, Stakes};
+use crate::domain::event::{ExecutionReported, InstructionAdmitted, InstructionReceived, Order};
 use crate::domain::{
-    Act, AppId, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId, Timestamp,
+    Act, AppId, Category, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId, Timestamp,
 };
 use crate::token::report::{AuthorityHead, ExportReport};
 use crate::token::{
-    Categories, Digest, Envelope, Expected, KeySetRef, Report, ReportOutcome, SignedStatement,
+    Categories, Digest, Envelope, Expected, KeyId, KeySet, KeySetRef, Report, ReportOutcome, SignedStatement,
+    Verified,
 };
 
 /// An admitted instruction whose leaf was judged good.
@@ -34,52 +37,89 @@ pub struct Admitted {
     pub recipient: Option<Digest>,
     /// Seconds.
     pub exp: i64,
+    /// The first lease may come from here on. Seconds.
+    pub not_before: i64,
     pub key_set: KeySetRef,
+    /// The keys that count.
+    pub kids: Vec<KeyId>,
     /// Opaque ids of the distinct signers.
     pub signers: Vec<String>,
+    /// So many signed that it may answer a minor's case, too.
+    pub enough_for_minor: bool,
     pub authority_size: u64,
     pub request: Option<RequestId>,
     pub orders: Vec<Order>,
 }
 
-/// Judges the admission leaf of `subject`, written at `time`.
-pub(super) fn admission(
-    event: &InstructionAdmitted,
-    subject: &str,
-    time: Timestamp,
-    registered: RegisteredBefore<'_>,
-    authority: &AuthorityLog,
-    trail_origin: &str,
-) -> Result<Admitted, Broken> {
-    let signed = |holds, what| Rule::AdmittedSigned.holds(holds, what);
-    let refused = |refusal: Refusal| Rule::AdmittedSigned.broken(refusal_text(&refusal));
+/// What both leaves say that hold an instruction: the one that admits it, and the one that lets it wait.
+struct Said<'a> {
+    controller: &'a ControllerId,
+    app: &'a AppId,
+    act: Act,
+    digest: &'a str,
+    signed_part: &'a str,
+    key_set_version: u64,
+    key_set_digest: &'a str,
+    authority_size: u64,
+    request: Option<RequestId>,
+}
+
+/// A leaf that holds an instruction, where it stands, and what it is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub subject: &'a str,
+    pub time: Timestamp,
+    pub registered: RegisteredBefore<'a>,
+    pub authority: &'a AuthorityLog,
+    pub trail_origin: &'a str,
+}
+
+/// What a leaf holds, and the set it was signed under.
+struct Held<'a> {
+    id: InstructionId,
+    verified: Verified,
+    statement: SignedStatement,
+    set: &'a KeySet,
+}
+
+fn signed(holds: bool, what: &'static str) -> Result<(), Broken> {
+    Rule::AdmittedSigned.holds(holds, what)
+}
+
+fn refused(refusal: Refusal) -> Broken {
+    Rule::AdmittedSigned.broken(refusal_text(&refusal))
+}
+
+/// Reads the instruction of a leaf: its signatures verify under the set of that moment, and it says what the leaf says.
+fn held<'a>(said: &Said<'_>, place: Place<'a>) -> Result<Held<'a>, Broken> {
+    let Place { subject, time, registered, authority, trail_origin } = place;
     let id = InstructionId::from_resource_name(subject)
         .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
-    registered.needs_controller(&event.controller)?;
-    registered.needs_app(&event.app, &event.controller)?;
+    registered.needs_controller(said.controller)?;
+    registered.needs_app(said.app, said.controller)?;
 
     signed(
-        authority.had_size_at(event.authority_size, time),
+        authority.had_size_at(said.authority_size, time),
         "the authority log had another size at that time",
     )?;
     let set = authority
-        .newest_at(&event.controller, event.authority_size)
+        .newest_at(said.controller, said.authority_size)
         .ok_or_else(|| Rule::AdmittedSigned.broken("the controller had no key set then"))?;
     let current = KeySetRef { version: set.version(), digest: set.digest() };
     signed(
-        event.key_set_version == current.version && event.key_set_digest == current.digest.to_string(),
+        said.key_set_version == current.version && said.key_set_digest == current.digest.to_string(),
         "the leaf names another key set than the newest of that moment",
     )?;
 
-    let verified = Envelope::read_signed_part(event.signed_part.as_bytes())
+    let verified = Envelope::read_signed_part(said.signed_part.as_bytes())
         .and_then(|envelope| envelope.verify(set))
         .map_err(refused)?;
     let statement =
-        verified.parse_public(&Expected { iss: &event.controller, aud: trail_origin }).map_err(refused)?;
+        verified.parse_public(&Expected { iss: said.controller, aud: trail_origin }).map_err(refused)?;
     let digest = verified.envelope().instruction_digest();
-    signed(digest.to_string() == event.digest, "the leaf's digest is not that of the signed part")?;
+    signed(digest.to_string() == said.digest, "the leaf's digest is not that of the signed part")?;
     signed(
-        verified.envelope().signed_part() == event.signed_part,
+        verified.envelope().signed_part() == said.signed_part,
         "the signed part is spelt in another way than it is written",
     )?;
     signed(
@@ -88,34 +128,121 @@ pub(super) fn admission(
     )?;
     signed(
         statement.jti == id
-            && statement.app == event.app
-            && statement.act == event.act
-            && statement.req == event.request,
+            && statement.app == *said.app
+            && statement.act == said.act
+            && statement.req == said.request,
         "the leaf says something else than the signed part",
     )?;
     let now = time.as_second();
     signed(!set.is_expired(now), "the key set had expired")?;
     check_started(&statement, now).and_then(|()| check_not_expired(&statement, now)).map_err(refused)?;
-    let counted = count_signers(statement.act, verified.signers(), set).map_err(refused)?;
-    let signers: BTreeSet<String> = counted.into_iter().map(|signer| signer.signer).collect();
+    if statement.act != Act::Revoke {
+        check_policy(&statement, set).map_err(refused)?;
+    }
+    Ok(Held { id, verified, statement, set })
+}
 
-    check_orders(&statement, &event.executions, registered, now)?;
+impl Held<'_> {
+    /// Who counts, if the case it answers is a minor's or not.
+    fn count(
+        &self,
+        categories: &BTreeSet<Category>,
+        minor: bool,
+        place: Place<'_>,
+        size: u64,
+    ) -> Result<Count, Broken> {
+        let back = place.authority.taken_back(&self.statement.iss);
+        let without = back.signers(&self.verified.envelope().instruction_digest(), self.set, size);
+        let stakes = Stakes { act: self.statement.act, categories, minor };
+        signers::count(stakes, self.verified.signers(), &without, self.set).map_err(refused)
+    }
+}
+
+/// Judges the admission leaf.
+pub(super) fn admission(event: &InstructionAdmitted, place: Place<'_>) -> Result<Admitted, Broken> {
+    let said = Said {
+        controller: &event.controller,
+        app: &event.app,
+        act: event.act,
+        digest: &event.digest,
+        signed_part: &event.signed_part,
+        key_set_version: event.key_set_version,
+        key_set_digest: &event.key_set_digest,
+        authority_size: event.authority_size,
+        request: event.request,
+    };
+    let held = held(&said, place)?;
+    let (statement, now) = (&held.statement, place.time.as_second());
+    signed(statement.target == event.target, "the leaf names another target than the signed part")?;
+    let scope = match statement.act {
+        // It takes back and orders nothing: no agreement is asked.
+        Act::Revoke => {
+            Rule::InAgreement.holds(event.executions.is_empty(), "a revocation orders something")?;
+            Scope::default()
+        }
+        _ => check_orders(statement, &event.executions, place.registered, now)?,
+    };
+    let size = event.authority_size;
+    let counted = held.count(&scope.categories, false, place, size)?.met().map_err(refused)?;
+    let enough_for_minor = held.count(&scope.categories, true, place, size)?.missing() == 0;
+    let signers: BTreeSet<String> = counted.iter().map(|signer| signer.signer.clone()).collect();
     Ok(Admitted {
         controller: event.controller.clone(),
-        id,
+        id: held.id,
         app: event.app.clone(),
         act: event.act,
         categories: statement.categories.clone(),
-        digest,
+        digest: held.verified.envelope().instruction_digest(),
         sub_digests: statement.sub_digests.clone(),
         recipient: statement.export.as_ref().map(|export| Digest::of(export.recipient.as_str())),
         exp: statement.exp,
-        key_set: current,
+        not_before: held_until(statement, now, held.set),
+        key_set: statement.key_set,
+        kids: counted.iter().map(|signer| signer.kid).collect(),
         signers: signers.into_iter().collect(),
+        enough_for_minor,
         authority_size: event.authority_size,
         request: event.request,
         orders: event.executions.clone(),
     })
+}
+
+/// Judges the leaf that lets an instruction wait for approvals: all but the number of its signers is good. Its end.
+pub(super) fn waiting(event: &InstructionReceived, place: Place<'_>) -> Result<i64, Broken> {
+    let said = Said {
+        controller: &event.controller,
+        app: &event.app,
+        act: event.act,
+        digest: &event.digest,
+        signed_part: &event.signed_part,
+        key_set_version: event.key_set_version,
+        key_set_digest: &event.key_set_digest,
+        authority_size: event.authority_size,
+        request: event.request,
+    };
+    let held = held(&said, place)?;
+    let (statement, now) = (&held.statement, place.time.as_second());
+    let mut missing = BTreeSet::new();
+    let mut take = |scope: &Scope| -> Result<(), Broken> {
+        for minor in [false, true] {
+            missing.insert(held.count(&scope.categories, minor, place, event.authority_size)?.missing());
+        }
+        Ok(())
+    };
+    if statement.act == Act::Revoke {
+        take(&Scope::default())?;
+    } else {
+        for terms in place.registered.terms(&statement.iss, &statement.app) {
+            if let Ok(scope) = terms.cover(statement, now) {
+                take(&scope)?;
+            }
+        }
+    }
+    signed(
+        event.missing > 0 && missing.contains(&event.missing),
+        "another number of signers was missing, or no agreement covers it",
+    )?;
+    Ok(statement.exp)
 }
 
 /// One agreement covers the instruction, and there is one order for each of its stores.
@@ -124,13 +251,13 @@ fn check_orders(
     orders: &[Order],
     registered: RegisteredBefore<'_>,
     now: i64,
-) -> Result<(), Broken> {
+) -> Result<Scope, Broken> {
     let stores: BTreeSet<StoreId> = orders.iter().map(|order| order.store.clone()).collect();
     Rule::InAgreement.holds(stores.len() == orders.len(), "a store is ordered twice")?;
     let mut refusal = None;
     for terms in registered.terms(&statement.iss, &statement.app) {
         match terms.cover(statement, now) {
-            Ok(scope) if scope.stores == stores => return Ok(()),
+            Ok(scope) if scope.stores == stores => return Ok(scope),
             Ok(_) => {
                 refusal = Some("the orders are not exactly those of the instruction's stores".to_owned())
             }
@@ -145,12 +272,16 @@ fn check_orders(
 pub(super) struct Asked {
     pub instruction: InstructionId,
     digest: Digest,
-    act: Act,
+    pub act: Act,
     /// Over all subject digests.
     subjects: Digest,
     recipient: Option<Digest>,
     /// Seconds.
     pub exp: i64,
+    /// Seconds.
+    pub not_before: i64,
+    /// The keys that count.
+    pub kids: Vec<KeyId>,
     authority_size: u64,
 }
 
@@ -163,6 +294,8 @@ impl Admitted {
             subjects: over(&self.sub_digests),
             recipient: self.recipient,
             exp: self.exp,
+            not_before: self.not_before,
+            kids: self.kids.clone(),
             authority_size: self.authority_size,
         }
     }

@@ -14,7 +14,8 @@ use crate::trail::{Leaf, Succession, canonical_json};
 /// Longest word of a leaf that is no signed token.
 const MAX_WORD: usize = 255;
 /// Members that carry a signed token or a public key: checked by their signatures and own readers.
-const SIGNED: [&str; 5] = ["signed_part", "report", "key_set", "report_key", "succession"];
+const SIGNED: [&str; 7] =
+    ["signed_part", "report", "key_set", "report_key", "succession", "approval", "withdrawal"];
 
 /// The event of a leaf, its salt left aside.
 pub(super) fn event_of(leaf: &Leaf) -> Result<Event, EventError> {
@@ -92,7 +93,9 @@ impl Registrations {
 fn belongs(log: LogName, event: &Event) -> bool {
     match event {
         Event::LogOpened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => true,
-        Event::KeySetPublished(_) => log == LogName::Authority,
+        Event::KeySetPublished(_) | Event::InstructionStopped(_) | Event::SignatureWithdrawn(_) => {
+            log == LogName::Authority
+        }
         _ => log == LogName::Trail,
     }
 }
@@ -138,9 +141,15 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
         Event::RequestRead(_) => {
             is(RequestId::from_resource_name(subject)) || is(ControllerId::from_resource_name(subject))
         }
-        Event::InstructionAdmitted(_) | Event::InstructionEnded(_) | Event::EvidenceExported(_) => {
-            is(InstructionId::from_resource_name(subject))
-        }
+        Event::InstructionReceived(_)
+        | Event::ApprovalGiven(_)
+        | Event::ApprovalWithdrawn(_)
+        | Event::SignatureWithdrawn(_)
+        | Event::InstructionStopped(_)
+        | Event::InstructionContested(_)
+        | Event::InstructionAdmitted(_)
+        | Event::InstructionEnded(_)
+        | Event::EvidenceExported(_) => is(InstructionId::from_resource_name(subject)),
         Event::ExecutionLeased(_)
         | Event::ExecutionDeferred(_)
         | Event::ExecutionFailed(_)

@@ -118,6 +118,7 @@ pub fn admission(draft: &InstructionDraft, signed: &SignedInstruction) -> Instru
         key_set_digest: draft.key_set.digest.to_string(),
         authority_size: 2,
         request: draft.req,
+        target: None,
         executions: vec![Order {
             execution: EXECUTION.trim_start_matches("executions/").parse().unwrap(),
             store: "rtc".parse().unwrap(),

@@ -31,6 +31,8 @@ mod published_audit;
 mod published_log;
 pub mod registered;
 pub mod rules;
+pub mod signers;
+pub mod taken_back;
 pub mod verdict;
 pub mod warrant;
 
@@ -42,6 +44,7 @@ pub use evidence::{Bundle, BundleBuilder, BundleError};
 pub use leaf_form::successions;
 pub use pins::{Pins, PinsError};
 pub use rules::{LogName, Rule, Violation};
+pub use taken_back::TakenBack;
 pub use verdict::{Fault, Verdict, Which};
 pub use warrant::{
     AdmissionFacts, CheckedOrder, Lease, Order, Standing, TenantBinding, Warrant, check_order,

@@ -14,7 +14,7 @@ use super::leaf_form;
 use super::pins::Pins;
 use super::registered::{Registered, RegisteredBefore};
 use super::rules::{Broken, LogName};
-use crate::domain::event::{Event, InstructionAdmitted};
+use crate::domain::event::{Event, InstructionAdmitted, InstructionContested, InstructionEnded};
 use crate::domain::{ControllerId, ExecutionId, ExportId, StoreId, Timestamp};
 use crate::token::{CollectionReport, Envelope, Expected, KeySet, Report};
 use crate::trail::{Leaf, leaf_hash, verify_inclusion};
@@ -112,6 +112,8 @@ pub struct Verdict {
     pub authority_withheld: usize,
     /// The controller's newest key set at that head.
     pub newest_key_set_version: u64,
+    /// `revoked` or `contested`, where the authority log stops it at that head.
+    pub stopped: Option<String>,
     /// Whether the disclosures were given, and are those that were signed.
     pub disclosures_match: bool,
 }
@@ -152,6 +154,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         check_disclosures(&found.event, disclosures, set, pins)?;
     }
     let admitted = found.admitted;
+    let stopped = authority.taken_back(&admitted.controller).why(&admitted.id);
     Ok(Verdict {
         instruction: admitted.id.resource_name(),
         controller: admitted.controller.resource_name(),
@@ -170,6 +173,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         authority_fresh_at: authority_head.dated(),
         authority_withheld: bundle.withheld.len(),
         newest_key_set_version: newest.version(),
+        stopped: stopped.map(|why| why.to_string()),
         disclosures_match: bundle.disclosures.is_some(),
     })
 }
@@ -277,15 +281,14 @@ impl Reader<'_> {
         let which = Which::TrailLeaf(index);
         match event {
             Event::InstructionAdmitted(event) => {
-                let admitted = judged::admission(
-                    event,
-                    leaf.subject(),
-                    leaf.time(),
-                    self.registered.before(index),
-                    self.authority,
-                    &self.pins.trail.origin,
-                )
-                .map_err(which.broken())?;
+                let place = judged::Place {
+                    subject: leaf.subject(),
+                    time: leaf.time(),
+                    registered: self.registered.before(index),
+                    authority: self.authority,
+                    trail_origin: &self.pins.trail.origin,
+                };
+                let admitted = judged::admission(event, place).map_err(which.broken())?;
                 let executions = admitted.orders.iter().map(ExecutionVerdict::open).collect();
                 self.admitted = Some(Found {
                     admitted,
@@ -327,9 +330,10 @@ impl Found {
     ) -> Result<(), Fault> {
         let foreign = || which.fault("it is about another instruction");
         match event {
-            Event::InstructionEnded(ended) => {
+            Event::InstructionEnded(InstructionEnded { controller, .. })
+            | Event::InstructionContested(InstructionContested { controller, .. }) => {
                 let ours = leaf.subject() == self.admitted.id.resource_name()
-                    && ended.controller == self.admitted.controller;
+                    && *controller == self.admitted.controller;
                 return if ours { Ok(()) } else { Err(foreign()) };
             }
             Event::ExportReleased(released) => {
@@ -478,7 +482,10 @@ impl fmt::Display for Verdict {
         if self.disclosures_match {
             writeln!(f, "  disclosures  are those that were signed")?;
         }
-        write!(f, "  not superseded, as of authority head {}", self.authority_size)?;
+        match &self.stopped {
+            Some(why) => write!(f, "  {why}, as of authority head {}", self.authority_size)?,
+            None => write!(f, "  not superseded, as of authority head {}", self.authority_size)?,
+        }
         if let Some(fresh) = &self.authority_fresh_at {
             write!(f, " of {fresh}")?;
         }

@@ -15,19 +15,19 @@
 //! }
 //! ```
 //!
-//! The gateway runs [`check_order`], the same check without the tenant (which it
-//! does not know), before it leases an order at all.
+//! The gateway asks the same of an order before its first lease, with
+//! [`super::signers::check_still_signed`]: what no agent would carry out is not handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::admission::{check_not_expired, check_started, count_signers};
+use super::admission::{check_not_expired, check_policy, check_started, held_until};
 use super::agreement::AgreementTerms;
 use super::chain::KeySetChain;
-use crate::domain::{
-    Act, AppId, Category, ControllerId, Identifier, InstructionId, Reason, Refusal, StoreId,
-};
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef, SetRole};
+use super::signers::{self, Stakes, check_still_signed};
+use super::taken_back::{TakenBack, refusal_of};
+use crate::domain::{Act, AppId, Category, ControllerId, Identifier, Reason, Refusal, StoreId};
+use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef};
 
 /// What the admission leaf says about the moment of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct AdmissionFacts {
     pub key_set_version: u64,
     /// Size of the authority log under which it was judged.
     pub authority_size: u64,
+    /// Time of the leaf, seconds.
+    pub at: i64,
 }
 
 /// `exp` bounds the first lease; work that has begun finishes.
@@ -68,8 +70,10 @@ pub struct Standing<'a> {
     pub agreement: &'a AgreementTerms,
     /// The stores it stands beside.
     pub stores: &'a BTreeSet<StoreId>,
-    /// Instructions that the authority log says were revoked or are contested.
-    pub withdrawn: &'a BTreeSet<InstructionId>,
+    /// What the authority log takes back of this controller's.
+    pub taken_back: &'a TakenBack,
+    /// How many witnesses its own pins ask for.
+    pub witnesses: usize,
     /// Seconds.
     pub now: i64,
 }
@@ -99,7 +103,7 @@ impl CheckedOrder {
 /// Everything but the tenant, from the bytes.
 pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<CheckedOrder, Refusal> {
     let Order { instruction, store, admission, lease } = *order;
-    let Standing { chain, origin, authority_size, agreement, stores, withdrawn, now } = *standing;
+    let Standing { chain, origin, authority_size, agreement, stores, taken_back, witnesses, now } = *standing;
 
     // Until the checker has seen the log that the admission was judged under, it cannot judge it.
     if authority_size < admission.authority_size {
@@ -122,15 +126,8 @@ pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<Checked
             Refusal::new(Reason::KeySetExpired).note("it had ended before the instruction was signed")
         );
     }
-    let role = SetRole::Act(statement.act);
-    let newest = chain.newest();
-    for signer in count_signers(statement.act, instruction.signers(), admitted_under)? {
-        if !newest.role(role).is_some_and(|now| now.kids.contains(&signer.kid)) {
-            return Err(Reason::SignerRevoked.into());
-        }
-    }
-    if withdrawn.contains(&statement.jti) {
-        return Err(Reason::InstructionRevoked.into());
+    if let Some(why) = taken_back.why(&statement.jti) {
+        return Err(refusal_of(why).into());
     }
     check_started(statement, now)?;
     if statement.nbf.is_some_and(|nbf| nbf > now) {
@@ -139,17 +136,33 @@ pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<Checked
     let scope = match lease {
         Lease::First => {
             check_not_expired(statement, now)?;
+            if now < held_until(statement, admission.at, admitted_under) {
+                return Err(Reason::InstructionHeld.into());
+            }
             agreement.cover(statement, now)?
         }
         Lease::Resumed => agreement.cover_begun(statement)?,
     };
+    // Whether the case is a minor's stands in the trail, not in the order: the gateway and auditors count that.
+    let stakes = Stakes { act: statement.act, categories: &scope.categories, minor: false };
+    let without = taken_back.signers(&instruction.digest(), admitted_under, authority_size);
+    let counted = signers::count(stakes, instruction.signers(), &without, admitted_under)?.met()?;
+    // Work that has begun is seen through: who signed may have left since.
+    if lease == Lease::First {
+        check_still_signed(statement.act, counted.iter().map(|signer| signer.kid), chain.newest())?;
+    }
+    check_policy(statement, admitted_under)?;
+    if admitted_under.policy().witnesses as usize > witnesses {
+        return Err(Refusal::at(Reason::WitnessesMissing, "policy.witnesses")
+            .note("the agent's pins ask for fewer than the key set's policy"));
+    }
     if !scope.stores.contains(store) {
         return Err(Refusal::at(Reason::OutsideAgreement, "order.store"));
     }
     if !stores.contains(store) {
         return Err(Refusal::at(Reason::StoreUnknown, "order.store"));
     }
-    if !statement.act.is_supported() {
+    if !statement.act.is_for_agents() {
         return Err(Refusal::at(Reason::ActNotSupported, "payload.act"));
     }
     Ok(CheckedOrder {
@@ -240,8 +253,9 @@ impl fmt::Debug for CheckedOrder {
 mod tests {
     use super::*;
     use crate::authority::fixtures::agreement;
+    use crate::domain::Stop;
     use crate::token::fixtures::{CountedEntropy, NOW, ORIGIN, draft, key, key_set, sealed, set_draft, wire};
-    use crate::token::{InstructionDraft, KeySetDraft, SignedKeySet};
+    use crate::token::{InstructionDraft, KeySetDraft, Policy, SignedKeySet, Tier};
 
     /// An agent beside the store `sdk`, and one order to it.
     struct Beside {
@@ -249,7 +263,8 @@ mod tests {
         authority_size: u64,
         agreement: AgreementTerms,
         stores: BTreeSet<StoreId>,
-        withdrawn: BTreeSet<InstructionId>,
+        taken_back: TakenBack,
+        witnesses: usize,
         bindings: BTreeMap<AppId, TenantBinding>,
         now: i64,
         instruction: Vec<u8>,
@@ -276,12 +291,13 @@ mod tests {
             authority_size: 5,
             agreement: agreement(),
             stores: ["sdk".parse().unwrap()].into(),
-            withdrawn: BTreeSet::new(),
+            taken_back: TakenBack::default(),
+            witnesses: 0,
             bindings: [("xingyu-live".parse().unwrap(), binding)].into(),
             now: NOW + 60,
             instruction: signed(&draft(Act::Erase)),
             store: "sdk".parse().unwrap(),
-            admission: AdmissionFacts { key_set_version: 1, authority_size: 5 },
+            admission: AdmissionFacts { key_set_version: 1, authority_size: 5, at: NOW },
             lease: Lease::First,
         }
     }
@@ -300,7 +316,8 @@ mod tests {
                 authority_size: self.authority_size,
                 agreement: &self.agreement,
                 stores: &self.stores,
-                withdrawn: &self.withdrawn,
+                taken_back: &self.taken_back,
+                witnesses: self.witnesses,
                 now: self.now,
             };
             Warrant::build(&order, &standing, &self.bindings)
@@ -381,6 +398,12 @@ mod tests {
         assert_eq!(reason(|b| rotate(b, bob_out)), Some(Reason::SignerRevoked));
         let nobody = |next: &mut KeySetDraft| drop(next.roles.pop());
         assert_eq!(reason(|b| rotate(b, nobody)), Some(Reason::SignerRevoked));
+        // What has begun is seen through.
+        let begun = |b: &mut Beside| {
+            rotate(b, bob_out);
+            b.lease = Lease::Resumed;
+        };
+        assert_eq!(reason(begun), None);
     }
 
     #[test]
@@ -408,9 +431,82 @@ mod tests {
         assert_eq!(reason(resumed), None);
         let revoked = |b: &mut Beside| {
             resumed(b);
-            b.withdrawn.insert(draft(Act::Erase).jti);
+            b.taken_back.stop(draft(Act::Erase).jti, Stop::Revoked, None);
         };
         assert_eq!(reason(revoked), Some(Reason::InstructionRevoked));
+        let contested = |b: &mut Beside| {
+            resumed(b);
+            b.taken_back.stop(draft(Act::Erase).jti, Stop::Contested, None);
+        };
+        assert_eq!(reason(contested), Some(Reason::InstructionContested));
         assert_eq!(reason(|b| b.now = NOW - 31), Some(Reason::InstructionNotYetValid));
+    }
+
+    #[test]
+    fn who_withdrew_does_not_count_and_nor_do_his_other_keys() {
+        let digest = Envelope::read(&beside().instruction).unwrap().instruction_digest();
+        let back = |name: &'static str, index: u64| {
+            move |b: &mut Beside| b.taken_back.withdraw(digest, key(name).id(), index)
+        };
+        assert_eq!(reason(back("bob", 4)), Some(Reason::ThresholdNotMet));
+        // Ann signed with one key and took it back with the other.
+        assert_eq!(reason(back("ann-2", 4)), Some(Reason::ThresholdNotMet));
+        assert_eq!(reason(back("reader", 4)), None);
+    }
+
+    /// Version 1 with a policy, and an order under it.
+    fn under(policy: &Policy, change: impl FnOnce(&mut Beside)) -> Option<Reason> {
+        let bytes = set_draft().sign_with(policy, &[&key("root")]).unwrap();
+        let set = SignedKeySet::read(&bytes).unwrap();
+        let digest = set.digest();
+        let mut draft = draft(Act::Erase);
+        draft.key_set = KeySetRef { version: 1, digest };
+        draft.categories = crate::token::Categories::All;
+        let mut b = beside();
+        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &digest, 2, set).unwrap();
+        b.instruction = signed(&draft);
+        change(&mut b);
+        b.build().err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn the_policy_of_the_set_it_was_admitted_under_holds_beside_the_data_too() {
+        let hold = Policy { hold: 600, ..Policy::default() };
+        assert_eq!(under(&hold, |b| b.now = NOW + 599), Some(Reason::InstructionHeld));
+        assert_eq!(under(&hold, |b| b.now = NOW + 600), None);
+        // A leaf that the gateway dated back gains nothing: it was not signed before.
+        let dated_back = |b: &mut Beside| (b.admission.at, b.now) = (NOW - 9000, NOW + 599);
+        assert_eq!(under(&hold, dated_back), Some(Reason::InstructionHeld));
+        let begun = |b: &mut Beside| (b.lease, b.now) = (Lease::Resumed, NOW + 1);
+        assert_eq!(under(&hold, begun), None);
+
+        let preview = Policy { preview: [Act::Erase].into(), ..Policy::default() };
+        assert_eq!(under(&preview, |_| {}), Some(Reason::PreviewRequired));
+        let witnesses = Policy { witnesses: 2, ..Policy::default() };
+        assert_eq!(under(&witnesses, |b| b.witnesses = 1), Some(Reason::WitnessesMissing));
+        assert_eq!(under(&witnesses, |b| b.witnesses = 2), None);
+    }
+
+    #[test]
+    fn recordings_may_take_more_signers() {
+        let mut set = set_draft();
+        set.roles[5].2 = 1;
+        let policy = Policy { tiers: [(Tier::Media, [(Act::Erase, 2)].into())].into(), ..Policy::default() };
+        let bytes = set.sign_with(&policy, &[&key("root")]).unwrap();
+        let set = SignedKeySet::read(&bytes).unwrap();
+        let digest = set.digest();
+        let mut b = beside();
+        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &digest, 2, set).unwrap();
+        let mut order = draft(Act::Erase);
+        order.key_set = KeySetRef { version: 1, digest };
+        order.categories = crate::token::Categories::All;
+        let by_ann = order.sign(&[&key("ann")], &CountedEntropy::new()).unwrap().to_wire();
+        b.instruction = by_ann.into_bytes();
+        let judge = |b: &Beside| b.build().err().map(|refusal| refusal.reason);
+        assert_eq!(judge(&b), None, "without recordings one is enough");
+        b.agreement.categories.insert(Category::Media);
+        assert_eq!(judge(&b), Some(Reason::ThresholdNotMet));
+        b.instruction = signed(&order);
+        assert_eq!(judge(&b), None);
     }
 }

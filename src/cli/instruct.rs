@@ -95,5 +95,13 @@ pub fn instruction(instruction: &v1::Instruction) -> Value {
         "trail_index": instruction.trail_index,
         "authority_size": instruction.authority_size,
         "executions": instruction.executions,
+        "missing": instruction
+            .missing
+            .iter()
+            .map(|missing| json!({"role": missing.role, "signers": missing.signers}))
+            .collect::<Vec<_>>(),
+        "hold_until_time": timestamp(instruction.hold_until_time),
+        "expire_time": timestamp(instruction.expire_time),
+        "contest_ground": instruction.contest_ground,
     })
 }

@@ -52,6 +52,7 @@ const CONTROLLER_SCOPES: &[&str] = &[
     "requests.create",
     "instructions.submit",
     "instructions.read",
+    "key_sets.rotate",
     "executions.read",
     "exports.read",
     "exports.download",
@@ -70,7 +71,7 @@ pub const PRINCIPALS: &[SamplePrincipal] = &[
         kind: Kind::Operator,
         id: "o-1",
         workload: "cli",
-        scopes: &["registry.read", "registry.write"],
+        scopes: &["registry.read", "registry.write", "instructions.contest"],
     },
     SamplePrincipal {
         name: "support",

@@ -8,6 +8,7 @@ use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::execution::{ContestGround, Stop};
 use super::ids::{AgentId, AppId, ControllerId, ExecutionId, InstructionId, RequestId, StoreId};
 use super::refusal::Reason;
 use super::vocabulary::{Act, Category, Purpose, Region, Right};
@@ -137,11 +138,36 @@ events! {
     /// A controller looked at requests of its own. Subject: the request, or the controller for a page of them.
     RequestRead = "mandate.request.read" { by: String, count: u32 }
 
-    /// Subject `instructions/<jti>`. `signed_part` is the instruction without its disclosures, for good.
+    /// Subject `instructions/<jti>`: every signature is good and `missing` distinct signers more are needed. It
+    /// waits for them until its end.
+    InstructionReceived = "mandate.instruction.received" {
+        controller: ControllerId, app: AppId, act: Act, digest: String, signed_part: String,
+        key_set_version: u64, key_set_digest: String, authority_size: u64,
+        #[serde(skip_serializing_if = "Option::is_none")] request: Option<RequestId>,
+        missing: u32,
+    }
+    /// Subject `instructions/<jti>`, which waits. `approval` is `<protected>..<signature>` over its payload.
+    ApprovalGiven = "mandate.approval.given" { controller: ControllerId, digest: String, approval: String, missing: u32 }
+    /// Subject `instructions/<jti>`, which waits: a signer took back what he signed. With the last one it ends.
+    ApprovalWithdrawn = "mandate.approval.withdrawn" {
+        controller: ControllerId, digest: String, withdrawal: String, missing: u32, is_last: bool, authority_index: u64,
+    }
+    /// In the authority log, so that nobody counts that signature any more. Subject `instructions/<jti>`.
+    SignatureWithdrawn = "mandate.signature.withdrawn" { controller: ControllerId, digest: String, withdrawal: String }
+    /// In the authority log, so that every agent stops. Subject `instructions/<jti>`.
+    InstructionStopped = "mandate.instruction.stopped" { controller: ControllerId, why: Stop }
+    /// Subject `instructions/<jti>`: the processor believes it unlawful. It goes no further.
+    InstructionContested = "mandate.instruction.contested" {
+        controller: ControllerId, by: String, ground: ContestGround, authority_index: u64,
+    }
+
+    /// Subject `instructions/<jti>`. `signed_part` is the instruction without its disclosures, for good. `target`
+    /// is what a `revoke` takes back, in force from this leaf on.
     InstructionAdmitted = "mandate.instruction.admitted" {
         controller: ControllerId, app: AppId, act: Act, digest: String, signed_part: String,
         key_set_version: u64, key_set_digest: String, authority_size: u64,
         #[serde(skip_serializing_if = "Option::is_none")] request: Option<RequestId>,
+        #[serde(skip_serializing_if = "Option::is_none")] target: Option<InstructionId>,
         executions: Vec<Order>,
     }
     /// Subject: the principal. The digest is an HMAC-SHA256 of the input under a sealed salt.

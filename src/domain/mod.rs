@@ -12,7 +12,7 @@ pub mod routing;
 pub mod vocabulary;
 
 pub use clock::{Clock, Entropy, Timestamp};
-pub use execution::{ExecutionState, InstructionState};
+pub use execution::{ContestGround, ExecutionState, InstructionState, Stop};
 pub use identifier::Identifier;
 pub use ids::*;
 pub use refusal::{Class, Reason, Refusal};

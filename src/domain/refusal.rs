@@ -99,7 +99,7 @@ reasons! {
         Overloaded = "OVERLOADED", Exhausted, "the queue is full", "wait as long as RetryInfo says";
         Unavailable = "UNAVAILABLE", Unavailable, "the gateway cannot answer now", "wait as long as RetryInfo says";
         Internal = "INTERNAL", Internal, "the gateway failed", "try again; tell the operator the error's id";
-        StageConflict = "STAGE_CONFLICT", Precondition, "the case or execution is not at a stage that allows this", "read it again and see its stage";
+        StageConflict = "STAGE_CONFLICT", Precondition, "the case, instruction or execution is not at a stage that allows this", "read it again and see its stage";
     }
     "Registry" {
         NameTaken = "NAME_TAKEN", Exists, "the name, alias, bundle id, domain or id is taken", "choose another, or release it where it is used";
@@ -144,7 +144,12 @@ reasons! {
         SignerRole = "SIGNER_ROLE", Denied, "a signer has no role for this act", "sign with a key that has the act's role";
         ThresholdNotMet = "THRESHOLD_NOT_MET", Denied, "fewer distinct signers than the act needs", "have more signers of the role sign the same payload";
         SignerRevoked = "SIGNER_REVOKED", Precondition, "a counted key has since left its role", "sign again with keys of the newest key set";
-        InstructionRevoked = "INSTRUCTION_REVOKED", Precondition, "the instruction was revoked or is contested", "sign a new one if it is still wanted";
+        InstructionRevoked = "INSTRUCTION_REVOKED", Precondition, "the instruction was revoked", "sign a new one if it is still wanted";
+        InstructionContested = "INSTRUCTION_CONTESTED", Precondition, "the processor believes the instruction unlawful and contests it", "speak with the processor; only a new instruction resumes";
+        InstructionHeld = "INSTRUCTION_HELD", Precondition, "the key set's policy holds the order back for a while", "wait until the hold is over; until then it can be revoked";
+        SignatureWithdrawn = "SIGNATURE_WITHDRAWN", Precondition, "the signer took his signature on this instruction back", "sign a new instruction under another jti";
+        TargetUnknown = "TARGET_UNKNOWN", Missing, "there is no such instruction of yours to revoke", "name an instruction of the same app";
+        PreviewRequired = "PREVIEW_REQUIRED", Precondition, "the key set's policy asks for the preview that the signers saw", "order a preview and name its digest";
         ActNotSupported = "ACT_NOT_SUPPORTED", Precondition, "the act is known but not carried out by this release", "see docs for the acts of this release";
         AgreementMissing = "AGREEMENT_MISSING", Precondition, "no agreement is in force for the app", "have the agreement registered or renewed";
         OutsideAgreement = "OUTSIDE_AGREEMENT", Precondition, "the instruction goes beyond the agreement's categories or stores", "stay within the agreement, or have it extended";

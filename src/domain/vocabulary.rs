@@ -127,7 +127,20 @@ impl Act {
     /// Whether this release carries the act out. The others are verified and
     /// then refused as `ACT_NOT_SUPPORTED`.
     pub fn is_supported(self) -> bool {
+        self.is_for_agents() || self == Act::Revoke
+    }
+
+    /// Whether an agent carries it out, at this release.
+    pub fn is_for_agents(self) -> bool {
         matches!(self, Act::Preview | Act::Erase | Act::Export)
+    }
+
+    /// Whether its signers may have seen a preview first (DESIGN §10).
+    pub fn may_follow_a_preview(self) -> bool {
+        matches!(
+            self,
+            Act::Erase | Act::Export | Act::Rectify | Act::Restrict | Act::Release | Act::ReturnAndErase
+        )
     }
 
     /// Whether the act may answer the right (DESIGN §9). A preview answers none, but may precede any.

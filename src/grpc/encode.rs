@@ -127,7 +127,14 @@ pub fn instruction(view: &InstructionView) -> v1::Instruction {
         InstructionState::Executing => v1::InstructionState::Executing,
         InstructionState::Done => v1::InstructionState::Done,
         InstructionState::Failed => v1::InstructionState::Failed,
+        InstructionState::Waiting => v1::InstructionState::Waiting,
+        InstructionState::Held => v1::InstructionState::Held,
+        InstructionState::Revoked => v1::InstructionState::Revoked,
+        InstructionState::Contested => v1::InstructionState::Contested,
+        InstructionState::Expired => v1::InstructionState::Expired,
     };
+    let waits = row.state == InstructionState::Waiting;
+    let missing = v1::MissingRole { role: row.act.to_string(), signers: row.missing };
     v1::Instruction {
         name: row.id.resource_name(),
         app: row.app.resource_name(),
@@ -135,10 +142,14 @@ pub fn instruction(view: &InstructionView) -> v1::Instruction {
         act: row.act.to_string(),
         state: state.into(),
         digest: row.digest.clone(),
-        admit_time: Some(time(row.admitted_at)),
+        admit_time: (row.admitted_at > 0).then(|| time(row.admitted_at)),
         trail_index: row.leaf,
         authority_size: row.authority_size,
         executions: view.executions.iter().map(|id| id.resource_name()).collect(),
+        missing: if waits { vec![missing] } else { Vec::new() },
+        hold_until_time: row.held_until.map(time),
+        expire_time: Some(time(row.expires_at)),
+        contest_ground: row.ground.map(|ground| ground.to_string()).unwrap_or_default(),
     }
 }
 

@@ -8,8 +8,8 @@ use super::surface::Surface;
 use super::v1::instruction_outcome::Outcome;
 use super::v1::instruction_service_server::InstructionService;
 use super::{decode, encode, v1};
-use crate::app::{InstructionView, Submitted};
-use crate::domain::{InstructionId, Reason, Refusal};
+use crate::app::{Countersignature, InstructionView, Submitted};
+use crate::domain::{ControllerId, InstructionId, Reason, Refusal};
 
 /// Instructions in one call.
 const BATCH: usize = 256;
@@ -72,6 +72,56 @@ impl InstructionService for Instructions {
             }
         }));
         Ok(Response::new(v1::BatchSubmitInstructionsResponse { outcomes: outcomes.await }))
+    }
+
+    async fn approve_instruction(
+        &self,
+        request: Request<v1::ApproveInstructionRequest>,
+    ) -> Result<Response<v1::ApproveInstructionResponse>, Status> {
+        let controller = self.0.controller(&request)?;
+        let v1::ApproveInstructionRequest { name, protected, signature, disclosures } = request.into_inner();
+        self.0
+            .reply(async {
+                let id = decode::name(&name, "name", InstructionId::from_resource_name)?;
+                let given = Countersignature { controller, id, protected, signature };
+                let done = submitted(self.0.app.approve_instruction(given, disclosures).await?);
+                let v1::SubmitInstructionResponse { instruction, receipt } = done;
+                Ok(v1::ApproveInstructionResponse { instruction, receipt })
+            })
+            .await
+    }
+
+    async fn withdraw_approval(
+        &self,
+        request: Request<v1::WithdrawApprovalRequest>,
+    ) -> Result<Response<v1::WithdrawApprovalResponse>, Status> {
+        let controller = self.0.controller(&request)?;
+        let v1::WithdrawApprovalRequest { name, protected, signature } = request.into_inner();
+        self.0
+            .reply(async {
+                let id = decode::name(&name, "name", InstructionId::from_resource_name)?;
+                let given = Countersignature { controller, id, protected, signature };
+                let done = submitted(self.0.app.withdraw_approval(given).await?);
+                Ok(v1::WithdrawApprovalResponse { instruction: done.instruction })
+            })
+            .await
+    }
+
+    async fn contest_instruction(
+        &self,
+        request: Request<v1::ContestInstructionRequest>,
+    ) -> Result<Response<v1::ContestInstructionResponse>, Status> {
+        let by = self.0.by(&request)?;
+        let v1::ContestInstructionRequest { controller, name, ground } = request.into_inner();
+        self.0
+            .reply(async {
+                let controller = decode::name(&controller, "controller", ControllerId::from_resource_name)?;
+                let id = decode::name(&name, "name", InstructionId::from_resource_name)?;
+                let ground = decode::word(&ground, "ground")?;
+                let issued = self.0.app.contest_instruction(by, &controller, id, ground).await?;
+                Ok(v1::ContestInstructionResponse { receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
     }
 
     async fn get_instruction(
@@ -151,6 +201,20 @@ impl InstructionService for Instructions {
                 let key_set =
                     String::from_utf8(view.jws).map_err(|_| crate::app::AppError::Corrupt("key_sets.jws"))?;
                 Ok(v1::GetKeySetResponse { key_set, version: view.version, digest: view.digest })
+            })
+            .await
+    }
+
+    async fn rotate_key_set(
+        &self,
+        request: Request<v1::RotateKeySetRequest>,
+    ) -> Result<Response<v1::RotateKeySetResponse>, Status> {
+        let controller = self.0.controller(&request)?;
+        let v1::RotateKeySetRequest { key_set } = request.into_inner();
+        self.0
+            .reply(async {
+                let (version, digest, issued) = self.0.app.rotate_key_set(&controller, &key_set).await?;
+                Ok(v1::RotateKeySetResponse { version, digest, receipt: Some(encode::receipt(&issued)) })
             })
             .await
     }

@@ -58,9 +58,11 @@ pub struct NewExecution {
     pub controller: ControllerId,
     pub instruction: InstructionId,
     pub store: StoreId,
+    /// Seconds: not to be leased earlier.
+    pub not_before: i64,
 }
 
-/// New orders, to be leased at once.
+/// New orders.
 pub async fn insert<'a>(
     tx: &mut Tx<'_>,
     executions: impl IntoIterator<Item = &'a NewExecution>,
@@ -89,7 +91,7 @@ pub async fn insert<'a>(
             execution.store.as_str().into(),
             ExecutionState::Pending.as_str().into(),
             0i64.into(),
-            now.into(),
+            execution.not_before.into(),
             now.into(),
             1i64.into(),
             name.into(),

@@ -1,13 +1,14 @@
 //! Admitted instructions and the ids that were used up.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use crate::domain::{Act, AppId, ControllerId, InstructionId, InstructionState, RequestId};
+use crate::domain::{Act, AppId, ContestGround, ControllerId, InstructionId, InstructionState, RequestId};
 
 use super::logs::{to_i64, to_u64};
 use super::registry::id;
 use super::tx::{StoreError, Tx};
 use crate::sql::{Conn, Insert, Row, query};
+use crate::token::KeyId;
 
 #[derive(Debug, Clone)]
 pub struct InstructionRow {
@@ -24,9 +25,18 @@ pub struct InstructionRow {
     pub state: InstructionState,
     pub admitted_at: i64,
     pub expires_at: i64,
+    /// Of its admission; while it waits, the leaf that says so.
     pub leaf: u64,
+    /// Distinct signers it waits for.
+    pub missing: u32,
+    /// Keys whose signers took their signatures back.
+    pub withdrawn: BTreeSet<KeyId>,
+    /// Until then the key set's policy holds it back.
+    pub held_until: Option<i64>,
+    /// Why the processor contests it.
+    pub ground: Option<ContestGround>,
     pub key_id: Option<String>,
-    /// As received, disclosures and all.
+    /// As received, disclosures and all, with the approvals that completed it.
     pub sealed_envelope: Option<Vec<u8>>,
 }
 
@@ -34,7 +44,7 @@ pub struct InstructionRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JtiRow {
     pub digest: String,
-    /// `admitted`, or the reason code it was refused with.
+    /// `admitted`, `waiting`, or the reason code it was refused with.
     pub outcome: String,
     pub leaf: u64,
 }
@@ -57,12 +67,82 @@ fn row(row: &Row) -> Result<InstructionRow, StoreError> {
         admitted_at: row.get("admitted_at"),
         expires_at: row.get("expires_at"),
         leaf: to_u64(row.get("leaf")),
+        missing: row.try_get("missing").map_err(|_| StoreError::Corrupt("instructions.missing"))?,
+        withdrawn: serde_json::from_str(&row.get::<String>("withdrawn"))
+            .map_err(|_| StoreError::Corrupt("instructions.withdrawn"))?,
+        held_until: row.get("held_until"),
+        ground: match row.get::<Option<String>>("ground") {
+            Some(word) => Some(word.parse().map_err(|_| StoreError::Corrupt("instructions.ground"))?),
+            None => None,
+        },
         key_id: row.get("key_id"),
         sealed_envelope: row.get("sealed_envelope"),
     })
 }
 
-/// Admitted instructions.
+/// As it stands in the column.
+pub(super) fn kids(kids: &BTreeSet<KeyId>) -> String {
+    // Strings in a list.
+    serde_json::to_string(kids).expect("thumbprints are written as JSON")
+}
+
+/// Writes one that waits anew: with more or fewer signatures, or admitted. One that waits no longer is a lost race.
+pub async fn update_waiting(tx: &mut Tx<'_>, row: &InstructionRow) -> Result<(), StoreError> {
+    let name = tx.name();
+    let changed = query(
+        "UPDATE instructions SET signed_part = ?, authority_size = ?, state = ?, admitted_at = ?, leaf = ?, missing = ?, withdrawn = ?, \
+         held_until = ?, key_id = ?, sealed_envelope = ?, written_by = ? WHERE controller_id = ? AND id = ? AND state = ?",
+    )
+    .bind(&row.signed_part)
+    .bind(to_i64(row.authority_size))
+    .bind(row.state.as_str())
+    .bind(row.admitted_at)
+    .bind(to_i64(row.leaf))
+    .bind(row.missing)
+    .bind(kids(&row.withdrawn))
+    .bind(row.held_until)
+    .bind(&row.key_id)
+    .bind(&row.sealed_envelope)
+    .bind(name)
+    .bind(row.controller.as_str())
+    .bind(row.id.to_string())
+    .bind(InstructionState::Waiting.as_str())
+    .execute(tx.conn())
+    .await?;
+    if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("instructions.state")) }
+}
+
+/// Writes down why the processor contests it.
+pub async fn set_ground(
+    tx: &mut Tx<'_>,
+    controller: &ControllerId,
+    instruction: &InstructionId,
+    ground: ContestGround,
+) -> Result<(), StoreError> {
+    let name = tx.name();
+    let changed =
+        query("UPDATE instructions SET ground = ?, written_by = ? WHERE controller_id = ? AND id = ?")
+            .bind(ground.as_str())
+            .bind(name)
+            .bind(controller.as_str())
+            .bind(instruction.to_string())
+            .execute(tx.conn())
+            .await?;
+    if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("instructions")) }
+}
+
+/// Those that wait past their end.
+pub async fn waited_out(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<InstructionRow>, StoreError> {
+    let rows = query("SELECT * FROM instructions WHERE state = ? AND expires_at <= ? LIMIT ?")
+        .bind(InstructionState::Waiting.as_str())
+        .bind(now)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(row).collect()
+}
+
+/// Admitted instructions, and such as wait.
 pub async fn insert<'a>(
     tx: &mut Tx<'_>,
     instructions: impl IntoIterator<Item = &'a InstructionRow>,
@@ -84,6 +164,10 @@ pub async fn insert<'a>(
             "admitted_at",
             "expires_at",
             "leaf",
+            "missing",
+            "withdrawn",
+            "held_until",
+            "ground",
             "key_id",
             "sealed_envelope",
             "written_by",
@@ -104,6 +188,10 @@ pub async fn insert<'a>(
             instruction.admitted_at.into(),
             instruction.expires_at.into(),
             to_i64(instruction.leaf).into(),
+            i64::from(instruction.missing).into(),
+            kids(&instruction.withdrawn).into(),
+            instruction.held_until.into(),
+            instruction.ground.map(|ground| ground.as_str()).into(),
             (&instruction.key_id).into(),
             (&instruction.sealed_envelope).into(),
             name.into(),

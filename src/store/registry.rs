@@ -420,6 +420,26 @@ pub async fn claim_thumbprint(
     Ok(())
 }
 
+/// Claims the keys of a next key set: one that the principal has for this very use already stays its own.
+pub async fn claim_or_keep_thumbprint(
+    tx: &mut Tx<'_>,
+    thumbprint: &str,
+    key_use: &str,
+    principal: &str,
+) -> Result<(), StoreError> {
+    let known = query("SELECT use, principal FROM thumbprints WHERE thumbprint = ?")
+        .bind(thumbprint)
+        .fetch_optional(tx.conn())
+        .await?;
+    match known {
+        None => claim_thumbprint(tx, thumbprint, key_use, principal).await,
+        Some(row) if row.get::<String>("use") == key_use && row.get::<String>("principal") == principal => {
+            Ok(())
+        }
+        Some(_) => Err(Refusal::at(Reason::KeyAlreadyUsed, "key_set.keys").into()),
+    }
+}
+
 pub async fn insert_access_key(
     tx: &mut Tx<'_>,
     thumbprint: &str,

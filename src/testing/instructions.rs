@@ -99,6 +99,7 @@ pub fn admit(
         key_set_digest: key_set.digest.to_string(),
         authority_size: authority.size,
         request: wish.request,
+        target: None,
         executions: orders
             .iter()
             .map(|(execution, agent)| Order {

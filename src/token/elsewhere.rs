@@ -10,6 +10,7 @@ use crate::domain::{Reason, Refusal};
 /// Bytes that wait for the signature of one key.
 #[derive(Debug, Clone)]
 pub struct ToSign {
+    typ: &'static str,
     key: VerifyingKey,
     protected: String,
     input: String,
@@ -17,11 +18,11 @@ pub struct ToSign {
 
 impl ToSign {
     /// `typ` of the signed form, the payload segment as it stands, and the key that is to sign it.
-    pub fn new(typ: &str, payload_segment: &str, key: PublicJwk) -> Result<Self, Refusal> {
+    pub fn new(typ: &'static str, payload_segment: &str, key: PublicJwk) -> Result<Self, Refusal> {
         let key = VerifyingKey::new(key)?;
         let protected = jws::protected(typ, key.algorithm(), key.id());
         let input = format!("{protected}.{payload_segment}");
-        Ok(Self { key, protected, input })
+        Ok(Self { typ, key, protected, input })
     }
 
     /// The very bytes to sign; hashing is part of the algorithm.
@@ -48,7 +49,7 @@ impl ToSign {
                 .filter(|raw| verifies(raw))
                 .ok_or_else(|| does_not_verify(alg))?
         };
-        Ok(JwsSignature::new(alg, self.key.id(), self.protected, signature))
+        Ok(JwsSignature::new(self.typ, alg, self.key.id(), self.protected, signature))
     }
 }
 

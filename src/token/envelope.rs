@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::detached::Detached;
 use super::digest::{Digest, KeyId};
 use super::jws::{Jws, JwsError, Profile};
 use super::keyset::{KeySet, KeyUse};
@@ -19,8 +20,12 @@ pub const MAX_INSTRUCTION_BYTES: usize = 64 * 1024;
 /// The decoded payload.
 pub const MAX_PAYLOAD_BYTES: usize = 8 * 1024;
 
+/// In the header of a signature that was added to an instruction later.
+pub const APPROVAL_TYP: &str = "instruction-approval+jwt";
+
 pub(super) const PROFILE: Profile =
     Profile { typ: "instruction+sd-jwt", max_payload: MAX_PAYLOAD_BYTES, max_signatures: 16 };
+const APPROVAL: Profile = Profile { typ: APPROVAL_TYP, ..PROFILE };
 
 /// An instruction whose signatures were not checked yet.
 #[derive(Clone)]
@@ -38,7 +43,7 @@ pub struct Signer {
     pub signer: String,
 }
 
-fn refuse(error: JwsError) -> Refusal {
+pub(super) fn refuse(error: JwsError) -> Refusal {
     match error {
         JwsError::TooLarge(part) => Refusal::at(Reason::InstructionTooLarge, part),
         JwsError::Malformed(rule) => Refusal::new(Reason::InstructionMalformed).note(rule),
@@ -77,7 +82,10 @@ impl Envelope {
     }
 
     fn read_general(bytes: &[u8]) -> Result<Self, Refusal> {
-        let (jws, unprotected) = Jws::read_general(bytes, &PROFILE).map_err(refuse)?;
+        let (jws, unprotected) = Jws::read_general_beside(bytes, &PROFILE, &APPROVAL).map_err(refuse)?;
+        if !jws.signatures().iter().any(|signature| signature.typ == PROFILE.typ) {
+            return Err(Refusal::at(Reason::HeaderInvalid, "protected").note("approvals alone order nothing"));
+        }
         let disclosures = match unprotected {
             None => Vec::new(),
             Some(mut header) => {
@@ -125,6 +133,43 @@ impl Envelope {
 
     pub(super) fn signed(jws: Jws, disclosures: Vec<String>) -> Self {
         Self { compact: jws.signatures().len() == 1, jws, disclosures }
+    }
+
+    /// The same instruction with an approval more.
+    pub fn approved(&self, approval: &Detached) -> Self {
+        let mut signatures = self.jws.signatures().to_vec();
+        signatures.push(approval.signature.clone());
+        Self {
+            jws: self.jws.with_signatures(signatures),
+            disclosures: self.disclosures.clone(),
+            compact: false,
+        }
+    }
+
+    /// The same without the signatures of these keys; none where nothing is left of what was submitted.
+    pub fn without(&self, kids: &[KeyId]) -> Option<Self> {
+        let rest: Vec<_> = self
+            .jws
+            .signatures()
+            .iter()
+            .filter(|signature| !kids.contains(&signature.kid))
+            .cloned()
+            .collect();
+        let submitted = rest.iter().any(|signature| signature.typ == PROFILE.typ);
+        submitted.then(|| Self {
+            compact: rest.len() == 1,
+            jws: self.jws.with_signatures(rest),
+            disclosures: self.disclosures.clone(),
+        })
+    }
+
+    /// The same with these disclosures.
+    pub fn disclosing(self, disclosures: Vec<String>) -> Self {
+        Self { disclosures, ..self }
+    }
+
+    pub(super) fn jws(&self) -> &Jws {
+        &self.jws
     }
 
     /// SHA-256 over the ASCII payload segment.

@@ -49,15 +49,24 @@ pub enum JwsError {
 pub struct JwsSignature {
     pub alg: Algorithm,
     pub kid: KeyId,
+    /// The header's `typ`: that of the form, or one that may stand beside it.
+    pub typ: &'static str,
     protected_segment: String,
     signature_segment: String,
     signature: Vec<u8>,
 }
 
 impl JwsSignature {
-    /// A signature that was made and checked elsewhere in this module's siblings.
-    pub(super) fn new(alg: Algorithm, kid: KeyId, protected_segment: String, signature: Vec<u8>) -> Self {
-        Self { alg, kid, protected_segment, signature_segment: base64url::encode(&signature), signature }
+    /// A signature of the form that was made and checked elsewhere in this module's siblings.
+    pub(super) fn new(
+        typ: &'static str,
+        alg: Algorithm,
+        kid: KeyId,
+        protected_segment: String,
+        signature: Vec<u8>,
+    ) -> Self {
+        let signature_segment = base64url::encode(&signature);
+        Self { alg, kid, typ, protected_segment, signature_segment, signature }
     }
 
     /// The protected header as it was signed, base64url.
@@ -102,6 +111,15 @@ impl Jws {
         bytes: &[u8],
         profile: &Profile,
     ) -> Result<(Self, Option<Map<String, Value>>), JwsError> {
+        Self::read_general_beside(bytes, profile, profile)
+    }
+
+    /// The same, where each signature is of the one form or of the other.
+    pub(super) fn read_general_beside(
+        bytes: &[u8],
+        profile: &Profile,
+        beside: &Profile,
+    ) -> Result<(Self, Option<Map<String, Value>>), JwsError> {
         let mut map = json::read_object(bytes)
             .map_err(|_| JwsError::Malformed("neither a compact JWS nor one strict JSON object"))?;
         let (Some(Value::String(payload_segment)), Some(Value::Array(entries)), true) =
@@ -131,9 +149,27 @@ impl Jws {
             else {
                 return Err(JwsError::Malformed("a signature is exactly protected and signature"));
             };
-            signatures.push(read_signature(&protected, &signature, profile)?);
+            let read = match read_signature(&protected, &signature, profile) {
+                Err(JwsError::Header(_)) => read_signature(&protected, &signature, beside),
+                read => read,
+            };
+            signatures.push(read?);
         }
         Ok((Self { payload_segment, payload, signatures }, unprotected))
+    }
+
+    /// One signature that stands apart from its payload.
+    pub(super) fn read_signature(
+        protected: &str,
+        signature: &str,
+        profile: &Profile,
+    ) -> Result<JwsSignature, JwsError> {
+        read_signature(protected, signature, profile)
+    }
+
+    /// The same with these signatures.
+    pub(super) fn with_signatures(&self, signatures: Vec<JwsSignature>) -> Self {
+        Self { payload_segment: self.payload_segment.clone(), payload: self.payload.clone(), signatures }
     }
 
     /// Signs with each key in turn.
@@ -141,16 +177,20 @@ impl Jws {
         let payload_segment = base64url::encode(&payload);
         let mut signatures = Vec::with_capacity(keys.len());
         for key in keys {
-            let protected_segment = protected(profile.typ, key.algorithm(), key.id());
-            let signature = key.sign(format!("{protected_segment}.{payload_segment}").as_bytes())?;
-            signatures.push(JwsSignature::new(key.algorithm(), key.id(), protected_segment, signature));
+            signatures.push(Self::sign_segment(&payload_segment, profile, key)?);
         }
         Ok(Self { payload_segment, payload, signatures })
     }
 
-    /// The same payload with these signatures, which were checked where they were made.
-    pub(super) fn with_signatures(self, signatures: Vec<JwsSignature>) -> Self {
-        Self { signatures, ..self }
+    /// One signature over a payload segment.
+    pub(super) fn sign_segment(
+        payload_segment: &str,
+        profile: &Profile,
+        key: &PrivateKey,
+    ) -> Result<JwsSignature, Refusal> {
+        let protected_segment = protected(profile.typ, key.algorithm(), key.id());
+        let signature = key.sign(format!("{protected_segment}.{payload_segment}").as_bytes())?;
+        Ok(JwsSignature::new(profile.typ, key.algorithm(), key.id(), protected_segment, signature))
     }
 
     pub fn payload_segment(&self) -> &str {
@@ -263,6 +303,7 @@ fn read_signature(protected: &str, signature: &str, profile: &Profile) -> Result
     Ok(JwsSignature {
         alg,
         kid,
+        typ: profile.typ,
         protected_segment: protected.to_owned(),
         signature_segment: signature.to_owned(),
         signature: bytes,

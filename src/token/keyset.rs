@@ -18,6 +18,7 @@ use super::digest::{Digest, KeyId};
 use super::json;
 use super::jwk::{PublicJwk, VerifyingKey};
 use super::jws::{Jws, JwsError, Profile};
+use super::keyset_policy::Policy;
 use super::members::{Codes, Members};
 use crate::domain::{Act, ControllerId, Reason, Refusal};
 
@@ -113,6 +114,7 @@ struct Content {
     exp: i64,
     keys: BTreeMap<KeyId, SetKey>,
     roles: BTreeMap<SetRole, RoleKeys>,
+    policy: Policy,
 }
 
 /// A key set as received: well-formed, its signatures **not** yet checked.
@@ -179,6 +181,18 @@ impl SignedKeySet {
     }
     pub fn version(&self) -> u64 {
         self.content.version
+    }
+    /// What it asks of its orders. Whether the set is in force is for its signatures to say.
+    pub fn policy(&self) -> &Policy {
+        &self.content.policy
+    }
+    /// Who holds a key that it lists.
+    pub fn signer_of(&self, kid: &KeyId) -> Option<&str> {
+        self.content.keys.get(kid).map(|key| key.signer.as_str())
+    }
+    /// Thumbprint and use of each key it lists. Whether the set is in force is for its signatures to say.
+    pub fn key_uses(&self) -> impl Iterator<Item = (KeyId, KeyUse)> {
+        self.content.keys.iter().map(|(kid, key)| (*kid, key.usage))
     }
 
     /// The first door: version 1, with the digest that was pinned, signed by its own root.
@@ -268,12 +282,12 @@ impl Content {
         }
         let keys = read_keys(set.list("keys")?)?;
         let roles = read_roles(set.object("roles")?, &keys)?;
-        // A policy that is not enforced must not look as if it were.
-        if let Some(policy) = set.opt_object("policy")? {
-            policy.finish()?;
-        }
+        let policy = match set.opt_object("policy")? {
+            Some(policy) => Policy::read(policy, &roles, |role| distinct(role, &keys))?,
+            None => Policy::default(),
+        };
         set.finish()?;
-        Ok(Self { iss, aud, version, prev, iat, exp, keys, roles })
+        Ok(Self { iss, aud, version, prev, iat, exp, keys, roles, policy })
     }
 
     fn check_root_threshold(&self, signed: &BTreeSet<KeyId>) -> Result<(), Refusal> {
@@ -315,6 +329,13 @@ fn read_keys(items: Vec<Value>) -> Result<BTreeMap<KeyId, SetKey>, Refusal> {
         }
     }
     Ok(keys)
+}
+
+/// Distinct signers of a role.
+fn distinct(role: &RoleKeys, keys: &BTreeMap<KeyId, SetKey>) -> usize {
+    let signers: BTreeSet<&str> =
+        role.kids.iter().filter_map(|kid| keys.get(kid)).map(|key| key.signer.as_str()).collect();
+    signers.len()
 }
 
 fn read_roles(
@@ -399,6 +420,10 @@ impl KeySet {
     }
     pub fn roles(&self) -> impl Iterator<Item = (&SetRole, &RoleKeys)> {
         self.content.roles.iter()
+    }
+    /// What it asks of its orders beyond thresholds.
+    pub fn policy(&self) -> &Policy {
+        &self.content.policy
     }
     /// The signed JSON as received. Holds no personal data.
     pub fn bytes(&self) -> &[u8] {
@@ -530,7 +555,7 @@ mod tests {
         assert_eq!(read(&|_| {}), Ok(()));
         assert_eq!(read(&|p| p["policy"] = json!({})), Ok(()));
         let bad: [&dyn Fn(&mut Value); 16] = [
-            &|p| p["policy"] = json!({"hold": 5}),
+            &|p| p["policy"] = json!({"quorum": 5}),
             &|p| p["note"] = json!("x"),
             &|p| p["version"] = json!(0),
             &|p| p["version"] = json!(2),

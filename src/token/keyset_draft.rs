@@ -6,6 +6,7 @@ use super::digest::{Digest, KeyId};
 use super::jwk::PublicJwk;
 use super::jws::Jws;
 use super::keyset::{KeyUse, PROFILE, SetRole};
+use super::keyset_policy::Policy;
 use super::private_key::PrivateKey;
 use crate::domain::{ControllerId, Reason, Refusal};
 
@@ -36,6 +37,11 @@ impl KeySetDraft {
     /// Signs with root keys: of this set, and of the one before when there is one.
     /// The result is General JSON; reading it back is what checks it.
     pub fn sign(&self, keys: &[&PrivateKey]) -> Result<Vec<u8>, Refusal> {
+        self.sign_with(&Policy::default(), keys)
+    }
+
+    /// The same with a policy.
+    pub fn sign_with(&self, policy: &Policy, keys: &[&PrivateKey]) -> Result<Vec<u8>, Refusal> {
         let mut entries = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
             let mut entry: Map<String, Value> =
@@ -51,7 +57,7 @@ impl KeySetDraft {
             .iter()
             .map(|(role, kids, threshold)| (role.to_string(), json!({"kids": kids, "threshold": threshold})))
             .collect();
-        let payload = json!({
+        let mut payload = json!({
             "iss": self.iss.resource_name(),
             "aud": self.aud,
             "version": self.version,
@@ -61,6 +67,9 @@ impl KeySetDraft {
             "keys": entries,
             "roles": roles,
         });
+        if let Some(policy) = policy.to_json() {
+            payload["policy"] = policy;
+        }
         let jws = Jws::sign(payload.to_string().into_bytes(), &PROFILE, keys)?;
         Ok(jws.to_general(&[]).into_bytes())
     }

@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod base64url;
+pub mod detached;
 pub mod digest;
 pub mod disclosed;
 pub mod draft;
@@ -26,6 +27,7 @@ pub mod jwk;
 pub mod jws;
 pub mod keyset;
 pub mod keyset_draft;
+pub mod keyset_policy;
 pub mod members;
 pub mod open;
 pub mod orders;
@@ -36,6 +38,7 @@ pub mod sd;
 pub mod statement;
 
 pub use access::AccessClaims;
+pub use detached::{Detached, Says};
 pub use digest::{Digest, KeyId};
 pub use disclosed::Private;
 pub use draft::{InstructionDraft, SignedInstruction};
@@ -45,6 +48,7 @@ pub use instruction::Instruction;
 pub use jwk::{Algorithm, PublicJwk, VerifyingKey};
 pub use keyset::{KeySet, KeyUse, SetRole, SignedKeySet};
 pub use keyset_draft::{KeyEntryDraft, KeySetDraft};
+pub use keyset_policy::{Policy, Tier};
 pub use open::OpenInstruction;
 pub use orders::{
     ExportFormat, ExportOrder, PreviewRef, RefuseOrder, ReplyAuthorisation, Slug, Whose, Window,

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::authority::admission::NOBODY;
 use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
-use crate::authority::{AdmissionContext, AgreementTerms, KeySetChain, admit};
+use crate::authority::{AdmissionContext, AgreementTerms, KeySetChain, TakenBack, admit};
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
 use crate::domain::{AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, Timestamp};
@@ -162,6 +163,9 @@ impl World {
             app_owner: owned.then_some(&self.controller),
             agreement: Some(&terms),
             now: self.file.now,
+            minor: false,
+            without: NOBODY,
+            witnesses: 0,
         };
         admit(&instruction, &context)?;
         if let Some(later) = &under.at_lease_under {
@@ -181,7 +185,8 @@ impl World {
         let log = [(0, first.bytes()), (1, later.bytes())];
         let chain = KeySetChain::from_log(&self.controller, &self.file.origin, &first.digest(), log)?;
         let store = terms.stores.first().ok_or(Reason::StoreUnknown)?;
-        let admission = AdmissionFacts { key_set_version: first.version(), authority_size: 1 };
+        let admission =
+            AdmissionFacts { key_set_version: first.version(), authority_size: 1, at: self.file.now };
         let order = Order { instruction: input.as_bytes(), store, admission, lease: Lease::First };
         let standing = Standing {
             chain: &chain,
@@ -189,7 +194,8 @@ impl World {
             authority_size: 2,
             agreement: terms,
             stores: &terms.stores,
-            withdrawn: &BTreeSet::new(),
+            taken_back: &TakenBack::default(),
+            witnesses: 0,
             now: self.file.now,
         };
         check_order(&order, &standing).map(drop)

@@ -11,6 +11,7 @@ mod cases;
 mod orders;
 mod registered;
 mod scratch;
+mod waiting;
 
 pub(super) use orders::SHARED;
 pub(super) use registered::NO_LEAF;
@@ -66,6 +67,8 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         | Event::RequestRead(_)
         | Event::ExportDownloaded(_)
         | Event::EvidenceExported(_)
+        | Event::InstructionStopped(_)
+        | Event::SignatureWithdrawn(_)
         | Event::EpochRotated(_) => Ok(()),
 
         Event::ControllerRegistered(e) => registered::controller(conn, at, e).await,
@@ -86,6 +89,10 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         Event::RequestMisrouted(e) => cases::misrouted(conn, at, e).await,
         Event::RequestAnswered(e) => cases::answered(conn, at, e).await,
 
+        Event::InstructionReceived(e) => waiting::received(conn, at, e).await,
+        Event::ApprovalGiven(e) => waiting::approved(conn, at, e).await,
+        Event::ApprovalWithdrawn(e) => waiting::withdrawn(conn, at, e).await,
+        Event::InstructionContested(e) => orders::contested(conn, at, e).await,
         Event::InstructionAdmitted(e) => orders::admitted(conn, at, e).await,
         Event::InstructionRefused(e) => orders::refused(conn, at, e).await,
         Event::ExecutionLeased(e) => orders::leased(conn, at, e).await,
@@ -107,6 +114,7 @@ pub fn lacking(event: &Event) -> Option<&'static str> {
         Event::AccessKeyRegistered(_) => "the access key itself: register another one for that principal",
         Event::MessageReceived(_) => "the mail: take it in again",
         Event::RequestReceived(_) => "the case's content",
+        Event::InstructionReceived(_) => "its disclosures: who approves it shows them again",
         Event::InstructionAdmitted(_) => {
             "its disclosures: unless it was carried out, the controller must sign a new one"
         }

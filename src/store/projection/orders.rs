@@ -1,17 +1,21 @@
 //! Rows of instructions, their executions and exports, and of what was shredded.
 
+use std::collections::BTreeSet;
+
 use super::cases::Case;
 use super::{At, NAME, ProjectError, Projected, id_in, one, registered};
+use crate::authority::taken_back::refusal_of;
 use crate::domain::event::{
     DataShredded, ExecutionDeferred, ExecutionFailed, ExecutionLeased, ExecutionReported, ExportReleased,
-    InstructionAdmitted, InstructionEnded, InstructionRefused,
+    InstructionAdmitted, InstructionContested, InstructionEnded, InstructionRefused,
 };
-use crate::domain::execution::state_of;
+use crate::domain::execution::{Stand, is_expired, settled};
 use crate::domain::request::{right_after, served_by, stage_of};
-use crate::domain::{ControllerId, ExecutionState, InstructionState, RequestStage, Right, RightStage};
+use crate::domain::{ControllerId, ExecutionState, InstructionState, RequestStage, Right, RightStage, Stop};
 use crate::sql::{Conn, query};
+use crate::store::instructions::kids;
 use crate::store::logs::to_i64;
-use crate::token::{Envelope, PublicJwk, Report, VerifyingKey, base64url};
+use crate::token::{Envelope, PublicJwk, Report, SignedKeySet, VerifyingKey, base64url};
 use crate::vault::RetentionClass;
 
 /// In `written_by` of an instruction whose id another controller uses too: a leaf that names the id
@@ -20,30 +24,28 @@ pub(in crate::store) const SHARED: &str = "shared";
 
 pub(super) async fn admitted(conn: &mut Conn, at: At<'_>, event: &InstructionAdmitted) -> Projected {
     let id = id_in(at, "instructions")?;
-    let sharing = query("UPDATE instructions SET written_by = ? WHERE id = ?");
-    let is_shared = sharing.bind(SHARED).bind(id).execute(conn).await? > 0;
-    query(
-        "INSERT INTO instructions (controller_id, id, app_id, act, request_id, digest, signed_part, key_set_version, \
-         authority_size, state, admitted_at, expires_at, leaf, written_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    let from = not_before(conn, at, event).await?;
+    let is_held = from > at.seconds && !event.executions.is_empty();
+    let state = if is_held { InstructionState::Held } else { InstructionState::Admitted };
+    let held_until = is_held.then_some(from);
+    let completed = query(
+        "UPDATE instructions SET signed_part = ?, authority_size = ?, state = ?, admitted_at = ?, leaf = ?, missing = 0, held_until = ? \
+         WHERE controller_id = ? AND id = ? AND digest = ? AND state = ?",
     )
+    .bind(event.signed_part.as_bytes())
+    .bind(to_i64(event.authority_size))
+    .bind(state.as_str())
+    .bind(at.seconds)
+    .bind(to_i64(at.index))
+    .bind(held_until)
     .bind(event.controller.as_str())
     .bind(id)
-    .bind(event.app.as_str())
-    .bind(event.act.as_str())
-    .bind(event.request.map(|r| r.to_string()))
     .bind(&event.digest)
-    .bind(event.signed_part.as_bytes())
-    .bind(to_i64(event.key_set_version))
-    .bind(to_i64(event.authority_size))
-    .bind(InstructionState::Admitted.as_str())
-    .bind(at.seconds)
-    .bind(expiry(&event.signed_part)?)
-    .bind(to_i64(at.index))
-    .bind(if is_shared { SHARED } else { NAME })
+    .bind(InstructionState::Waiting.as_str())
     .execute(conn)
     .await?;
-    if !use_jti(conn, &event.controller, id, (&event.digest, "admitted"), at).await? {
-        return Err(ProjectError::Contradiction("its id was used up before"));
+    if completed == 0 {
+        insert(conn, at, event, state, held_until).await?;
     }
     for order in &event.executions {
         query(
@@ -55,11 +57,20 @@ pub(super) async fn admitted(conn: &mut Conn, at: At<'_>, event: &InstructionAdm
         .bind(id)
         .bind(order.store.as_str())
         .bind(ExecutionState::Pending.as_str())
-        .bind(at.seconds)
+        .bind(from.max(at.seconds))
         .bind(at.seconds)
         .bind(NAME)
         .execute(conn)
         .await?;
+    }
+    if let Some(target) = event.target {
+        stop(conn, &event.controller, &target.to_string(), Stop::Revoked).await?;
+        // It takes back and orders nothing: it is done with its leaf.
+        let done = query("UPDATE instructions SET state = ? WHERE controller_id = ? AND id = ?")
+            .bind(InstructionState::Done.as_str())
+            .bind(event.controller.as_str())
+            .bind(id);
+        one(conn, done, "it was not admitted").await?;
     }
     match event.request {
         Some(request) => instructed(conn, at, event, id, &request.to_string()).await,
@@ -67,17 +78,117 @@ pub(super) async fn admitted(conn: &mut Conn, at: At<'_>, event: &InstructionAdm
     }
 }
 
+/// One that came whole.
+async fn insert(
+    conn: &mut Conn,
+    at: At<'_>,
+    event: &InstructionAdmitted,
+    state: InstructionState,
+    held_until: Option<i64>,
+) -> Projected {
+    let id = id_in(at, "instructions")?;
+    let sharing = query("UPDATE instructions SET written_by = ? WHERE id = ?");
+    let is_shared = sharing.bind(SHARED).bind(id).execute(conn).await? > 0;
+    query(
+        "INSERT INTO instructions (controller_id, id, app_id, act, request_id, digest, signed_part, key_set_version, \
+         authority_size, state, admitted_at, expires_at, leaf, missing, withdrawn, held_until, written_by) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+    )
+    .bind(event.controller.as_str())
+    .bind(id)
+    .bind(event.app.as_str())
+    .bind(event.act.as_str())
+    .bind(event.request.map(|r| r.to_string()))
+    .bind(&event.digest)
+    .bind(event.signed_part.as_bytes())
+    .bind(to_i64(event.key_set_version))
+    .bind(to_i64(event.authority_size))
+    .bind(state.as_str())
+    .bind(at.seconds)
+    .bind(expiry(&event.signed_part)?)
+    .bind(to_i64(at.index))
+    .bind(kids(&BTreeSet::new()))
+    .bind(held_until)
+    .bind(if is_shared { SHARED } else { NAME })
+    .execute(conn)
+    .await?;
+    if use_jti(conn, &event.controller, id, (&event.digest, "admitted"), at).await? {
+        Ok(())
+    } else {
+        Err(ProjectError::Contradiction("its id was used up before"))
+    }
+}
+
+/// When its orders may first be leased: after the hold of the key set's policy.
+async fn not_before(conn: &mut Conn, at: At<'_>, event: &InstructionAdmitted) -> Result<i64, ProjectError> {
+    let bad = || ProjectError::Contradiction("its key set is not known");
+    let set = query("SELECT jws FROM key_sets WHERE controller_id = ? AND version = ?")
+        .bind(event.controller.as_str())
+        .bind(to_i64(event.key_set_version))
+        .fetch_optional(conn)
+        .await?
+        .ok_or_else(bad)?;
+    let set = SignedKeySet::read(set.get::<String>("jws").as_bytes()).map_err(|_| bad())?;
+    let begins = match member(&event.signed_part, "nbf")? {
+        Some(nbf) => Some(nbf),
+        None => member(&event.signed_part, "iat")?,
+    };
+    let begins = begins.ok_or(ProjectError::Contradiction("its signed part is no instruction"))?;
+    Ok(at.seconds.max(begins).saturating_add(set.policy().hold))
+}
+
+/// The instruction goes no further; what was begun may still be reported.
+async fn stop(conn: &mut Conn, controller: &ControllerId, id: &str, why: Stop) -> Projected {
+    let state = match why {
+        Stop::Revoked => InstructionState::Revoked,
+        Stop::Contested => InstructionState::Contested,
+    };
+    let set = query(
+        "UPDATE instructions SET state = ? WHERE controller_id = ? AND id = ? AND ended_at IS NULL \
+         AND state IN ('waiting', 'admitted', 'held', 'executing')",
+    )
+    .bind(state.as_str())
+    .bind(controller.as_str())
+    .bind(id);
+    one(conn, set, "there was nothing left to stop").await?;
+    query(
+        "UPDATE executions SET reason = ?, version = version + 1 WHERE controller_id = ? AND instruction_id = ? \
+         AND attempt > 0 AND state IN ('pending', 'leased')",
+    )
+    .bind(refusal_of(why).code())
+    .bind(controller.as_str())
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn contested(conn: &mut Conn, at: At<'_>, event: &InstructionContested) -> Projected {
+    let id = id_in(at, "instructions")?;
+    stop(conn, &event.controller, id, Stop::Contested).await?;
+    let set = query("UPDATE instructions SET ground = ? WHERE controller_id = ? AND id = ?")
+        .bind(event.ground.as_str())
+        .bind(event.controller.as_str())
+        .bind(id);
+    one(conn, set, "there was nothing left to stop").await
+}
+
 /// `exp` of the signed payload.
-fn expiry(signed_part: &str) -> Result<i64, ProjectError> {
+pub(super) fn expiry(signed_part: &str) -> Result<i64, ProjectError> {
+    member(signed_part, "exp")?.ok_or(ProjectError::Contradiction("its signed part is no instruction"))
+}
+
+/// A number of the signed payload.
+fn member(signed_part: &str, name: &str) -> Result<Option<i64>, ProjectError> {
     let bad = || ProjectError::Contradiction("its signed part is no instruction");
     let envelope = Envelope::read_signed_part(signed_part.as_bytes()).map_err(|_| bad())?;
     let payload = base64url::decode(envelope.payload_segment().as_bytes()).map_err(|_| bad())?;
     let payload: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| bad())?;
-    payload.get("exp").and_then(serde_json::Value::as_i64).ok_or_else(bad)
+    Ok(payload.get(name).and_then(serde_json::Value::as_i64))
 }
 
 /// One that was used up before stays as it was; whether it was is for the caller to judge.
-async fn use_jti(
+pub(super) async fn use_jti(
     conn: &mut Conn,
     controller: &ControllerId,
     jti: &str,
@@ -164,11 +275,10 @@ pub(super) async fn leased(conn: &mut Conn, at: At<'_>, event: &ExecutionLeased)
     .bind(i64::from(event.attempt) - 1);
     one(conn, lease, NOT_OPEN).await?;
     query(
-        "UPDATE instructions SET state = ? WHERE state = ? AND (controller_id, id) IN \
+        "UPDATE instructions SET state = ? WHERE state IN ('admitted', 'held') AND (controller_id, id) IN \
          (SELECT controller_id, instruction_id FROM executions WHERE id = ?)",
     )
     .bind(InstructionState::Executing.as_str())
-    .bind(InstructionState::Admitted.as_str())
     .bind(id)
     .execute(conn)
     .await?;
@@ -238,20 +348,25 @@ pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionRepor
 /// Moves the instruction to where its executions stand.
 async fn settle(conn: &mut Conn, execution: &str) -> Projected {
     let rows = query(
-        "SELECT o.controller_id, o.instruction_id, o.state FROM executions e JOIN executions o \
-         ON o.controller_id = e.controller_id AND o.instruction_id = e.instruction_id WHERE e.id = ?",
+        "SELECT o.controller_id, o.instruction_id, o.state, o.reason, i.state AS so_far FROM executions e JOIN executions o \
+         ON o.controller_id = e.controller_id AND o.instruction_id = e.instruction_id JOIN instructions i \
+         ON i.controller_id = e.controller_id AND i.id = e.instruction_id WHERE e.id = ?",
     )
     .bind(execution)
     .fetch_all(conn)
     .await?;
     let unknown = |_| ProjectError::Contradiction("a state that is not known");
-    let states: Vec<ExecutionState> = rows
+    let stands: Vec<Stand> = rows
         .iter()
-        .map(|row| row.get::<String>("state").parse().map_err(unknown))
-        .collect::<Result<_, _>>()?;
+        .map(|row| {
+            let state = row.get::<String>("state").parse().map_err(unknown)?;
+            Ok(Stand { state, expired: is_expired(state, row.get::<Option<String>>("reason").as_deref()) })
+        })
+        .collect::<Result<_, ProjectError>>()?;
     let Some(first) = rows.first() else { return Err(ProjectError::Contradiction(NOT_OPEN)) };
+    let so_far = first.get::<String>("so_far").parse().map_err(unknown)?;
     let set = query("UPDATE instructions SET state = ? WHERE controller_id = ? AND id = ?")
-        .bind(state_of(&states).as_str())
+        .bind(settled(so_far, &stands).as_str())
         .bind(first.get::<String>("controller_id"))
         .bind(first.get::<String>("instruction_id"));
     one(conn, set, "its instruction was not admitted before").await
@@ -260,11 +375,14 @@ async fn settle(conn: &mut Conn, execution: &str) -> Projected {
 pub(super) async fn ended(conn: &mut Conn, at: At<'_>, event: &InstructionEnded) -> Projected {
     let id = id_in(at, "instructions")?;
     let row = query(
-        "UPDATE instructions SET ended_at = ? WHERE controller_id = ? AND id = ? AND state = ? AND ended_at IS NULL RETURNING request_id",
+        "UPDATE instructions SET ended_at = ?, state = ? WHERE controller_id = ? AND id = ? AND ended_at IS NULL \
+         AND (state = ? OR (state = 'waiting' AND ? = 'expired')) RETURNING request_id",
     )
     .bind(at.seconds)
+    .bind(&event.state)
     .bind(event.controller.as_str())
     .bind(id)
+    .bind(&event.state)
     .bind(&event.state)
     .fetch_optional(conn)
     .await?

@@ -9,7 +9,7 @@ use crate::domain::event::{
 use crate::sql::{Conn, query};
 use crate::store::logs::to_i64;
 use crate::store::registry::{Terms, to_json};
-use crate::token::{Digest, KeyUse, PublicJwk, SignedKeySet};
+use crate::token::{KeySet, PublicJwk, SignedKeySet};
 
 /// In `key_sets.leaf` of a set that only the authority log knows of so far.
 pub(in crate::store) const NO_LEAF: i64 = -1;
@@ -135,29 +135,50 @@ pub(super) async fn key_set(conn: &mut Conn, at: At<'_>, event: &KeySetRegistere
         .bind(id)
         .bind(to_i64(event.version.saturating_sub(1)));
     one(conn, moved, "it is not the next version of that controller's key set").await?;
-    if event.version > 1 {
-        return Ok(());
-    }
-    for (thumbprint, key_use) in keys_of(id, &found.get::<String>("jws"), at.origin)? {
-        claim(conn, &thumbprint, key_use, at.subject).await?;
+    let signed = follows(conn, id, event.version, &found.get::<String>("jws"), at.origin).await?;
+    for (kid, usage) in signed.key_uses() {
+        let (thumbprint, key_use) = (kid.to_string(), usage.as_str());
+        let own = query("SELECT 1 FROM thumbprints WHERE thumbprint = ? AND use = ? AND principal = ?")
+            .bind(&thumbprint)
+            .bind(key_use)
+            .bind(at.subject);
+        // A next set lists keys of the one before it again.
+        if event.version == 1 || own.fetch_optional(conn).await?.is_none() {
+            claim(conn, &thumbprint, key_use, at.subject).await?;
+        }
     }
     Ok(())
 }
 
-/// Thumbprint and use of each key of a first set, whose signatures are checked.
-fn keys_of(id: &str, jws: &str, origin: &str) -> Result<Vec<(String, &'static str)>, ProjectError> {
-    let bad = ProjectError::Contradiction("the key set in the authority log is not good");
-    let (Ok(controller), Ok(signed)) = (id.parse::<ControllerId>(), SignedKeySet::read(jws.as_bytes()))
-    else {
-        return Err(bad);
-    };
-    let digest: Digest = signed.digest();
-    let Ok(set) = signed.genesis(&controller, origin, &digest) else { return Err(bad) };
-    let word = |usage| match usage {
-        KeyUse::Root => "root",
-        KeyUse::Instruction => "instruction",
-    };
-    Ok(set.keys().map(|(kid, key)| (kid.to_string(), word(key.usage))).collect())
+/// The set, whose signatures are checked: its own root's, and that of the set before it.
+async fn follows(
+    conn: &mut Conn,
+    id: &str,
+    version: u64,
+    jws: &str,
+    origin: &str,
+) -> Result<SignedKeySet, ProjectError> {
+    let bad = || ProjectError::Contradiction("the key set in the authority log is not good");
+    let controller: ControllerId = id.parse().map_err(|_| bad())?;
+    let rows = query("SELECT jws FROM key_sets WHERE controller_id = ? AND version < ? ORDER BY version")
+        .bind(id)
+        .bind(to_i64(version))
+        .fetch_all(conn)
+        .await?;
+    let signed = SignedKeySet::read(jws.as_bytes()).map_err(|_| bad())?;
+    let mut newest: Option<KeySet> = None;
+    let before: Vec<String> = rows.iter().map(|row| row.get("jws")).collect();
+    for text in before.iter().map(String::as_str).chain([jws]) {
+        let set = SignedKeySet::read(text.as_bytes()).map_err(|_| bad())?;
+        newest = Some(match &newest {
+            None => {
+                let digest = set.digest();
+                set.genesis(&controller, origin, &digest).map_err(|_| bad())?
+            }
+            Some(previous) => set.succeed(previous).map_err(|_| bad())?,
+        });
+    }
+    Ok(signed)
 }
 
 async fn claim(conn: &mut Conn, thumbprint: &str, key_use: &str, principal: &str) -> Projected {

@@ -168,15 +168,15 @@ const OTHERS: &[Question] = &[
         table: "instructions",
         sentence: "it is being executed, and none of its executions is open",
         sql: "SELECT 'controllers/' || i.controller_id || '/instructions/' || i.id AS name FROM instructions i \
-              WHERE i.state IN ('admitted', 'executing') AND NOT EXISTS (SELECT 1 FROM executions e WHERE \
+              WHERE i.state IN ('admitted', 'held', 'executing') AND NOT EXISTS (SELECT 1 FROM executions e WHERE \
               e.controller_id = i.controller_id AND e.instruction_id = i.id AND e.state IN ('pending', 'leased'))",
     },
     Question {
         code: "STILL_OPEN",
         table: "instructions",
-        sentence: "it ended, and one of its executions is open",
+        sentence: "it ended or waits for approvals, and one of its executions is open",
         sql: "SELECT 'controllers/' || i.controller_id || '/instructions/' || i.id AS name FROM instructions i \
-              WHERE i.state IN ('done', 'failed') AND EXISTS (SELECT 1 FROM executions e WHERE \
+              WHERE i.state IN ('waiting', 'done', 'failed', 'expired') AND EXISTS (SELECT 1 FROM executions e WHERE \
               e.controller_id = i.controller_id AND e.instruction_id = i.id AND e.state IN ('pending', 'leased'))",
     },
     Question {

@@ -1,0 +1,192 @@
+//! A controller's key sets: the newest, and the next (DESIGN §6).
+//!
+//! What is remembered of a set may be a moment old: the writer compares it with the newest row before it
+//! counts. The next set brings its own authority: whoever sends it, the root thresholds of both sets sign it.
+
+use std::sync::Arc;
+
+use crate::authority::KeySetChain;
+use crate::authority::signers::check_still_signed;
+use crate::domain::event::{KeySetPublished, KeySetRegistered};
+use crate::domain::{ControllerId, Reason, Refusal};
+use crate::store::instructions::InstructionRow;
+use crate::store::registry::{self, KeySetRow};
+use crate::store::{Command, Conn, Issued, StoreError, Tx};
+use crate::token::{Digest, Envelope, KeySet, SignedKeySet};
+
+use super::{App, AppResult};
+
+impl App {
+    /// The controller's newest key set, parsed. May be a moment old: the writer compares.
+    pub(super) async fn newest_key_set(&self, controller: &ControllerId) -> AppResult<Option<Arc<KeySet>>> {
+        if let Some(cached) = self.key_sets.get(controller) {
+            return Ok(Some(cached));
+        }
+        let origin = self.store.origins.trail();
+        let Some(chain) = load(&mut self.store.reader().await?, controller, &origin).await? else {
+            return Ok(None);
+        };
+        let set = Arc::new(chain.newest().clone());
+        self.key_sets.insert(controller.clone(), Arc::clone(&set));
+        Ok(Some(set))
+    }
+
+    /// Whether what is remembered of the controller's key set is behind; then it is forgotten.
+    pub(super) async fn key_set_moved(&self, controller: &ControllerId) -> AppResult<bool> {
+        let Some(known) = self.key_sets.get(controller) else { return Ok(false) };
+        let heads = registry::key_set_heads(&mut self.store.reader().await?, &[controller].into()).await?;
+        let moved = heads.get(controller).is_none_or(|(version, _)| *version != known.version());
+        if moved {
+            self.forget_key_set(controller);
+        }
+        Ok(moved)
+    }
+
+    pub(super) fn forget_key_set(&self, controller: &ControllerId) {
+        self.key_sets.invalidate(controller);
+    }
+
+    /// Puts the next version in force. Version, digest and the receipt of its leaf in the trail.
+    pub async fn rotate_key_set(
+        &self,
+        controller: &ControllerId,
+        bytes: &[u8],
+    ) -> AppResult<(u64, String, Issued)> {
+        let signed = SignedKeySet::read(bytes)?;
+        if signed.iss() != controller {
+            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss").into());
+        }
+        let (version, digest) = (signed.version(), signed.digest().to_string());
+        let mut conn = self.store.reader().await?;
+        if let Some(leaf) = again(&mut conn, controller, version, &digest).await? {
+            return Ok((version, digest, self.store.receipt(leaf).await?));
+        }
+        let origin = self.store.origins.trail();
+        let chain = load(&mut conn, controller, &origin).await?.ok_or_else(|| {
+            Refusal::at(Reason::KeySetVersion, "key_set.version").note("the operator registers version 1")
+        })?;
+        drop(conn);
+        let set = chain.successor(signed)?;
+        // The set before may have expired (its root may still sign the next); this one may not have.
+        if set.is_expired(self.clock.now_seconds()) {
+            return Err(Reason::KeySetExpired.into());
+        }
+        let jws = String::from_utf8(set.bytes().to_vec())
+            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
+        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
+        let rotate = Rotate {
+            controller: controller.clone(),
+            version,
+            digest: digest.clone(),
+            jws,
+            exp: set.exp(),
+            keys,
+        };
+        let committed = self.store.transact(rotate).await?;
+        self.forget_key_set(controller);
+        let issued = match committed.receipt {
+            Some(issued) => issued,
+            None => self.store.receipt(committed.value).await?,
+        };
+        Ok((version, digest, issued))
+    }
+}
+
+/// The controller's chain from its first set, every link checked again; none where it has no set.
+pub(super) async fn load(
+    conn: &mut Conn,
+    controller: &ControllerId,
+    origin: &str,
+) -> Result<Option<KeySetChain>, StoreError> {
+    let rows = registry::key_sets(conn, controller).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let corrupt = || StoreError::Corrupt("key_sets");
+    let pin: Digest = first.digest.parse().map_err(|_| corrupt())?;
+    let entries = rows.iter().map(|row| (row.authority_index, row.jws.as_bytes()));
+    KeySetChain::from_log(controller, origin, &pin, entries).map(Some).map_err(|_| corrupt())
+}
+
+/// Before the first lease: every key that signed still has the act's role in the newest set.
+pub(super) async fn check_signers_stand(
+    conn: &mut Conn,
+    origin: &str,
+    instruction: &InstructionRow,
+) -> Result<Result<(), Refusal>, StoreError> {
+    let controller = &instruction.controller;
+    let heads = registry::key_set_heads(conn, &[controller].into()).await?;
+    if heads.get(controller).is_none_or(|(version, _)| *version <= instruction.key_set_version) {
+        return Ok(Ok(()));
+    }
+    let chain = load(conn, controller, origin).await?.ok_or(StoreError::Corrupt("key_sets"))?;
+    // A row that was edited is found when its order is opened.
+    let Ok(envelope) = Envelope::read_signed_part(&instruction.signed_part) else { return Ok(Ok(())) };
+    Ok(check_still_signed(instruction.act, envelope.kids(), chain.newest()))
+}
+
+/// The leaf of the very same set, where it came before.
+async fn again(
+    conn: &mut Conn,
+    controller: &ControllerId,
+    version: u64,
+    digest: &str,
+) -> Result<Option<u64>, StoreError> {
+    let rows = registry::key_sets(conn, controller).await?;
+    if rows.iter().any(|row| row.version == version && row.digest == *digest) {
+        return Ok(Some(registry::key_set_leaf(conn, controller, version).await?));
+    }
+    Ok(None)
+}
+
+struct Rotate {
+    controller: ControllerId,
+    /// It was checked against the version before, which never changes.
+    version: u64,
+    digest: String,
+    jws: String,
+    exp: i64,
+    /// Thumbprint and use of each key.
+    keys: Vec<(String, &'static str)>,
+}
+
+#[async_trait::async_trait]
+impl Command for Rotate {
+    const NAME: &'static str = "rotate_key_set";
+    /// The leaf of the trail that names it.
+    type Output = u64;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        if let Some(leaf) = again(tx.conn(), &self.controller, self.version, &self.digest).await? {
+            return Ok(leaf);
+        }
+        if tx.now_seconds() >= self.exp {
+            return Err(Reason::KeySetExpired.into());
+        }
+        let name = self.controller.resource_name();
+        for (thumbprint, key_use) in &self.keys {
+            registry::claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?;
+        }
+        let authority_index = tx.append_authority(
+            &name,
+            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
+        )?;
+        let leaf = tx.append(
+            &name,
+            KeySetRegistered {
+                by: name.clone(),
+                version: self.version,
+                digest: self.digest.clone(),
+                authority_index,
+            },
+        )?;
+        let row = KeySetRow {
+            controller: self.controller.clone(),
+            version: self.version,
+            digest: self.digest.clone(),
+            jws: self.jws.clone(),
+            authority_index,
+        };
+        // Refused where another version came in between: exactly one higher.
+        registry::insert_key_set(tx, &row, leaf).await?;
+        Ok(leaf)
+    }
+}

@@ -1,0 +1,83 @@
+//! Key sets are rotated while instructions come in: nothing is ever admitted under a set that was not in force at
+//! its leaf, and who signs under the new one is never told that he is unknown.
+
+use std::sync::Arc;
+
+use mandate::cli::demo::Enterprise;
+use mandate::domain::clock::SystemEntropy;
+use mandate::domain::{Act, Identifier};
+use mandate::token::{KeySetRef, PrivateKey};
+use rstest::rstest;
+use tokio::task::JoinSet;
+
+use crate::key_sets::{key_of, named, new_key, next, rotate};
+use crate::race::{Arena, On, is, outcome};
+
+const ROTATIONS: u64 = 6;
+const EACH: usize = 8;
+
+fn an_erasure(side: &Enterprise, key_set: KeySetRef, key: &PrivateKey, user: String) -> String {
+    let mut draft = side.order(Act::Erase, vec![Identifier::user(&side.app, user)], None).expect("an order");
+    draft.key_set = key_set;
+    draft.sign(&[key], &SystemEntropy).expect("signs").to_wire()
+}
+
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_force(#[case] on: On) {
+    let arena = Arena::new(on).await;
+    let root = key_of(arena.world.path(), "xingyu", "root");
+    let mut enterprise = arena.world.enterprise("xingyu").await;
+    let mut key = key_of(arena.world.path(), "xingyu", "instruction");
+    let (mut admitted, mut behind) = (0, 0);
+    for round in 0..ROTATIONS {
+        // Each version has a signing key of its own, which the other gateway has not heard of.
+        let coming = new_key();
+        let signer = format!("privacy-office-{}", round + 10);
+        let set = next(&enterprise, &root, &[(&coming, &signer)]).sign(&[&root]).expect("signs");
+        let mut calls = JoinSet::new();
+        for n in 0..EACH {
+            let side = arena.side(n);
+            let wire = an_erasure(&side, enterprise.key_set, &key, format!("old-{round}-{n}"));
+            calls.spawn(async move { outcome(&side, &wire).await });
+        }
+        let rotating: Arc<Enterprise> = arena.side(usize::try_from(round).unwrap_or(0));
+        rotate(&rotating, &set).await.expect("it is in force");
+        enterprise.key_set = named(&set);
+        key = coming;
+        for n in 0..EACH {
+            let side = arena.side(n);
+            let wire = an_erasure(&side, enterprise.key_set, &key, format!("new-{round}-{n}"));
+            outcome(&side, &wire).await.expect("who signs under the set in force is admitted");
+        }
+        while let Some(ended) = calls.join_next().await {
+            match ended.expect("the call did not panic") {
+                Ok(_) => admitted += 1,
+                // Its key left with the set that it names.
+                Err(reason) => {
+                    assert!(["KEY_SET_NOT_CURRENT", "KEY_UNKNOWN"].contains(&reason.as_str()), "{reason}");
+                    behind += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(admitted + behind, ROTATIONS as usize * EACH);
+
+    let trail = arena.verified_trail().await;
+    let mut in_force = 0;
+    let mut seen = 0;
+    for leaf in &trail {
+        if is(leaf, "mandate.key_set.registered") && leaf["subject"] == "controllers/xingyu" {
+            in_force += 1;
+            assert_eq!(leaf["data"]["version"], in_force, "a version is missing or doubled");
+        }
+        if is(leaf, "mandate.instruction.admitted") {
+            assert_eq!(leaf["data"]["key_set_version"], in_force, "admitted under a set not in force");
+            seen += 1;
+        }
+    }
+    assert_eq!(in_force, 1 + ROTATIONS);
+    assert_eq!(seen, admitted + ROTATIONS as usize * EACH);
+}
