@@ -29,11 +29,13 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let rest = without_name(text, from, start, end, to);
     let asks = says(&rest, ASKED) && BEGINS.iter().any(|w| words.trim_start().starts_with(w));
     let given = writer::gives_identifier(&sentence);
-    let own = writer::speaks_of_self(&sentence) || given;
+    let used = ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.trim_end().ends_with(w));
+    // "用乐听FM三年了": nobody is named, so it is the writer.
+    let unsaid = used && lead.trim().chars().count() <= 3;
+    let own = writer::speaks_of_self(&sentence) || given || unsaid;
     let near = given || writer::gives_identifier(&around(text, start, end, 1));
     let name = fold(&text[start..end].iter().collect::<String>());
     let about = sentence.replace(&name, " ");
-    let used = ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.trim_end().ends_with(w));
     if (used || says_any(&rest, BOUND)) && (own || asks || subject && near || near) {
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
         let asked = says(&about, ASKED) || says(&about, DONE);

@@ -86,7 +86,7 @@ fn an_exact_name_routes() {
     ] {
         assert_eq!(goes(text), "startalk", "{text}");
     }
-    assert_eq!(goes("乐听FM 的录音"), "letingfm");
+    assert_eq!(goes("删除乐听FM 的录音"), "letingfm");
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(super) const APART: &[&str] = &[
     "客服|老师|他们|她们…说|叫我|告诉我|回复我",
     "nothing to do with|my teacher|a teacher|teacher at|work laptop|company laptop|as a fan|fan of|thinking about joining|thinking of joining|considering",
     "不是他们的|问…客服",
-    "客服怎么|客服如何",
+    "客服怎么|客服如何|的人都|的人说|的人会|的人们|users of|listeners of",
     "文章|帖子|教程…教|写信|介绍|说",
     "一键登录|授权登录|快捷登录|第三方登录|sign in with|log in with|logged in with|signed in with|login with|sign-in",
     "my friend*|a friend|friends|my brother|my sister|my colleague*|a colleague|coworker*|co-worker*|my boss|my neighbour|my neighbor|my roommate|my flatmate|my cousin|my husband|my wife|my partner|everyone|people…",
