@@ -14,7 +14,7 @@ use crate::harness::{Process, World, configure};
 use crate::load::{self, Load, Told, Ways};
 use crate::witness;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum On {
     Sqlite,
     Postgres,
@@ -105,6 +105,51 @@ impl Scene {
         assert!(xingyu.submit(cut).await.is_err(), "its signature was cut");
     }
 
+    /// Under load; `n` says which user an export is about, where the point needs one.
+    async fn gateway_ends_at(&mut self, point: &'static str, n: usize) {
+        let times = match point.split_once('.') {
+            Some(("upload" | "shred", _) | (_, "overwritten")) => 1,
+            // Keys are made once at the start, too.
+            Some(("keyring", _)) => 2,
+            _ => 2 + load::below(8),
+        };
+        self.world.gateway.take().expect("it runs").stop();
+        let gateway = self.armed("serve", "gateway", point, times);
+        if point.starts_with("upload.") {
+            self.order(Act::Export, n).await;
+        }
+        if ["keyring.overwritten", "shred.destroyed"].contains(&point) {
+            self.be_refused().await;
+        }
+        let load = Load::start(&self.ways);
+        aborted(gateway, point).await;
+        // As the death left it: with no gateway at the keyring, that each row has its data key, too.
+        assert!(self.world.examine().contains("rows with data keys"));
+        self.world.gateway = Some(Process::serve(self.world.path()));
+        self.told.extend(load.stop().await);
+        self.check().await;
+        self.check_witness().await;
+    }
+
+    async fn witness_ends_at(&mut self, point: &'static str) {
+        self.witness.take().expect("it runs").kill();
+        let witness = self.armed("witness", "witness", point, 1 + load::below(6));
+        let load = Load::start(&self.ways);
+        aborted(witness, point).await;
+        self.check_witness().await;
+        self.witness = Some(Process::witness(&self.witness_folder()));
+        self.told.extend(load.stop().await);
+        self.check().await;
+    }
+
+    /// What was ordered is carried out after all.
+    async fn end(&self) {
+        let log = std::fs::read_to_string(self.witness_folder().join("witness.log")).expect("its log");
+        assert!(!log.contains("NOT COSIGNED"), "{log}");
+        load::completed(self.xingyu(), &self.ordered).await;
+        self.check().await;
+    }
+
     async fn check(&self) {
         load::check(&self.world, &self.told).await;
     }
@@ -112,6 +157,10 @@ impl Scene {
     async fn check_witness(&self) {
         witness::check_memory(&self.world, 1).await;
     }
+}
+
+fn of_witness() -> impl Iterator<Item = &'static str> {
+    POINTS.iter().map(|(point, _)| *point).filter(|point| point.starts_with("witness."))
 }
 
 async fn aborted(mut process: Process, point: &str) {
@@ -127,44 +176,50 @@ async fn aborted(mut process: Process, point: &str) {
 async fn the_gateway_and_the_witness_may_end_at_each_point(#[case] on: On) {
     let mut scene = Scene::new(on).await;
     scene.world.agent = Some(Process::agent(scene.world.path()));
-    for (n, point) in OF_GATEWAY.iter().enumerate() {
-        // Keys are made once at the start, too.
-        let times = match point.split_once('.') {
-            Some(("upload" | "shred", _) | (_, "overwritten")) => 1,
-            Some(("keyring", _)) => 2,
-            _ => 2 + load::below(8),
-        };
-        scene.world.gateway.take().expect("it runs").stop();
-        let gateway = scene.armed("serve", "gateway", point, times);
-        if point.starts_with("upload.") {
-            scene.order(Act::Export, n).await;
-        }
-        if ["keyring.overwritten", "shred.destroyed"].contains(point) {
-            scene.be_refused().await;
-        }
-        let load = Load::start(&scene.ways);
-        aborted(gateway, point).await;
-        // As the death left it: with no gateway at the keyring, that each row has its data key, too.
-        assert!(scene.world.examine().contains("rows with data keys"));
-        scene.world.gateway = Some(Process::serve(scene.world.path()));
-        scene.told.extend(load.stop().await);
-        scene.check().await;
-        scene.check_witness().await;
+    for (n, point) in OF_GATEWAY.into_iter().enumerate() {
+        scene.gateway_ends_at(point, n).await;
     }
-    for (point, _) in POINTS.iter().filter(|(point, _)| point.starts_with("witness.")) {
-        scene.witness.take().expect("it runs").kill();
-        let witness = scene.armed("witness", "witness", point, 1 + load::below(6));
-        let load = Load::start(&scene.ways);
-        aborted(witness, point).await;
-        scene.check_witness().await;
-        scene.witness = Some(Process::witness(&scene.witness_folder()));
-        scene.told.extend(load.stop().await);
-        scene.check().await;
+    for point in of_witness() {
+        scene.witness_ends_at(point).await;
     }
-    let log = std::fs::read_to_string(scene.witness_folder().join("witness.log")).expect("its log");
-    assert!(!log.contains("NOT COSIGNED"), "{log}");
-    load::completed(scene.xingyu(), &scene.ordered).await;
-    scene.check().await;
+    scene.end().await;
+}
+
+/// For `make faults`.
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes as long as FAULT_SECONDS says: make faults"]
+async fn for_make_faults_named_points(#[case] on: On) {
+    // A world of its own now and then: what is verified after each death grows.
+    const DEATHS_IN_A_WORLD: usize = 20;
+    let end = tokio::time::Instant::now() + load::time_to_spend();
+    let points: Vec<_> = OF_GATEWAY.into_iter().chain(of_witness()).collect();
+    let (mut deaths, mut answers) = (0, 0);
+    while tokio::time::Instant::now() < end {
+        let mut scene = Scene::new(on).await;
+        scene.world.agent = Some(Process::agent(scene.world.path()));
+        for n in 0..DEATHS_IN_A_WORLD {
+            if tokio::time::Instant::now() >= end {
+                break;
+            }
+            match points[load::below(points.len() as u64) as usize] {
+                point if point.starts_with("witness.") => scene.witness_ends_at(point).await,
+                point => scene.gateway_ends_at(point, n % 8).await,
+            }
+            deaths += 1;
+        }
+        scene.end().await;
+        answers += scene.told.len();
+    }
+    load::report(
+        &format!("deaths at named points on {on:?}"),
+        &[
+            ("processes that ended at a point of src/fault.rs, and were started again", deaths),
+            ("answers, each in the trail once and proven", answers),
+        ],
+    );
 }
 
 #[rstest]

@@ -271,7 +271,7 @@ pub fn below(n: u64) -> u64 {
 
 /// A share of `FAULT_SECONDS` (600) for each of the tests that `make faults` runs one after the other.
 pub fn time_to_spend() -> Duration {
-    const TESTS: u64 = 4;
+    const TESTS: u64 = 6;
     let all = std::env::var("FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     Duration::from_secs(all / TESTS)
 }

@@ -158,7 +158,7 @@ async fn a_certificate_that_ends_while_a_command_waits_ends_the_command(#[case] 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_another_task_does_is_done_under_the_pass_it_was_begun_under() {
-    let carried = pass("one").during(async { tokio::spawn(Pass::carry(async { Pass::of_now().is_some() })) });
-    assert!(carried.await.await.unwrap());
+    let carried = async { tokio::spawn(Pass::carry(async { Pass::of_now().is_some() })).await };
+    assert!(pass("one").during(carried).await.unwrap());
     assert!(!tokio::spawn(Pass::carry(async { Pass::of_now().is_some() })).await.unwrap());
 }
