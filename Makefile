@@ -21,13 +21,14 @@ lint: ## Format, clippy (both feature sets), the pure build
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --no-default-features --lib --bin mandate-verify -- -D warnings
 
-interop: ## Peers not ours: Python, Node, buf, grpcurl. Installs what it needs into target/
+interop: ## Peers not ours: Python, Node, OpenSSL, SoftHSM, buf, grpcurl. Installs what it needs
 	$(CARGO) build --bins
 	tests/interop/run.sh
 
-bench: ## Requests/s and p99 beside a bare tonic echo; the verifier's leaves/s and peak memory
+bench: ## Requests/s and p99 beside a bare tonic echo; leaves/s and peak memory; instructions/s and signatures
 	$(CARGO) bench --bench throughput
 	$(CARGO) bench --no-default-features --features testing --bench verifier
+	$(CARGO) bench --no-default-features --bench instructions
 
 # Seconds for each target.
 FUZZ_TIME ?= 60

@@ -16,17 +16,16 @@ static SAMPLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let mut samples: Vec<Vec<u8>> = ["tile/0/x001/x234/067.p/12", "tile/entries/x001/067", "tile/7/000"]
         .map(|path| path.as_bytes().to_vec())
         .into();
-    for folder in ["examples/mail", "tests/vectors", "tests/vectors/instruction"] {
+    for folder in ["examples/mail", "tests/vectors", "tests/vectors/instruction", "tests/vectors/key-set"] {
         for entry in std::fs::read_dir(root.join(folder)).expect("samples") {
             let path = entry.expect("an entry").path();
             if !path.is_file() {
                 continue;
             }
             let bytes = std::fs::read(&path).expect("a sample");
-            // A vector is an envelope of instruction and key set: each is a sample of its own.
+            // What a vector has as its input is a sample of its own.
             if let Ok(vector) = serde_json::from_slice::<serde_json::Value>(&bytes) {
-                let parts = ["instruction", "key_set"].iter().filter_map(|name| vector[name].as_str());
-                samples.extend(parts.map(|part| part.as_bytes().to_vec()));
+                samples.extend(vector["input"].as_str().map(|input| input.as_bytes().to_vec()));
             }
             samples.push(bytes);
         }

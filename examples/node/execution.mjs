@@ -23,8 +23,8 @@ export async function follow(gateway, name, patience) {
       if (error.code === grpc.status.DEADLINE_EXCEEDED) break;
       if (!RESUMABLE.includes(error.code)) throw error;
     } finally {
-      stream.cancel();
       stream.on("error", () => {}); // Hanging up ends the stream with CANCELLED.
+      stream.cancel();
     }
     await sleep(500);
   }

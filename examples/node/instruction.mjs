@@ -6,9 +6,9 @@
 import { createHash, createPrivateKey, constants, randomBytes, sign } from "node:crypto";
 
 import { SDJwtInstance } from "@sd-jwt/core";
-import { calculateJwkThumbprint } from "jose";
+import { calculateJwkThumbprint, decodeProtectedHeader, generalVerify, importJWK } from "jose";
 
-import { algorithm, b64url, require, sha256, uuid7 } from "./mandate-client.mjs";
+import { algorithm, b64url, keyMaterial, require, sha256, uuid7 } from "./mandate-client.mjs";
 
 export const TYP = "instruction+sd-jwt";
 const LIFETIME_SECONDS = 7 * 24 * 3600; // The longest allowed is 30 days.
@@ -27,6 +27,24 @@ export function readKeySet(text) {
   const segment = JSON.parse(text).payload;
   const payload = JSON.parse(Buffer.from(segment, "base64url"));
   return { version: payload.version, digest: b64url(sha256(segment)), payload };
+}
+
+// The key set is signed by as many of its own root signers as it asks for. (Version 1 is held against the pin besides.)
+export async function checkRootSignatures(text) {
+  const signed = JSON.parse(text);
+  const { payload } = readKeySet(text);
+  const { kids, threshold } = payload.roles.root;
+  const signers = new Set();
+  for (const one of signed.signatures) {
+    const { kid, typ } = decodeProtectedHeader(one);
+    const listed = payload.keys.find((key) => key.kid === kid && key.use === "root");
+    if (typ !== "keyset+jwt" || !listed || !kids.includes(kid)) continue;
+    const jwk = keyMaterial(listed);
+    require((await calculateJwkThumbprint(jwk)) === kid, "a kid is not the thumbprint of its key");
+    await generalVerify({ ...signed, signatures: [one] }, await importJWK(jwk, algorithm(jwk)));
+    signers.add(listed.signer);
+  }
+  require(signers.size >= threshold, "too few root signers have signed the key set");
 }
 
 export function maySign(keySet, kid, act) {

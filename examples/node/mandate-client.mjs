@@ -149,7 +149,7 @@ const errorTypes = protobuf.parse(`
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
   message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }
-`).root;
+`, { keepCase: true }).root;
 
 // The stable reason code of a refusal (google.rpc.ErrorInfo), or the gRPC code without one.
 export function reasonOf(error) {

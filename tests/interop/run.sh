@@ -77,9 +77,13 @@ start() {
 
 # -- what it needs ---------------------------------------------------------------------------------
 
-for tool in python3 node npm; do
+for tool in python3 node npm openssl; do
     command -v "$tool" >/dev/null || { echo "interop needs $tool"; failed=1; finish; }
 done
+# A PKCS#11 token in software and a tool that speaks to it.
+if ! command -v softhsm2-util >/dev/null || ! command -v pkcs11-tool >/dev/null; then
+    must install-softhsm bash -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq softhsm2 opensc'
+fi
 if [ -z "${MANDATE_BIN_DIR:-}" ]; then
     MANDATE_BIN_DIR=${CARGO_TARGET_DIR:-$root/target}/debug
     limit=3600 must build cargo build --bins
@@ -91,7 +95,8 @@ verify=$MANDATE_BIN_DIR/mandate-verify
 must install-python "$venv/bin/pip" install --disable-pip-version-check --quiet \
     -r "$client/requirements.txt" -r "$suite/requirements.txt"
 mkdir -p "$work/node"
-cp "$suite"/node/package.json "$suite"/node/*.mjs "$work/node/"
+cp "$root"/examples/node/package.json "$root"/examples/node/*.mjs "$suite"/node/*.mjs "$work/node/"
+export MANDATE_PROTO=$root/proto
 must install-node npm install --prefix "$work/node" --no-audit --no-fund --loglevel=error
 
 python=$venv/bin/python
@@ -105,6 +110,19 @@ may buf-lint "$venv/bin/buf" lint proto
 must python-stubs env PYTHON="$python" sh "$client/generate.sh"
 may python-client-alone "$python" "$suite/client_test.py"
 
+# Two independent judges of the published vectors, and two clients judged by ours.
+vectors=$root/tests/vectors
+inputs=$(dirname "$dir")/inputs
+may vectors-are-what-is-made "$python" "$vectors/make" --check
+may vectors-by-mandate "$mandate" conformance vectors "$vectors"
+may vectors-by-sd-jwt "$python" "$suite/vectors_check.py"
+may vectors-by-node node "$work/node/vectors.mjs" "$vectors"
+may inputs-by-sd-jwt "$python" "$suite/vectors_check.py" sign "$inputs/python"
+may inputs-by-sd-jwt-conform "$mandate" conformance client "$inputs/python"
+may inputs-by-node node "$work/node/vectors.mjs" "$vectors" sign "$inputs/node"
+may inputs-by-node-conform "$mandate" conformance client "$inputs/node"
+may page-bytes "$python" "$suite/pages.py" bytes "$mandate" "$inputs/page"
+
 # -- the gateway and the agent ---------------------------------------------------------------------
 
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -112,6 +130,9 @@ must init "$mandate" init "$dir" --port "$port"
 profiles=$dir/profiles
 # Before anything runs: a controller whose key set asks for two signers, made by jwcrypto.
 must two-signers-key-set "$python" "$suite/two_signers.py" prepare "$dir"
+# And one whose root and half of whose keys lie in a token, the others with OpenSSL.
+elsewhere=$(dirname "$dir")/elsewhere
+must keys-elsewhere "$suite/keys_elsewhere.sh" prepare "$mandate" "$dir" "$elsewhere"
 start gateway "$mandate" serve --config "$dir/gateway.toml"
 must gateway-ready "$python" "$suite/grpc_check.py" wait "$profiles/operator.toml" 60
 must registry "$mandate" registry apply --profile "$profiles/operator.toml" "$dir/registry.toml"
@@ -160,12 +181,19 @@ may grpcurl-calls "${grpcurl[@]}" -H "authorization: $token" "127.0.0.1:$port" \
     mandate.v1.InstructionService/GetKeySet
 says grpcurl-calls '"version": "1"'
 
-may node-client node "$work/node/client.mjs" proto "$profiles/xingyu.toml"
+may keys-elsewhere-sign "$suite/keys_elsewhere.sh" submit "$mandate" "$dir" "$elsewhere"
+may keys-elsewhere-rotate "$suite/keys_elsewhere.sh" rotate "$mandate" "$dir" "$elsewhere"
+
+may node-walk node "$work/node/walk.mjs" --profile "$profiles/xiaolu.toml" --subject DX-204417 \
+    --dir "$dir/walk-node" --wait 2
+says node-walk 'everything held'
+may evidence-of-the-node-walk "$verify" evidence "$dir/walk-node/erase.evidence.json" --pin "$dir/pins.toml"
+may page-python "$python" "$suite/pages.py" python "$profiles/xingyu.toml" u_8839201
+may page-node "$python" "$suite/pages.py" node "$profiles/xingyu.toml" u_8839201 "$work/node"
 may node-sd-jwt-reads-mandate-sign node "$work/node/sd_jwt.mjs" read "$key_set" u_8839201 \
     "$dir/signed.sd-jwt"
 may node-sd-jwt-reads-mandate-sign-by-two node "$work/node/sd_jwt.mjs" read-general \
     "$two/keyset.json" YT-900127 "$dir/signed-by-two.json"
-may node-sd-jwt-is-admitted node "$work/node/sd_jwt.mjs" submit proto "$profiles/xingyu.toml" u_8839201
 
 export_dir=$dir/export
 may trail-export "$mandate" trail export --profile "$profiles/auditor.toml" "$export_dir"
