@@ -66,9 +66,10 @@
 //!
 //! # Two logs
 //!
-//! `<gateway>/trail` holds one leaf per event. `<gateway>/authority` holds the key sets, and which key of
-//! the logs followed on which; it is small, and agents and verifiers replicate it whole, since no inclusion proof shows that nothing
-//! newer exists. Both are written by the sequencer only.
+//! `<gateway>/trail` holds one leaf per event. `<gateway>/authority` holds key sets, what stops an order
+//! (revocations, contests, withdrawn signatures), and which key of the logs followed on which. It is small, and
+//! agents and verifiers replicate it whole, since no inclusion proof shows that nothing newer exists. Both are
+//! written by the sequencer only.
 //!
 //! A reply's receipt leads to the newest signed head. What is shown to others leads to the newest head
 //! that *k* witnesses cosigned, where the operator requires any: `app`'s `witnessing` tells the two apart.

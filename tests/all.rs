@@ -26,6 +26,7 @@ mod io_faults;
 mod layers;
 mod load;
 mod log_keys;
+mod model;
 mod offline;
 mod published;
 mod race;

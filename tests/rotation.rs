@@ -65,6 +65,28 @@ async fn a_rotation_stops_who_is_gone_and_nothing_else() {
     assert_eq!(ended(&xingyu, &new).await, (v1::ExecutionState::Completed, String::new()));
     world.export_and_verify().await;
 
+    // What the key that left had ordered is listed, and nothing in the trail changed by that.
+    let asked =
+        v1::ListInstructionsRequest { signed_with: two.id().to_string(), page_size: 1, ..Default::default() };
+    let mut names = Vec::new();
+    let mut page =
+        xingyu.client.instructions().list_instructions(asked.clone()).await.expect("listed").into_inner();
+    loop {
+        names.extend(page.instructions.iter().map(|found| found.executions.clone()));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        let next = v1::ListInstructionsRequest { page_token: page.next_page_token, ..asked.clone() };
+        page = xingyu.client.instructions().list_instructions(next).await.expect("listed").into_inner();
+    }
+    assert_eq!(names, [vec![gone]]);
+    let later = v1::ListInstructionsRequest {
+        since_time: Some(prost_types::Timestamp { seconds: SystemClock.now_seconds() + 5, nanos: 0 }),
+        ..asked
+    };
+    let none = xingyu.client.instructions().list_instructions(later).await.expect("listed").into_inner();
+    assert!(none.instructions.is_empty());
+
     // The old root signs nothing more.
     let third = next(&xingyu, &new_root, &[(&one, "privacy-office-1")]);
     let by_the_old = third.sign(&[&root]).expect("signs");

@@ -199,8 +199,9 @@ impl Replica {
 pub(super) mod tests {
     use super::*;
     use crate::authority::log_fixtures::{AUTHORITY, GATEWAY, authority_key, freshness_key, pins, trail_key};
+    use crate::domain::Stop;
     use crate::domain::Timestamp;
-    use crate::domain::event::{KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened};
+    use crate::domain::event::{InstructionStopped, KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened};
     use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
     use crate::token::{KeySetDraft, SignedKeySet};
     use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey, Succession};
@@ -391,6 +392,39 @@ pub(super) mod tests {
         assert_eq!(reason(grown.extend(&[], &by_former, NOW)), Some(Reason::AuthorityForked));
         // From the beginning, at one go, with the old pin.
         assert_eq!(reason(empty().extend(&done, &signed_by(&next, &done, NOW), NOW)), None);
+    }
+
+    /// The log with the contest of the fixtures' erasure.
+    pub fn contested() -> Replica {
+        let id = crate::token::fixtures::draft(crate::domain::Act::Erase).jti;
+        let stopped = InstructionStopped { controller: "xingyu".parse().unwrap(), why: Stop::Contested };
+        let all = [leaves(), vec![leaf(&id.resource_name(), stopped, &CountedEntropy::new())]].concat();
+        empty().extend(&all, &checkpoint(&all, NOW), NOW).unwrap()
+    }
+
+    #[test]
+    fn what_the_log_takes_back_is_known_and_withholding_it_works_no_longer_than_the_window() {
+        let id = crate::token::fixtures::draft(crate::domain::Act::Erase).jti;
+        let xingyu: ControllerId = "xingyu".parse().unwrap();
+        let after = contested();
+        assert_eq!(after.taken_back(&xingyu).why(&id), Some(Stop::Contested));
+        assert_eq!(
+            after.taken_back(&"leting".parse().unwrap()).why(&id),
+            None,
+            "another may have used the id"
+        );
+        // A gateway that hides the leaf can show the head from before it, and only for so long.
+        let before = replica();
+        assert_eq!(before.taken_back(&xingyu).why(&id), None);
+        assert!(before.chain(&xingyu, NOW + 300).is_ok());
+        assert_eq!(before.chain(&xingyu, NOW + 301).unwrap_err().reason, Reason::AuthorityStale);
+        let old = checkpoint(&leaves(), NOW);
+        assert_eq!(reason(before.extend(&[], &old, NOW + 301)), Some(Reason::AuthorityStale));
+        // What it showed once it cannot hide again.
+        assert_eq!(
+            reason(after.extend(&[], &checkpoint(&leaves(), NOW), NOW)),
+            Some(Reason::AuthorityForked)
+        );
     }
 
     #[test]

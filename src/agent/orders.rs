@@ -339,6 +339,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_order_that_the_authority_log_stops_gets_no_warrant_whoever_hands_it_out() {
+        let stopped = crate::agent::authority::tests::contested();
+        let order = Leased::read(order(facts(), &trail_key())).unwrap();
+        let admitted = order.admission(&stopped).unwrap();
+        for lease in [Lease::First, Lease::Resumed] {
+            let refusal = order.warrant(&admitted, &stopped, &own(), lease, NOW).err().unwrap();
+            assert_eq!(refusal.reason, Reason::InstructionContested);
+            assert!(!crate::agent::worker::passes(refusal.reason), "it is told, not tried again");
+        }
+    }
+
+    #[test]
     fn the_agents_own_scope_and_tenants_decide() {
         let mut unbound = own();
         unbound.bindings.clear();

@@ -86,8 +86,11 @@ impl App {
         for last_try in [false, true] {
             let row = self.own_row(controller, id).await?;
             let key_set = self.newest_key_set(controller).await?.ok_or(Reason::NotFound)?;
-            let verified = Detached::read(Says::Withdrawn, &given.protected, &given.signature)
-                .and_then(|read| read.verify(&stored(&row)?, &key_set).map(|signer| (read, signer)));
+            let verified =
+                Detached::read(Says::Withdrawn, &given.protected, &given.signature).and_then(|read| {
+                    check_set(&row, &key_set)?;
+                    read.verify(&stored(&row)?, &key_set).map(|signer| (read, signer))
+                });
             let (withdrawal, signer) = match verified {
                 Ok(verified) => verified,
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
@@ -127,6 +130,15 @@ fn stored(row: &InstructionRow) -> Result<Envelope, Refusal> {
     Envelope::read_signed_part(&row.signed_part).map_err(|_| Reason::Internal.into())
 }
 
+/// Under any other set than the newest it can never be completed.
+fn check_set(row: &InstructionRow, set: &KeySet) -> Result<(), Refusal> {
+    if row.key_set_version == set.version() {
+        return Ok(());
+    }
+    Err(Refusal::at(Reason::KeySetNotCurrent, "name")
+        .note("it waits under a key set that is no longer the newest; sign a new one"))
+}
+
 /// The instruction with the approval, every signature and disclosure checked.
 fn approved(
     row: &InstructionRow,
@@ -135,10 +147,7 @@ fn approved(
     set: &KeySet,
     origin: &str,
 ) -> Result<(Instruction, Signer), Refusal> {
-    if row.key_set_version != set.version() {
-        return Err(Refusal::at(Reason::KeySetNotCurrent, "name")
-            .note("it waits under a key set that is no longer the newest; sign a new one"));
-    }
+    check_set(row, set)?;
     let envelope = stored(row)?;
     let signer = approval.verify(&envelope, set)?;
     let expected = Expected { iss: &row.controller, aud: origin };

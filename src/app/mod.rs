@@ -45,7 +45,7 @@ pub use intake::{Assignment, MessageView, TakenIn};
 pub use orders::{LeasedOrder, Renewed};
 pub use proofs::Proof;
 pub use publishing::{Lasting, Published};
-pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails};
+pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails, Wanted};
 pub use registry::{NewAgent, NewAgreement, NewApp, NewController, Registering, facts_digest};
 pub use reports::ReportIn;
 pub use requests::{NewRequest, RequestContent, RequestView, Subject};

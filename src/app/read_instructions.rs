@@ -6,7 +6,7 @@ use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason};
 use crate::store::executions::{self, ExecutionRow};
 use crate::store::instructions::{self, InstructionRow};
 use crate::store::{Issued, StoreError, exports};
-use crate::token::CollectionReport;
+use crate::token::{CollectionReport, Envelope};
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
 use super::reports::details_place;
@@ -15,6 +15,30 @@ use super::{App, AppResult};
 pub struct InstructionView {
     pub row: InstructionRow,
     pub executions: Vec<ExecutionId>,
+}
+
+/// Which instructions are asked for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// With a signature of this key.
+    pub signed_with: Option<crate::token::KeyId>,
+    /// Admitted from this second on, or waiting.
+    pub since: Option<i64>,
+}
+
+/// Pages looked through for one answer, so that it comes soon.
+const PAGES: usize = 20;
+
+impl Wanted {
+    fn fits(&self, row: &InstructionRow) -> Result<bool, StoreError> {
+        if self.since.is_some_and(|since| row.admitted_at > 0 && row.admitted_at < since) {
+            return Ok(false);
+        }
+        let Some(kid) = self.signed_with else { return Ok(true) };
+        let envelope = Envelope::read_signed_part(&row.signed_part)
+            .map_err(|_| StoreError::Corrupt("instructions.signed_part"))?;
+        Ok(envelope.kids().any(|signed| signed == kid))
+    }
 }
 
 /// An execution, with what its signed report says.
@@ -60,21 +84,39 @@ impl App {
         Ok(InstructionView { row, executions: executions.into_iter().map(|e| e.id).collect() })
     }
 
-    /// A page, newest admission first. `before` is the last trail index seen.
+    /// A page, newest admission first, and the trail index from which the next goes on. `before` is that of the
+    /// page before.
     pub async fn list_instructions(
         &self,
         controller: &ControllerId,
-        before: Option<u64>,
+        wanted: &Wanted,
+        mut before: Option<u64>,
         limit: u32,
-    ) -> AppResult<Vec<InstructionView>> {
+    ) -> AppResult<(Vec<InstructionView>, Option<u64>)> {
         let mut conn = self.store.reader().await?;
-        let rows = instructions::page(&mut conn, controller, before, limit).await?;
-        let mut views = Vec::with_capacity(rows.len());
-        for row in rows {
-            let executions = executions::of_instruction(&mut conn, controller, &row.id).await?;
-            views.push(InstructionView { executions: executions.into_iter().map(|e| e.id).collect(), row });
+        let mut views = Vec::new();
+        for _ in 0..PAGES {
+            let rows = instructions::page(&mut conn, controller, before, limit).await?;
+            let is_last = (rows.len() as u64) < u64::from(limit);
+            for row in rows {
+                before = Some(row.leaf);
+                if !wanted.fits(&row)? {
+                    continue;
+                }
+                let executions = executions::of_instruction(&mut conn, controller, &row.id).await?;
+                views.push(InstructionView {
+                    executions: executions.into_iter().map(|e| e.id).collect(),
+                    row,
+                });
+                if views.len() as u64 >= u64::from(limit) {
+                    return Ok((views, before));
+                }
+            }
+            if is_last {
+                return Ok((views, None));
+            }
         }
-        Ok(views)
+        Ok((views, before))
     }
 
     /// The receipt of an instruction's admission, to the newest checkpoint that enough witnesses

@@ -9,7 +9,7 @@ use crate::domain::{Act, Reason};
 use crate::token::report::AuthorityHead;
 use crate::token::{Digest, KeySetDraft, ReportOutcome, SignedKeySet, fixtures as token};
 
-fn run(authority: &[Vec<u8>], trail: &[Vec<u8>], pins: &Pins) -> Result<Summary, Violation> {
+pub(super) fn run(authority: &[Vec<u8>], trail: &[Vec<u8>], pins: &Pins) -> Result<Summary, Violation> {
     let trail = Log::of(TRAIL, trail.to_vec(), &trail_key()).files();
     let authority = Log::of(AUTHORITY, authority.to_vec(), &authority_key()).files();
     match verify(&trail, &authority, pins) {
@@ -48,7 +48,7 @@ macro_rules! edit {
     }};
 }
 
-fn put(story: &mut Story, at: usize, subject: &str, event: impl Into<Event>) {
+pub(super) fn put(story: &mut Story, at: usize, subject: &str, event: impl Into<Event>) {
     story.insert(at, (subject.to_owned(), event.into()));
 }
 

@@ -63,4 +63,6 @@ mod rotation_tests;
 #[cfg(test)]
 mod since_tests;
 #[cfg(test)]
+mod taken_back_tests;
+#[cfg(test)]
 mod verdict_tests;

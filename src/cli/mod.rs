@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 it failed or was refused, 2 it was called wrongly (clap). `doctor` has its own.
 
 pub mod agent;
+pub mod authority;
 pub mod backup;
 pub mod certificate;
 pub mod client;
@@ -104,6 +105,8 @@ enum Command {
     Sign(Box<sign::Sign>),
     /// Submit a signed instruction
     Instruct(instruct::Instruct),
+    /// Rotate the key set, approve, withdraw, contest
+    Authority(authority::Authority),
     /// Look at executions
     Execution(execution::Execution),
     /// List and fetch export packages
@@ -136,6 +139,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Keyset(keyset) => keyset.run(),
         Command::Sign(sign) => sign.run(),
         Command::Instruct(instruct) => instruct.run().await,
+        Command::Authority(authority) => authority.run().await,
         Command::Execution(execution) => execution.run().await,
         Command::Export(export) => export.run().await,
         Command::Evidence(evidence) => evidence.run().await,

@@ -8,7 +8,7 @@ use super::surface::Surface;
 use super::v1::instruction_outcome::Outcome;
 use super::v1::instruction_service_server::InstructionService;
 use super::{decode, encode, v1};
-use crate::app::{Countersignature, InstructionView, Submitted};
+use crate::app::{Countersignature, InstructionView, Submitted, Wanted};
 use crate::domain::{ControllerId, InstructionId, Reason, Refusal};
 
 /// Instructions in one call.
@@ -144,15 +144,23 @@ impl InstructionService for Instructions {
         request: Request<v1::ListInstructionsRequest>,
     ) -> Result<Response<v1::ListInstructionsResponse>, Status> {
         let controller = self.0.controller(&request)?;
-        let v1::ListInstructionsRequest { page_size, page_token } = request.into_inner();
+        let v1::ListInstructionsRequest { page_size, page_token, signed_with, since_time } =
+            request.into_inner();
         self.0
             .reply(async {
                 let limit = decode::page_size(page_size)?;
                 // Newest admission first: the key is the trail index, and not the `jti`, which callers choose.
                 let before = decode::page_token::<u64>(&page_token)?;
-                let views = self.0.app.list_instructions(&controller, before, limit).await?;
+                let wanted = Wanted {
+                    signed_with: match signed_with.as_str() {
+                        "" => None,
+                        kid => Some(decode::word(kid, "signed_with")?),
+                    },
+                    since: decode::seconds(since_time, "since_time")?,
+                };
+                let (views, next) = self.0.app.list_instructions(&controller, &wanted, before, limit).await?;
                 Ok(v1::ListInstructionsResponse {
-                    next_page_token: encode::next_page(&views, limit, |view| view.row.leaf),
+                    next_page_token: next.map(|leaf| encode::page_token(&leaf)).unwrap_or_default(),
                     instructions: views.iter().map(encode::instruction).collect(),
                 })
             })

@@ -2,14 +2,16 @@
 
 use super::parties::{Agent, Controller, Parties, origin};
 use super::seeded::Seeded;
-use crate::domain::event::{ExecutionReported, InstructionAdmitted, Order};
+use crate::domain::event::{
+    ApprovalGiven, ExecutionReported, InstructionAdmitted, InstructionReceived, Order,
+};
 use crate::domain::{
     Act, Basis, Category, ExecutionId, Identifier, InstructionId, Reason, RequestId, Timestamp,
 };
 use crate::token::report::{AuthorityHead, ExportReport, LedgerHead};
 use crate::token::{
-    Categories, CollectionOutcome, CollectionReport, Digest, ExportFormat, ExportOrder, InstructionDraft,
-    KeySetRef, Private, Report, ReportOutcome, base64url,
+    Categories, CollectionOutcome, CollectionReport, Detached, Digest, Envelope, ExportFormat, ExportOrder,
+    InstructionDraft, KeySetRef, Private, Report, ReportOutcome, Says, base64url,
 };
 
 /// The recipient of every export.
@@ -40,6 +42,50 @@ pub struct Wish {
 pub struct Authority {
     pub size: u64,
     pub root: Digest,
+}
+
+/// The leaves of an instruction that waits for its second signer, before that of its admission.
+pub struct Waits {
+    pub received: InstructionReceived,
+    pub given: ApprovalGiven,
+}
+
+/// An erasure that one person submits and another approves, and the leaf of its admission.
+pub fn wait(
+    parties: &Parties,
+    controller: &Controller,
+    wish: Wish,
+    now: Timestamp,
+    authority: Authority,
+    seeded: &Seeded,
+) -> (Waits, Ordered, InstructionAdmitted) {
+    let (ordered, mut admitted) = admit(parties, controller, wish, now, authority, seeded);
+    let whole =
+        Envelope::read_signed_part(admitted.signed_part.as_bytes()).expect("what was signed reads back");
+    let [ann, bob] = &controller.signers;
+    let first = whole.without(&[bob.id()]).expect("ann signed it");
+    let approval = Detached::sign(Says::Approved, &first, bob).expect("bob signs it, too");
+    admitted.signed_part = first.approved(&approval).signed_part();
+    let received = InstructionReceived {
+        controller: admitted.controller.clone(),
+        app: admitted.app.clone(),
+        act: admitted.act,
+        digest: admitted.digest.clone(),
+        signed_part: first.signed_part(),
+        key_set_version: admitted.key_set_version,
+        key_set_digest: admitted.key_set_digest.clone(),
+        authority_size: admitted.authority_size,
+        request: admitted.request,
+        missing: 1,
+    };
+    debug_assert!(first.kids().all(|kid| kid == ann.id()));
+    let given = ApprovalGiven {
+        controller: admitted.controller.clone(),
+        digest: admitted.digest.clone(),
+        approval: approval.to_text(),
+        missing: 0,
+    };
+    (Waits { received, given }, ordered, admitted)
 }
 
 /// Signs an instruction and writes the leaf of its admission.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::instructions::{Authority, Ordered, PACKAGE, Wish, admit, package, report};
+use super::instructions::{Authority, Ordered, PACKAGE, Wish, admit, package, report, wait};
 use super::parties::{GATEWAY, Parties, START, origin};
 use super::seeded::Seeded;
 use crate::domain::event::*;
@@ -43,14 +43,35 @@ enum Step {
     Read,
     Acknowledged,
     Misrouted,
-    Answered { refused: bool },
+    Answered {
+        refused: bool,
+    },
     Admitted(Act, Vec<usize>),
+    /// An erasure that waits for its second signer, his approval, and its admission.
+    Waits(Vec<usize>),
+    Approved,
+    Completed,
     Refused,
-    Leased { place: usize, attempt: u32 },
-    Deferred { place: usize, attempt: u32 },
-    Failed { place: usize, attempt: u32 },
-    Reported { place: usize, attempt: u32, failed: bool },
-    Released { place: usize },
+    Leased {
+        place: usize,
+        attempt: u32,
+    },
+    Deferred {
+        place: usize,
+        attempt: u32,
+    },
+    Failed {
+        place: usize,
+        attempt: u32,
+    },
+    Reported {
+        place: usize,
+        attempt: u32,
+        failed: bool,
+    },
+    Released {
+        place: usize,
+    },
     Ended,
     Downloaded,
     Evidence,
@@ -63,6 +84,7 @@ struct Case {
     message: MessageId,
     steps: VecDeque<Step>,
     ordered: Option<Ordered>,
+    waits: Option<(ApprovalGiven, InstructionAdmitted)>,
     states: Vec<ExecutionState>,
     exports: Vec<ExportId>,
 }
@@ -147,18 +169,20 @@ impl<'a> Story<'a> {
 
     fn new_case(&self, now: Timestamp) -> Case {
         let seeded = &self.seeded;
+        let controller = seeded.below(self.parties.controllers.len() as u64) as usize;
         Case {
-            controller: seeded.below(self.parties.controllers.len() as u64) as usize,
+            controller,
             request: RequestId::from_uuid(seeded.uuid(now)),
             message: MessageId::from_uuid(seeded.uuid(now)),
-            steps: self.script().into(),
+            steps: self.script(controller).into(),
             ordered: None,
+            waits: None,
             states: Vec::new(),
             exports: Vec::new(),
         }
     }
 
-    fn script(&self) -> Vec<Step> {
+    fn script(&self, controller: usize) -> Vec<Step> {
         use Step::*;
         let seeded = &self.seeded;
         if seeded.percent(5) {
@@ -182,7 +206,12 @@ impl<'a> Story<'a> {
         let count = 1 + seeded.below(2) as usize;
         let first = seeded.below(self.parties.agents.len() as u64) as usize;
         let agents: Vec<usize> = (0..count).map(|more| (first + more) % self.parties.agents.len()).collect();
-        steps.push(Admitted(act, agents));
+        // The first controller rotates its keys in the middle: what waits then is never completed.
+        if act == Act::Erase && controller > 0 && seeded.percent(30) {
+            steps.extend([Waits(agents), Approved, Completed]);
+        } else {
+            steps.push(Admitted(act, agents));
+        }
         for place in 0..count {
             steps.push(Leased { place, attempt: 1 });
             let mut attempt = 1;
@@ -263,6 +292,25 @@ impl<'a> Story<'a> {
                 let subject = ordered.id.resource_name();
                 case.ordered = Some(ordered);
                 (subject, event.into())
+            }
+            Step::Waits(agents) => {
+                let wish = Wish { act: Act::Erase, agents, request: Some(case.request) };
+                let authority = self.authority_at(index);
+                let (waits, ordered, admitted) = wait(self.parties, controller, wish, now, authority, seeded);
+                let subject = ordered.id.resource_name();
+                case.ordered = Some(ordered);
+                case.waits = Some((waits.given, admitted));
+                (subject, waits.received.into())
+            }
+            Step::Approved => {
+                let subject = case.ordered.as_ref()?.id.resource_name();
+                (subject, case.waits.as_ref()?.0.clone().into())
+            }
+            Step::Completed => {
+                let subject = case.ordered.as_ref()?.id.resource_name();
+                let (_, mut admitted) = case.waits.take()?;
+                admitted.authority_size = self.authority_at(index).size;
+                (subject, admitted.into())
             }
             Step::Refused => {
                 let digest = Digest::of(index.to_be_bytes()).to_string();

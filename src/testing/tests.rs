@@ -63,8 +63,6 @@ fn a_made_up_trail_is_good_of_every_size_and_has_all_that_a_gateway_writes() {
                 "mandate.key_set.published",
                 "mandate.instruction.stopped",
                 "mandate.signature.withdrawn",
-                "mandate.instruction.received",
-                "mandate.approval.given",
                 "mandate.approval.withdrawn",
                 "mandate.instruction.contested",
                 "mandate.access_key.registered",

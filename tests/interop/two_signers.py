@@ -2,16 +2,17 @@
 
 Usage:  two_signers.py prepare DIR         before the gateway starts: gives the controller a key set
                                           of two signers, both needed, signed by its own root key
-        two_signers.py submit DIR [FILE]  one signer is too few; one signer twice is one signer; two
-                                          are enough. FILE: a General JSON that `mandate sign` made
+        two_signers.py submit DIR [FILE]  one signer is too few and waits; one signer twice is one signer;
+                                          two are enough, at once or by a later approval. FILE: a General
+                                          JSON that `mandate sign` made
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import client_path  # noqa: F401  (puts the client on the path)
-import grpc
 from jwcrypto.jwk import JWK
 from jwcrypto.jws import JWS
 
@@ -20,11 +21,12 @@ from instruction import (
     KeySet,
     instruction_claims,
     instruction_digest,
+    payload_segment,
     sign_alone,
     sign_together,
     user,
 )
-from mandate_client import Profile, algorithm, load_key, open_channel, reason_of
+from mandate_client import Profile, algorithm, b64url_decode, load_key, open_channel
 from proof import check_receipt
 
 from mandate.v1 import execution_service_pb2 as executions
@@ -33,6 +35,7 @@ from mandate.v1 import instruction_service_pb2 as instructions
 from mandate.v1 import instruction_service_pb2_grpc as instructions_grpc
 
 CONTROLLER = "yunting"
+APPROVAL = "instruction-approval+jwt"
 USER = "YT-900127"
 SHARED_ACTS = ("preview", "erase", "export")
 SECONDS = 120
@@ -109,19 +112,35 @@ class Submitter:
         call = instructions.SubmitInstructionRequest(instruction=text.encode())
         return self.instructions.SubmitInstruction(call, timeout=SECONDS)
 
-    def too_few(self, what: str, text: str) -> None:
-        try:
-            self.submit(text)
-        except grpc.RpcError as error:
-            reason = reason_of(error)
-            if reason != "THRESHOLD_NOT_MET":
-                raise SystemExit(f"{what}: refused as {reason}, not THRESHOLD_NOT_MET") from None
-            print(f"{what}: {reason}")
-            return
-        raise SystemExit(f"{what} was enough")
+    def waits(self, what: str, text: str) -> instructions.Instruction:
+        shown = self.submit(text).instruction
+        missing = [(role.role, role.signers) for role in shown.missing]
+        waiting = shown.state == instructions.INSTRUCTION_STATE_WAITING
+        if not waiting or missing != [("preview", 1)] or shown.executions:
+            raise SystemExit(f"{what}: it does not wait for one signer more")
+        print(f"{what}: waits for one more of the role preview")
+        return shown
+
+    def approve(self, what: str, text: str, name: str, key: JWK) -> None:
+        """The other signer signs the same payload segment, with a header of the approval's own form."""
+        payload = payload_segment(text)
+        header = {"typ": APPROVAL, "alg": algorithm(key), "kid": key.thumbprint()}
+        jws = JWS(b64url_decode(payload))
+        jws.add_signature(key, protected=json.dumps(header))
+        protected, _, signature = jws.serialize(compact=True).split(".")
+        call = instructions.ApproveInstructionRequest(
+            name=name,
+            protected=protected,
+            signature=signature,
+            disclosures=text.split("~")[1:-1],
+        )
+        answer = self.instructions.ApproveInstruction(call, timeout=SECONDS)
+        self.carried_out(what, text, answer)
 
     def enough(self, what: str, text: str) -> None:
-        answer = self.submit(text)
+        self.carried_out(what, text, self.submit(text))
+
+    def carried_out(self, what: str, text: str, answer: Any) -> None:
         receipt = answer.receipt
         check_receipt(receipt.leaf, receipt.index, receipt.proof, self.profile.pins)
         if json.loads(receipt.leaf)["data"]["digest"] != instruction_digest(text):
@@ -138,9 +157,11 @@ class Submitter:
 def submit(directory: Path, made_by_cli: list[str]) -> None:
     submitter = Submitter(directory)
     first, second = submitter.keys
-    submitter.too_few("one signer", sign_alone(submitter.claims(), first))
-    submitter.too_few("the other signer alone", sign_together(submitter.claims(), [second]))
-    submitter.too_few("one signer twice", sign_together(submitter.claims(), [first, first]))
+    alone = sign_alone(submitter.claims(), first)
+    waiting = submitter.waits("one signer", alone)
+    submitter.waits("the other signer alone", sign_together(submitter.claims(), [second]))
+    submitter.waits("one signer twice", sign_together(submitter.claims(), [first, first]))
+    submitter.approve("approved by the other", alone, waiting.name, second)
     submitter.enough("two signers", sign_together(submitter.claims(), [first, second]))
     for file in made_by_cli:
         submitter.enough("two signers by mandate sign", Path(file).read_text().strip())

@@ -261,7 +261,7 @@ impl Stage {
     }
 
     async fn count_instructions(&self) -> Result<usize, CliError> {
-        let request = v1::ListInstructionsRequest { page_size: 100, page_token: String::new() };
+        let request = v1::ListInstructionsRequest { page_size: 100, ..Default::default() };
         Ok(self
             .xingyu
             .client

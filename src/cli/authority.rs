@@ -1,0 +1,152 @@
+//! `mandate authority`: who may order what. The next key set, approvals, withdrawals, contests.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::instruct::instruction;
+use super::print::{given, print, receipt};
+use super::{As, CliError, files};
+use crate::domain::InstructionId;
+use crate::grpc::v1;
+use crate::token::{Detached, Envelope, PrivateKey, Says, base64url};
+
+#[derive(Debug, Args)]
+pub struct Authority {
+    #[command(flatten)]
+    who: As,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put the next version of the own key set in force
+    Rotate { file: PathBuf },
+    /// Sign an instruction that waits for more signers
+    Approve(Countersign),
+    /// Take back what was signed, before enough have signed
+    Withdraw(Countersign),
+    /// List what a key signed: what to look at when it was compromised
+    SignedWith {
+        /// RFC 7638 thumbprint
+        kid: String,
+        /// Unix seconds
+        #[arg(long)]
+        since: Option<i64>,
+    },
+    /// Stop an instruction that is believed unlawful (operators)
+    Contest {
+        /// controllers/<id>, whose instruction it is
+        controller: String,
+        /// instructions/<jti>
+        name: String,
+        /// unlawful, beyond_agreement, key_compromised or official_order
+        #[arg(long)]
+        ground: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Countersign {
+    /// The instruction as it was submitted, disclosures and all
+    file: PathBuf,
+    /// Private JWK of the signer
+    #[arg(long)]
+    key: PathBuf,
+}
+
+impl Authority {
+    pub async fn run(self) -> Result<(), CliError> {
+        let client = Client::connect(&self.who).await?;
+        let mut instructions = client.instructions();
+        match self.command {
+            Command::Rotate { file } => {
+                let call = v1::RotateKeySetRequest { key_set: files::read(&file)?.into() };
+                let done = instructions.rotate_key_set(call).await?.into_inner();
+                let mut shown = json!({"version": done.version, "digest": done.digest});
+                if self.who.json {
+                    shown["receipt"] = receipt(done.receipt.as_ref());
+                }
+                print(self.who.json, &shown);
+            }
+            Command::Approve(sign) => {
+                let Signed { name, signature, disclosures } = sign.sign(Says::Approved)?;
+                let (protected, signature) = parts(&signature);
+                let call = v1::ApproveInstructionRequest { name, protected, signature, disclosures };
+                let done = instructions.approve_instruction(call).await?.into_inner();
+                print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
+            }
+            Command::Withdraw(sign) => {
+                let Signed { name, signature, .. } = sign.sign(Says::Withdrawn)?;
+                let (protected, signature) = parts(&signature);
+                let call = v1::WithdrawApprovalRequest { name, protected, signature };
+                let done = instructions.withdraw_approval(call).await?.into_inner();
+                print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
+            }
+            Command::SignedWith { kid, since } => {
+                let since_time = since.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+                let mut call = v1::ListInstructionsRequest {
+                    page_size: 100,
+                    signed_with: kid,
+                    since_time,
+                    ..Default::default()
+                };
+                loop {
+                    let page = instructions.list_instructions(call.clone()).await?.into_inner();
+                    for found in &page.instructions {
+                        print(self.who.json, &instruction(found));
+                    }
+                    call.page_token = page.next_page_token;
+                    if call.page_token.is_empty() {
+                        break;
+                    }
+                }
+            }
+            Command::Contest { controller, name, ground } => {
+                let call = v1::ContestInstructionRequest { controller, name: name.clone(), ground };
+                let done = instructions.contest_instruction(call).await?.into_inner();
+                print(self.who.json, &json!({"contested": name, "receipt": receipt(done.receipt.as_ref())}));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A signature over the payload of an instruction.
+struct Signed {
+    name: String,
+    signature: Detached,
+    disclosures: Vec<String>,
+}
+
+fn parts(signature: &Detached) -> (String, String) {
+    (signature.protected().to_owned(), signature.signature().to_owned())
+}
+
+impl Countersign {
+    fn sign(&self, says: Says) -> Result<Signed, CliError> {
+        let envelope = Envelope::read(files::read(&self.file)?.trim_ascii())?;
+        let key = private_key(&self.key)?;
+        Ok(Signed {
+            name: name_of(&envelope)?,
+            signature: Detached::sign(says, &envelope, &key)?,
+            disclosures: envelope.disclosures().to_vec(),
+        })
+    }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKey, CliError> {
+    Ok(PrivateKey::from_jwk(&zeroize::Zeroizing::new(files::read(file)?))?)
+}
+
+/// `instructions/<jti>` by the payload.
+fn name_of(envelope: &Envelope) -> Result<String, CliError> {
+    let no_id = || CliError::plain("the instruction has no jti");
+    let payload = base64url::decode(envelope.payload_segment()).map_err(|_| no_id())?;
+    let payload: Value = serde_json::from_slice(&payload).map_err(|_| no_id())?;
+    let jti: InstructionId = payload["jti"].as_str().and_then(|jti| jti.parse().ok()).ok_or_else(no_id)?;
+    Ok(jti.resource_name())
+}
