@@ -15,7 +15,7 @@ pub(super) const BOUND: &[&str] = &[
 ];
 
 /// What an app did to the writer, or keeps of him.
-pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
+pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|do you have|did you get|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
 
 /// What may stand beside a name that a form asks for: "App名称：…". Taken out one after the other.
 pub(super) const FRAME: &[&str] = &[
