@@ -2,7 +2,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint interop bench fuzz faults build fmt clean help
+.PHONY: demo test lint interop bench scale fuzz faults build fmt clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ bench: ## Requests/s and p99 beside a bare tonic echo; leaves/s and peak memory;
 	$(CARGO) bench --bench throughput
 	$(CARGO) bench --no-default-features --features testing --bench verifier
 	$(CARGO) bench --no-default-features --bench instructions
+
+scale: ## The same with a trail of ten million leaves; takes a while and some gigabytes in $TMPDIR
+	$(CARGO) bench --bench throughput -- scale
 
 # Seconds for each target.
 FUZZ_TIME ?= 60
