@@ -201,7 +201,9 @@ pub(super) mod tests {
     use crate::authority::log_fixtures::{AUTHORITY, GATEWAY, authority_key, freshness_key, pins, trail_key};
     use crate::domain::Stop;
     use crate::domain::Timestamp;
-    use crate::domain::event::{InstructionStopped, KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened};
+    use crate::domain::event::{
+        InstructionStopped, KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened,
+    };
     use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
     use crate::token::{KeySetDraft, SignedKeySet};
     use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey, Succession};
