@@ -85,6 +85,9 @@ impl Scene {
             app_owner: Some(iss),
             agreement: Some(&self.agreement),
             now: NOW,
+            minor: false,
+            without: mandate::authority::admission::NOBODY,
+            witnesses: 0,
         };
         black_box(admit(&instruction, &context).expect("good"));
     }
