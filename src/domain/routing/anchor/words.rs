@@ -75,7 +75,7 @@ pub(super) const USES: &[&str] = &[
 /// The name is a place in a story: another thing follows.
 pub(super) const TELLS: &[&str] = &[
     "时候|后来|结果|然后|换成|改用|叫我|让我|说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
-    "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|which|switched|moved to|instead|invited|found|laptop|footer|fan",
+    "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|in which|from which|switched|moved to|instead|invited|found|laptop|footer|fan",
 ];
 
 /// It is over: what is asked for may belong to what came after.
