@@ -26,6 +26,7 @@ mod io_faults;
 mod layers;
 mod load;
 mod log_keys;
+mod new_origin;
 mod offline;
 mod published;
 mod race;
