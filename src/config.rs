@@ -28,6 +28,9 @@ pub struct GatewayConfig {
     pub gateway: String,
     /// SPIFFE trust domain of all callers.
     pub trust_domain: String,
+    /// The last part of the trail's origin, where `mandate restore` gave it a new one; else `trail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail_name: Option<String>,
     /// Address and port to listen on.
     pub listen: String,
     /// A SQLite file, or `{ postgres_url_file = "…" }`: then several gateways may share it.
@@ -229,6 +232,12 @@ impl GatewayConfig {
             let message = format!("limits.lease_seconds must be at least {SHORTEST_LEASE}");
             return Err(ConfigError::Form { path: path.to_owned(), message });
         }
+        if let Some(name) = &config.trail_name
+            && !is_log_name(name)
+        {
+            let message = "trail_name is 1 to 32 of a-z, 0-9 and -, and not authority".to_owned();
+            return Err(ConfigError::Form { path: path.to_owned(), message });
+        }
         let folder = folder_of(path);
         for file in config.paths() {
             *file = folder.join(&*file);
@@ -306,6 +315,12 @@ impl Configured for GatewayConfig {
 /// The folder that the paths in `file` are relative to.
 pub fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Whether it may be the last part of the trail's origin.
+pub fn is_log_name(name: &str) -> bool {
+    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=32).contains(&name.len()) && name != "authority" && name.bytes().all(known)
 }
 
 /// Reads a TOML file. The message of a fault names line and member; such files hold no personal data.

@@ -27,6 +27,7 @@ mod layers;
 mod load;
 mod log_keys;
 mod model;
+mod new_origin;
 mod offline;
 mod published;
 mod race;

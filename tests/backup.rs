@@ -10,7 +10,7 @@ use mandate::grpc::v1;
 use crate::harness::{Process, World};
 
 /// Whether it went through, and what it printed.
-fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
+pub fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
     command.args(arguments).args(paths);
     let output = command.output().expect("mandate runs");
@@ -18,14 +18,14 @@ fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-async fn submit_mail(world: &World, mail: &[u8], n: u8) {
+pub async fn submit_mail(world: &World, mail: &[u8], n: u8) {
     let support = world.client("support").await;
     let request_id = format!("0b2f7a58-3a3c-4a86-9c5c-2f1f5a0e9d{n:02}");
     let submit = v1::SubmitMailRequest { mail: mail.to_vec().into(), received_time: None, request_id };
     support.intake().submit_mail(submit).await.expect("taken in");
 }
 
-async fn carry_out(world: &World, act: Act, user: &str) {
+pub async fn carry_out(world: &World, act: Act, user: &str) {
     let xingyu = world.enterprise("xingyu").await;
     let order = xingyu.order(act, vec![Identifier::user(&xingyu.app, user)], None).expect("an order");
     let (_, ended, _) = xingyu.carry_out(&order).await.expect("carried out");
@@ -33,7 +33,7 @@ async fn carry_out(world: &World, act: Act, user: &str) {
 }
 
 /// Both logs as an auditor keeps them, verified.
-async fn export(world: &World, name: &str) -> PathBuf {
+pub async fn export(world: &World, name: &str) -> PathBuf {
     let out = world.path().join(name);
     std::fs::create_dir_all(&out).expect("a folder");
     let auditor = world.client("auditor").await;
@@ -43,7 +43,7 @@ async fn export(world: &World, name: &str) -> PathBuf {
     out
 }
 
-fn lose_database(world: &World) {
+pub fn lose_database(world: &World) {
     for rest in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(world.path().join(format!("data/gateway.sqlite{rest}")));
     }

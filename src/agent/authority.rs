@@ -53,7 +53,7 @@ impl Replica {
     /// The leaves as they were kept. Believed only after the next head: see [`Replica::extend`].
     pub fn load(pins: Arc<Pins>, freshness: i64, leaves: &[Vec<u8>]) -> Result<Self, Refusal> {
         let mut replica = Self {
-            pins,
+            pins: Arc::new(pins.followed(leaves.iter().map(Vec::as_slice))),
             freshness,
             tree: Appender::new(),
             chains: BTreeMap::new(),
@@ -69,7 +69,7 @@ impl Replica {
 
     /// The log with these further leaves, if the checkpoint proves all of it. `now` in seconds.
     pub fn extend(&self, leaves: &[Vec<u8>], checkpoint: &str, now: i64) -> Result<Self, Refusal> {
-        // Keys that these leaves vouch for may have signed the head.
+        // Keys that these leaves vouch for may have signed the head; origins that they name had key sets.
         let pins = self.pins.followed(leaves.iter().map(Vec::as_slice));
         let head = open(checkpoint, &pins.authority, &pins).map_err(|reason| {
             Refusal::at(reason, "authority").note("its head is not signed as the pins ask")
@@ -95,6 +95,7 @@ impl Replica {
             return Err(forked("its leaves are not those of its head"));
         }
         let mut next = self.clone();
+        next.pins = Arc::new(pins);
         for leaf in leaves {
             next.feed(leaf)?;
         }
@@ -113,9 +114,8 @@ impl Replica {
         data.remove("salt");
         match Event::parse(leaf.type_(), data).map_err(|_| forked("a leaf cannot be read by this release"))? {
             Event::LogOpened(opened) if index == 0 && opened.origin == self.pins.authority.origin => {}
-            event @ (Event::LogKeyVouched(_) | Event::LogKeyRetired(_)) if index > 0 => {
-                Arc::make_mut(&mut self.pins).follow(&event);
-            }
+            // The pins followed them already. Another origin of the trail is believed when it is pinned.
+            Event::LogKeyVouched(_) | Event::LogKeyRetired(_) | Event::LogReopened(_) if index > 0 => {}
             Event::KeySetPublished(published) if index > 0 => {
                 let controller = ControllerId::from_resource_name(leaf.subject())
                     .map_err(|_| forked("a key set is nobody's"))?;
@@ -146,8 +146,13 @@ impl Replica {
         let Some(pin) = self.pins.controllers.get(&controller) else { return };
         let taken = SignedKeySet::read(key_set).and_then(|signed| match self.chains.get_mut(&controller) {
             Some(chain) => chain.append(index, signed),
-            None => KeySetChain::begin(&controller, &self.pins.trail.origin, pin, index, signed)
-                .map(|chain| drop(self.chains.insert(controller.clone(), chain))),
+            None => {
+                // For which trail it is, is looked at when it is asked for: that this one was another's before
+                // may stand in a later leaf.
+                let origin = signed.aud().to_owned();
+                KeySetChain::begin(&controller, [origin.as_str()], pin, index, signed)
+                    .map(|chain| drop(self.chains.insert(controller.clone(), chain)))
+            }
         });
         if taken.is_err() {
             self.broken.insert(controller);
@@ -180,9 +185,14 @@ impl Replica {
         if self.broken.contains(controller) {
             return Err(forked("the controller's key sets do not follow from its pin"));
         }
-        self.chains.get(controller).ok_or_else(|| {
+        let chain = self.chains.get(controller).ok_or_else(|| {
             Refusal::new(Reason::KeySetNotCurrent).note("the controller has no pinned key set")
-        })
+        })?;
+        // All of a chain are for one trail.
+        match self.pins.trail_origins().any(|origin| origin == chain.newest().aud()) {
+            true => Ok(chain),
+            false => Err(forked("the controller's key sets are for another trail")),
+        }
     }
 
     fn of(&mut self, controller: &ControllerId) -> &mut TakenBack {

@@ -27,6 +27,7 @@ const SCHEMA: &[&str] = &[
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS trail_witnessed (
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS trail_origin (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS sealing_keys (
         execution TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (execution, key_id)) STRICT, WITHOUT ROWID",
 ];
@@ -102,6 +103,30 @@ impl Notebook {
             sqlx::query(*statement).execute(&pool).await.map_err(failed)?;
         }
         Ok(Self { pool })
+    }
+
+    /// Says which trail is pinned. Of another than before nothing was seen yet: somebody pinned it by hand.
+    /// A notebook that names none is of `first`, the only one that there was then.
+    pub async fn watch_trail(&self, origin: &str, first: &str) -> Result<(), Refusal> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let before: Option<String> = sqlx::query_scalar("SELECT origin FROM trail_origin")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if before.as_deref().unwrap_or(first) != origin {
+            for forget in ["DELETE FROM trail_seen", "DELETE FROM trail_witnessed"] {
+                sqlx::query(forget).execute(&mut *transaction).await.map_err(failed)?;
+            }
+        }
+        sqlx::query(
+            "INSERT INTO trail_origin (one, origin) VALUES (1, ?) \
+             ON CONFLICT DO UPDATE SET origin = excluded.origin",
+        )
+        .bind(origin)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     pub async fn close(&self) {

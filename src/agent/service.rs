@@ -147,6 +147,7 @@ async fn open(
         Keyring::open(&KeyringPlace::File(config.keyring.clone()), epochs, clock.clone(), entropy.clone())
             .await?;
     let notebook = Notebook::open(&config.notebook()).await?;
+    notebook.watch_trail(&pins.trail.origin, &format!("{}/trail", pins.source())).await?;
     let sealer = VaultSealer::open(Vault::new(keyring, entropy.clone()), notebook.clone()).await?;
     let ledger = Ledger::open(&config.ledger, sealer.clone()).await?;
     let replica = Replica::load(pins, config.freshness_seconds, &notebook.authority_leaves().await?)?;

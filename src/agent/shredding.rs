@@ -127,7 +127,8 @@ impl Worker {
     /// Our own word that the execution was not carried out. Of one that was, the ledger has the report.
     fn check_not_done(&self, execution: ExecutionId, report: &str) -> Result<(), Refusal> {
         let key = VerifyingKey::new(self.report_key.public().clone()).map_err(|_| Reason::Internal)?;
-        let report = Report::verify(report, &key, &self.agent, &self.replica.pins().trail.origin)?;
+        let origins = self.replica.pins().trail_origins();
+        let report = Report::verify_any(report, &key, &self.agent, origins)?;
         let not_done = matches!(report.outcome, ReportOutcome::Failed | ReportOutcome::Refused);
         if report.execution == execution && not_done {
             return Ok(());

@@ -187,12 +187,12 @@ impl App {
     }
 }
 
-/// Leaf 0, and what is said of the logs' keys, names nobody but the logs; any other leaf is its subject's.
+/// Leaf 0, and what is said of the logs' keys and origins, names nobody but the logs; any other leaf is its subject's.
 fn is_about(leaf: &[u8], controller: &ControllerId, index: u64) -> bool {
     index == 0
         || names_controller(leaf, controller)
         || crate::trail::Leaf::parse(leaf).is_ok_and(|leaf| {
-            leaf.subject() == controller.resource_name() || leaf.type_().starts_with("mandate.log_key.")
+            leaf.subject() == controller.resource_name() || leaf.type_().starts_with("mandate.log")
         })
 }
 

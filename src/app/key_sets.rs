@@ -22,8 +22,7 @@ impl App {
         if let Some(cached) = self.key_sets.get(controller) {
             return Ok(Some(cached));
         }
-        let origin = self.store.origins.trail();
-        let Some(chain) = load(&mut self.store.reader().await?, controller, &origin).await? else {
+        let Some(chain) = load(&mut self.store.reader().await?, controller).await? else {
             return Ok(None);
         };
         let set = Arc::new(chain.newest().clone());
@@ -61,8 +60,7 @@ impl App {
         if let Some(leaf) = again(&mut conn, controller, version, &digest).await? {
             return Ok((version, digest, self.store.receipt(leaf).await?));
         }
-        let origin = self.store.origins.trail();
-        let chain = load(&mut conn, controller, &origin).await?.ok_or_else(|| {
+        let chain = load(&mut conn, controller).await?.ok_or_else(|| {
             Refusal::at(Reason::KeySetVersion, "key_set.version").note("the operator registers version 1")
         })?;
         drop(conn);
@@ -96,20 +94,20 @@ impl App {
 pub(super) async fn load(
     conn: &mut Conn,
     controller: &ControllerId,
-    origin: &str,
 ) -> Result<Option<KeySetChain>, StoreError> {
     let rows = registry::key_sets(conn, controller).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let corrupt = || StoreError::Corrupt("key_sets");
     let pin: Digest = first.digest.parse().map_err(|_| corrupt())?;
     let entries = rows.iter().map(|row| (row.authority_index, row.jws.as_bytes()));
-    KeySetChain::from_log(controller, origin, &pin, entries).map(Some).map_err(|_| corrupt())
+    // It was registered for the trail, under an origin that this one has or had.
+    let origin = SignedKeySet::read(first.jws.as_bytes()).map_err(|_| corrupt())?.aud().to_owned();
+    KeySetChain::from_log(controller, &origin, &pin, entries).map(Some).map_err(|_| corrupt())
 }
 
 /// Before the first lease: every key that signed still has the act's role in the newest set.
 pub(super) async fn check_signers_stand(
     conn: &mut Conn,
-    origin: &str,
     instruction: &InstructionRow,
 ) -> Result<Result<(), Refusal>, StoreError> {
     let controller = &instruction.controller;
@@ -117,7 +115,7 @@ pub(super) async fn check_signers_stand(
     if heads.get(controller).is_none_or(|(version, _)| *version <= instruction.key_set_version) {
         return Ok(Ok(()));
     }
-    let chain = load(conn, controller, origin).await?.ok_or(StoreError::Corrupt("key_sets"))?;
+    let chain = load(conn, controller).await?.ok_or(StoreError::Corrupt("key_sets"))?;
     // A row that was edited is found when its order is opened.
     let Ok(envelope) = Envelope::read_signed_part(&instruction.signed_part) else { return Ok(Ok(())) };
     Ok(check_still_signed(instruction.act, envelope.kids(), chain.newest()))

@@ -61,14 +61,7 @@ impl App {
         }
         let leased = self
             .store
-            .transact(Lease {
-                agent: agent.clone(),
-                stores,
-                max,
-                covered,
-                lease: self.settings.lease,
-                origin: self.store.origins.trail(),
-            })
+            .transact(Lease { agent: agent.clone(), stores, max, covered, lease: self.settings.lease })
             .await?
             .value;
         let mut orders = Vec::with_capacity(leased.len());
@@ -183,8 +176,6 @@ struct Lease {
     max: u32,
     covered: Option<u64>,
     lease: i64,
-    /// Of the trail.
-    origin: String,
 }
 
 impl Lease {
@@ -201,7 +192,7 @@ impl Lease {
         if instruction.expires_at <= tx.now_seconds() {
             return Ok(Some(Reason::InstructionExpired));
         }
-        let stands = check_signers_stand(tx.conn(), &self.origin, instruction).await?;
+        let stands = check_signers_stand(tx.conn(), instruction).await?;
         Ok(stands.err().map(|refusal| refusal.reason))
     }
 }

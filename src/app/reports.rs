@@ -89,7 +89,8 @@ impl App {
         let key = PublicJwk::from_json(registered.report_key.as_bytes())
             .and_then(VerifyingKey::new)
             .map_err(|_| StoreError::Corrupt("agents.report_key"))?;
-        Ok(Report::verify(text, &key, agent, &self.store.origins.trail())?)
+        let origins = self.store.trail_origins();
+        Ok(Report::verify_any(text, &key, agent, origins.iter().map(String::as_str))?)
     }
 
     /// Seals a preview's details under the instruction's own data key, so that they die with it.

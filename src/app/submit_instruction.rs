@@ -87,6 +87,11 @@ impl App {
         Ok(envelope
             .verify(&key_set)
             .and_then(|verified| verified.parse(&Expected { iss: controller, aud: &expected_aud }))
+            .map_err(|refusal| match refusal.reason {
+                // Also of those that were signed for an origin that the trail had before.
+                Reason::AudienceMismatch => refusal.note(format!("the trail's origin is {expected_aud}")),
+                _ => refusal,
+            })
             .map(|instruction| (instruction, key_set)))
     }
 

@@ -103,9 +103,6 @@ pub fn judge(instruction: &Instruction, context: &AdmissionContext<'_>) -> Resul
     if *newest.iss() != statement.iss {
         return Err(Refusal::at(Reason::IssuerMismatch, "payload.iss"));
     }
-    if newest.aud() != statement.aud {
-        return Err(Refusal::at(Reason::AudienceMismatch, "payload.aud"));
-    }
     check_started(statement, now)?;
     check_not_expired(statement, now)?;
 

@@ -76,7 +76,6 @@ impl Registrations {
 /// Judges leaves, each for itself and on any thread.
 pub(super) struct Judge<'a> {
     pub source: &'a str,
-    pub origin: &'a str,
     pub authority: &'a AuthorityLog,
     pub registrations: &'a Registrations,
     /// Leaves before this one were judged by an earlier audit: their signatures are not checked again.
@@ -106,6 +105,10 @@ impl Judge<'_> {
         let opens = matches!(event, Event::LogOpened(_));
         Rule::OpenedFirst.holds(placed.index > 0 || opens, "the first leaf does not open the log")?;
         Rule::OpenedFirst.holds(placed.index == 0 || !opens, "the log is opened again")?;
+        if let Some(opening) = self.authority.opening_at(placed.index) {
+            let told = matches!(&event, Event::LogReopened(told) if told == opening);
+            Rule::OpenedFirst.holds(told, "the trail does not tell here that it has a new origin")?;
+        }
         self.by_type(placed, &leaf, &event, facts)?;
         Ok((leaf.time(), event.type_name()))
     }
@@ -121,7 +124,12 @@ impl Judge<'_> {
         let registered = self.registrations.registered.before(index);
         match event {
             Event::LogOpened(opened) => {
-                Rule::OpenedFirst.holds(opened.origin == self.origin, "it opens a log of another origin")?;
+                let first = self.authority.trail_origin_at(0);
+                Rule::OpenedFirst.holds(opened.origin == first, "it opens a log of another origin")?;
+            }
+            Event::LogReopened(reopened) => {
+                let told = reopened.size == index && self.authority.tells(event);
+                Rule::OpenedFirst.holds(told, "the authority log does not say so of the origin")?;
             }
             Event::ControllerRegistered(_)
             | Event::AppRegistered(_)
@@ -269,7 +277,7 @@ impl Judge<'_> {
             time: leaf.time(),
             registered: self.registrations.registered.before(index),
             authority: self.authority,
-            trail_origin: self.origin,
+            trail_origin: self.authority.trail_origin_at(index),
         }
     }
 
@@ -365,7 +373,7 @@ impl Judge<'_> {
     }
 
     fn reported(&self, index: u64, event: &ExecutionReported) -> Result<Report, Broken> {
-        judged::signed_report(event, self.registrations.registered.before(index), self.origin)
+        judged::signed_report(event, self.registrations.registered.before(index), self.authority)
     }
 }
 

@@ -11,7 +11,7 @@ use super::log_keys::LogKeys;
 use super::pins::Pins;
 use super::rules::{Broken, LogName, Rule};
 use super::taken_back::{TakenBack, TakenBackBy};
-use crate::domain::event::{Event, InstructionStopped, KeySetPublished, SignatureWithdrawn};
+use crate::domain::event::{Event, InstructionStopped, KeySetPublished, LogReopened, SignatureWithdrawn};
 use crate::domain::{ControllerId, InstructionId, Stop, Timestamp};
 use crate::token::{Detached, Digest, KeySet, Says, SignedKeySet};
 use crate::trail::{Appender, Hash, empty_root, leaf_hash};
@@ -21,7 +21,11 @@ use crate::trail::{Appender, Hash, empty_root, leaf_hash};
 pub struct AuthorityLog {
     source: String,
     origin: String,
-    trail_origin: String,
+    /// The pinned origin of the trail and what the log says of those before; key sets and log keys of any.
+    trail: Pins,
+    /// The trail's origin by now.
+    current: String,
+    reopened: Vec<Event>,
     pins: BTreeMap<ControllerId, Digest>,
     tree: Appender,
     /// The root at each size, from 0.
@@ -45,7 +49,9 @@ impl AuthorityLog {
         Self {
             source: pins.source().to_owned(),
             origin: pins.authority.origin.clone(),
-            trail_origin: pins.trail.origin.clone(),
+            trail: pins.clone(),
+            current: pins.trail_origin_at(0).to_owned(),
+            reopened: Vec::new(),
             pins: pins.controllers.clone(),
             tree: Appender::new(),
             roots: vec![empty_root()],
@@ -78,7 +84,9 @@ impl AuthorityLog {
             (_, 0) => return Err(Rule::OpenedFirst.broken("the first leaf does not open the log")),
             (Event::KeySetPublished(published), _) => self.publish(index, leaf.subject(), published)?,
             (Event::LogKeyVouched(_) | Event::LogKeyRetired(_), _) => {
-                self.log_keys.take(leaf.subject(), &event, [&self.trail_origin, &self.origin])?;
+                let trails = self.trail.trail_origins().chain([self.current.as_str()]);
+                let origins: Vec<&str> = trails.chain([self.origin.as_str()]).collect();
+                self.log_keys.take(leaf.subject(), &event, &origins)?;
             }
             (Event::InstructionStopped(stopped), _) => {
                 let id = InstructionId::from_resource_name(leaf.subject())
@@ -88,6 +96,7 @@ impl AuthorityLog {
                 self.stopped.insert(index, (controller.clone(), id, *why));
             }
             (Event::SignatureWithdrawn(withdrawn), _) => self.withdraw(index, withdrawn)?,
+            (Event::LogReopened(reopened), _) => self.reopen(reopened)?,
             _ => return Err(Rule::LeafForm.broken("its type does not belong in this log")),
         }
         self.tree.append(leaf_hash(bytes));
@@ -137,8 +146,10 @@ impl AuthorityLog {
         )?;
         match (self.chains.get_mut(&controller), self.pins.get(&controller)) {
             (Some(chain), _) => chain.append(index, signed),
-            (None, Some(pin)) => KeySetChain::begin(&controller, &self.trail_origin, pin, index, signed)
-                .map(|chain| drop(self.chains.insert(controller.clone(), chain))),
+            (None, Some(pin)) => {
+                KeySetChain::begin(&controller, self.trail.trail_origins(), pin, index, signed)
+                    .map(|chain| drop(self.chains.insert(controller.clone(), chain)))
+            }
             (None, None) if self.about.as_ref().is_some_and(|about| *about != controller) => Ok(()),
             (None, None) => {
                 return Err(broken(format!(
@@ -171,9 +182,41 @@ impl AuthorityLog {
         self.chains.get(controller).map(KeySetChain::newest)
     }
 
-    /// Whether the log says the same of a log's key.
+    /// The trail goes on under another origin.
+    fn reopen(&mut self, reopened: &LogReopened) -> Result<(), Broken> {
+        let new = reopened.origin != self.origin && !self.trail_had(&reopened.origin);
+        let follows = reopened.former == self.current && new;
+        Rule::OpenedFirst.holds(follows, "the new origin does not follow on the one before")?;
+        let counts = reopened.size > 0 && reopened.known_size >= reopened.size;
+        Rule::OpenedFirst.holds(counts, "more leaves are kept than are known")?;
+        self.current.clone_from(&reopened.origin);
+        self.reopened.push(reopened.clone().into());
+        Ok(())
+    }
+
+    fn trail_had(&self, origin: &str) -> bool {
+        let is = |event: &Event| matches!(event, Event::LogReopened(one) if one.former == origin);
+        self.current == origin || self.reopened.iter().any(is)
+    }
+
+    /// Whether the log says the same of a log's key or origin.
     pub(super) fn tells(&self, event: &Event) -> bool {
-        self.log_keys.tell(event)
+        self.log_keys.tell(event) || self.reopened.contains(event)
+    }
+
+    /// The trail's origin when its leaf of that index was written.
+    pub(super) fn trail_origin_at(&self, index: u64) -> &str {
+        self.trail.trail_origin_at(index)
+    }
+
+    /// Every origin of the trail, the pinned one first.
+    pub(super) fn trail_origins(&self) -> impl Iterator<Item = &str> {
+        self.trail.trail_origins()
+    }
+
+    /// What the trail must tell at that index of its new origin.
+    pub(super) fn opening_at(&self, index: u64) -> Option<&LogReopened> {
+        self.trail.openings().find(|one| one.size == index)
     }
 
     /// What of the controller's it takes back.

@@ -22,14 +22,17 @@ pub struct KeySetChain {
 }
 
 impl KeySetChain {
-    /// Begins with version 1, whose digest was pinned by hand. `index` is its leaf in the authority log.
-    pub fn begin(
+    /// Begins with version 1, whose digest was pinned by hand. `index` is its leaf in the authority log;
+    /// `origins` are those that the trail has and had: a set that was published under one stays.
+    pub fn begin<'a>(
         controller: &ControllerId,
-        origin: &str,
+        origins: impl IntoIterator<Item = &'a str>,
         pin: &Digest,
         index: u64,
         signed: SignedKeySet,
     ) -> Result<Self, Refusal> {
+        let known = origins.into_iter().find(|origin| *origin == signed.aud());
+        let origin = known.ok_or_else(|| Refusal::at(Reason::KeySetIssuer, "key_set.aud"))?;
         let set = signed.genesis(controller, origin, pin)?;
         Ok(Self { first: Link { index, set }, later: Vec::new() })
     }
@@ -44,7 +47,7 @@ impl KeySetChain {
         let mut entries = entries.into_iter();
         let (index, bytes) =
             entries.next().ok_or_else(|| Refusal::new(Reason::KeySetVersion).note("there is no key set"))?;
-        let mut chain = Self::begin(controller, origin, pin, index, SignedKeySet::read(bytes)?)?;
+        let mut chain = Self::begin(controller, [origin], pin, index, SignedKeySet::read(bytes)?)?;
         for (index, bytes) in entries {
             chain.append(index, SignedKeySet::read(bytes)?)?;
         }
@@ -114,7 +117,7 @@ mod tests {
 
     fn begun() -> KeySetChain {
         let pin = key_set().digest();
-        KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &pin, 4, signed(&set_draft())).unwrap()
+        KeySetChain::begin(&"xingyu".parse().unwrap(), [ORIGIN], &pin, 4, signed(&set_draft())).unwrap()
     }
 
     fn next(chain: &KeySetChain) -> KeySetDraft {

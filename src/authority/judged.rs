@@ -328,10 +328,11 @@ fn over(digests: &[Digest]) -> Digest {
 pub(super) fn signed_report(
     event: &ExecutionReported,
     registered: RegisteredBefore<'_>,
-    trail_origin: &str,
+    authority: &AuthorityLog,
 ) -> Result<Report, Broken> {
     let agent = registered.agent(&event.agent)?;
-    Report::verify(&event.report, &agent.key, &event.agent, trail_origin)
+    // What was carried out before the trail had its new origin may be reported after.
+    Report::verify_any(&event.report, &agent.key, &event.agent, authority.trail_origins())
         .map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))
 }
 
@@ -395,11 +396,10 @@ pub(super) fn report(
     admitted: &Admitted,
     registered: RegisteredBefore<'_>,
     authority: &AuthorityLog,
-    trail_origin: &str,
 ) -> Result<Report, Broken> {
     let agent = registered.agent(&event.agent)?;
     Rule::Ordered.holds(agent.stores.contains(store), "the agent is not registered for the order's store")?;
-    let report = signed_report(event, registered, trail_origin)?;
+    let report = signed_report(event, registered, authority)?;
     fits(&told(event, &report), execution, store, &admitted.asked(), authority)?;
     Ok(report)
 }

@@ -23,19 +23,20 @@ pub(super) fn event_of(leaf: &Leaf) -> Result<Event, EventError> {
     Event::parse_members(leaf.type_(), members.map(|(name, value)| (name.as_str(), value)))
 }
 
-/// The event of a leaf about a log's key, told by its bytes before any JSON is read. Proves nothing.
-pub(super) fn log_key_event(leaf: &[u8]) -> Option<Event> {
-    const NOUN: &[u8] = br#""mandate.log_key."#;
+/// The event of a leaf about the logs themselves, told by its bytes before any JSON is read. Proves nothing.
+pub fn log_event(leaf: &[u8]) -> Option<Event> {
+    const NOUN: &[u8] = br#""mandate.log"#;
     if !leaf.windows(NOUN.len()).any(|window| window == NOUN) {
         return None;
     }
     let event = event_of(&Leaf::parse(leaf).ok()?).ok()?;
-    matches!(event, Event::LogKeyVouched(_) | Event::LogKeyRetired(_)).then_some(event)
+    matches!(event, Event::LogReopened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_))
+        .then_some(event)
 }
 
 /// The successions among leaves, in order. Each is signed by both of its keys; nothing else is proven.
 pub fn successions<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Vec<Succession> {
-    let vouched = leaves.into_iter().filter_map(|leaf| match log_key_event(leaf)? {
+    let vouched = leaves.into_iter().filter_map(|leaf| match log_event(leaf)? {
         Event::LogKeyVouched(vouched) => Succession::read(&vouched.succession).ok(),
         _ => None,
     });
@@ -92,7 +93,9 @@ impl Registrations {
 
 fn belongs(log: LogName, event: &Event) -> bool {
     match event {
-        Event::LogOpened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => true,
+        Event::LogOpened(_) | Event::LogReopened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => {
+            true
+        }
         Event::KeySetPublished(_) | Event::InstructionStopped(_) | Event::SignatureWithdrawn(_) => {
             log == LogName::Authority
         }
@@ -121,6 +124,7 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
     }
     match event {
         Event::LogOpened(opened) => subject == opened.origin,
+        Event::LogReopened(reopened) => subject == reopened.origin,
         // Which log's key it is, is told by the key's name.
         Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => is_words(&Value::from(subject)),
         Event::ControllerRegistered(_) | Event::KeySetRegistered(_) | Event::KeySetPublished(_) => {

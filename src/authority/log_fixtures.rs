@@ -66,6 +66,7 @@ pub fn pins() -> Pins {
         witnesses: WitnessPins::default(),
         controllers: [("xingyu".parse().unwrap(), token::key_set().digest())].into(),
         agents: [("rtc-agent".parse().unwrap(), token::key("report").public().clone())].into(),
+        reopened: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) struct LogKeys {
 
 impl LogKeys {
     /// Takes the next leaf about a key; `origins` are those of the two logs.
-    pub(super) fn take(&mut self, subject: &str, event: &Event, origins: [&str; 2]) -> Result<(), Broken> {
+    pub(super) fn take(&mut self, subject: &str, event: &Event, origins: &[&str]) -> Result<(), Broken> {
         match event {
             Event::LogKeyVouched(vouched) => self.vouch(subject, vouched, origins)?,
             Event::LogKeyRetired(retired) => self.retire(subject, retired)?,
@@ -24,7 +24,7 @@ impl LogKeys {
         Ok(())
     }
 
-    fn vouch(&mut self, subject: &str, event: &LogKeyVouched, origins: [&str; 2]) -> Result<(), Broken> {
+    fn vouch(&mut self, subject: &str, event: &LogKeyVouched, origins: &[&str]) -> Result<(), Broken> {
         let succession = Succession::read(&event.succession)
             .map_err(|error| Rule::LogKeys.broken(format!("the succession: {error}")))?;
         let ours = succession.origin == subject && origins.contains(&subject);
@@ -80,7 +80,7 @@ mod tests {
 
     fn take(events: &[Event]) -> Result<LogKeys, Broken> {
         let mut keys = LogKeys::default();
-        events.iter().try_for_each(|event| keys.take(ORIGINS[0], event, ORIGINS))?;
+        events.iter().try_for_each(|event| keys.take(ORIGINS[0], event, &ORIGINS))?;
         Ok(keys)
     }
 
@@ -105,6 +105,6 @@ mod tests {
             assert_eq!(take(&bad).unwrap_err().rule, Rule::LogKeys);
         }
         let mut keys = LogKeys::default();
-        assert!(keys.take(ORIGINS[1], &vouched(1, 2), ORIGINS).is_err(), "the subject is another log");
+        assert!(keys.take(ORIGINS[1], &vouched(1, 2), &ORIGINS).is_err(), "the subject is another log");
     }
 }

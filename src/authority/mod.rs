@@ -41,7 +41,7 @@ pub use agreement::{AgreementTerms, Scope};
 pub use audit::Summary;
 pub use chain::KeySetChain;
 pub use evidence::{Bundle, BundleBuilder, BundleError};
-pub use leaf_form::successions;
+pub use leaf_form::{log_event, successions};
 pub use pins::{Pins, PinsError};
 pub use rules::{LogName, Rule, Violation};
 pub use taken_back::TakenBack;

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::leaf_form;
-use crate::domain::event::{Event, LogKeyRetired, LogKeyVouched};
+use crate::domain::event::{Event, LogKeyRetired, LogKeyVouched, LogReopened};
 use crate::domain::{AgentId, ControllerId};
 use crate::token::{Digest, PublicJwk};
 use crate::trail::{KeyKind, Succession, VerifierKey};
@@ -88,6 +88,8 @@ pub struct Pins {
     pub controllers: BTreeMap<ControllerId, Digest>,
     /// Agents not named here are trusted as the trail registers them.
     pub agents: BTreeMap<AgentId, PublicJwk>,
+    /// New origins of the trail, as the authority log tells. Which one is believed is pinned by hand.
+    pub reopened: Vec<LogReopened>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,6 +161,7 @@ impl Pins {
             witnesses: WitnessPins { required: file.witnesses.required, vkeys: file.witnesses.vkeys },
             controllers: file.controllers.into_iter().map(|(id, pin)| (id, pin.key_set_digest)).collect(),
             agents,
+            reopened: Vec::new(),
         };
         pins.check()?;
         Ok(pins)
@@ -215,15 +218,41 @@ impl Pins {
                     }
                 }
             }
+            Event::LogReopened(reopened) if !self.reopened.contains(reopened) => {
+                self.reopened.push(reopened.clone());
+            }
             _ => {}
         }
+    }
+
+    /// The openings that led to the pinned origin, the last first.
+    pub fn openings(&self) -> impl Iterator<Item = &LogReopened> {
+        let mut origin = self.trail.origin.as_str();
+        self.reopened.iter().rev().filter(move |one| {
+            let led = one.origin == origin;
+            if led {
+                origin = &one.former;
+            }
+            led
+        })
+    }
+
+    /// The pinned origin of the trail and those it had before.
+    pub fn trail_origins(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.trail.origin.as_str()).chain(self.openings().map(|one| one.former.as_str()))
+    }
+
+    /// The trail's origin when its leaf of that index was written.
+    pub fn trail_origin_at(&self, index: u64) -> &str {
+        let later = self.openings().filter(|one| index < one.size).last();
+        later.map_or(&self.trail.origin, |one| &one.former)
     }
 
     /// The pins as the leaves of an authority log move them. What is no leaf is for others to judge.
     pub fn followed<'a>(&self, leaves: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut pins = self.clone();
         for leaf in leaves {
-            if let Some(event) = leaf_form::log_key_event(leaf) {
+            if let Some(event) = leaf_form::log_event(leaf) {
                 pins.follow(&event);
             }
         }

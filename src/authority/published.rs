@@ -24,6 +24,7 @@ use super::published_audit::{TrailAudit, registrations, replay_authority};
 use super::published_log::{self, Log};
 use super::rules::{LogName, Rule, Violation};
 use crate::domain::Timestamp;
+use crate::domain::event::LogReopened;
 use crate::trail::Checkpoint;
 
 pub use super::external_sort::TemporaryFile;
@@ -141,12 +142,43 @@ pub struct Report {
     pub authority_fresh_at: Option<Timestamp>,
     /// Pinned witnesses that cosigned the trail's checkpoint.
     pub witnesses: usize,
+    /// Where the trail broke off and went on under another origin, the last first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<Break>,
     /// What an earlier audit was believed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<SinceReport>,
     /// Sorted runs that were kept in temporary files.
     #[serde(skip)]
     pub spilled: u64,
+}
+
+/// Leaves of the trail were lost for good, and it went on under another origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Break {
+    /// Index of the first leaf under the new origin.
+    pub at: u64,
+    pub origin: String,
+    pub former: String,
+    /// Size and root, base64, of the newest head known of the former.
+    pub known_size: u64,
+    pub known_root: String,
+    /// Leaves known to be lost.
+    pub lost: u64,
+}
+
+impl Break {
+    pub(super) fn of(opening: &LogReopened) -> Self {
+        let LogReopened { by: _, origin, former, size, known_size, known_root } = opening.clone();
+        Self { at: size, origin, former, known_size, known_root, lost: known_size.saturating_sub(size) }
+    }
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, origin, former, known_size, lost, .. } = self;
+        write!(f, "{lost} of {known_size} leaves of {former} are lost; from leaf {at} on it is {origin}")
+    }
 }
 
 /// What was and was not checked again after an earlier audit.
@@ -196,7 +228,6 @@ pub fn verify<F: LogFiles + Sync>(
     let earlier = since.trail.as_ref().map(Checkpoint::size);
     let judge = Judge {
         source: pins.source(),
-        origin: &pins.trail.origin,
         authority: &authority,
         registrations: &registrations,
         since: earlier.unwrap_or(0),
@@ -213,6 +244,7 @@ pub fn verify<F: LogFiles + Sync>(
         authority_root: authority_head.checkpoint.root().to_base64(),
         authority_fresh_at: authority_head.dated(),
         witnesses: head.witnesses,
+        breaks: pins.openings().map(Break::of).collect(),
         since,
         spilled: audited.spilled,
     })

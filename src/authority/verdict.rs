@@ -12,6 +12,7 @@ use super::head::{self, Head};
 use super::judged::{self, Admitted};
 use super::leaf_form;
 use super::pins::Pins;
+use super::published::Break;
 use super::registered::{Registered, RegisteredBefore};
 use super::rules::{Broken, LogName};
 use crate::domain::event::{Event, InstructionAdmitted, InstructionContested, InstructionEnded};
@@ -116,6 +117,9 @@ pub struct Verdict {
     pub stopped: Option<String>,
     /// Whether the disclosures were given, and are those that were signed.
     pub disclosures_match: bool,
+    /// Where the trail broke off and went on under another origin, the last first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<Break>,
 }
 
 /// Judges a bundle. Reads nothing but its arguments.
@@ -151,7 +155,8 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         return Err(Which::AuthorityLog.fault("it holds no key set of the controller"));
     };
     if let Some(disclosures) = &bundle.disclosures {
-        check_disclosures(&found.event, disclosures, set, pins)?;
+        let origin = pins.trail_origin_at(bundle.instruction.index);
+        check_disclosures(&found.event, disclosures, set, origin)?;
     }
     let admitted = found.admitted;
     let stopped = authority.taken_back(&admitted.controller).why(&admitted.id);
@@ -175,6 +180,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         newest_key_set_version: newest.version(),
         stopped: stopped.map(|why| why.to_string()),
         disclosures_match: bundle.disclosures.is_some(),
+        breaks: pins.openings().map(Break::of).collect(),
     })
 }
 
@@ -286,7 +292,7 @@ impl Reader<'_> {
                     time: leaf.time(),
                     registered: self.registered.before(index),
                     authority: self.authority,
-                    trail_origin: &self.pins.trail.origin,
+                    trail_origin: self.pins.trail_origin_at(index),
                 };
                 let admitted = judged::admission(event, place).map_err(which.broken())?;
                 let executions = admitted.orders.iter().map(ExecutionVerdict::open).collect();
@@ -312,7 +318,7 @@ impl Reader<'_> {
                     .as_mut()
                     .ok_or_else(|| which.fault("it tells of a deed before the instruction was admitted"))?;
                 let registered = self.registered.before(index);
-                found.take(which, leaf, event, registered, self.authority, &self.pins.trail.origin)
+                found.take(which, leaf, event, registered, self.authority)
             }
         }
     }
@@ -326,7 +332,6 @@ impl Found {
         event: &Event,
         registered: RegisteredBefore<'_>,
         authority: &AuthorityLog,
-        origin: &str,
     ) -> Result<(), Fault> {
         let foreign = || which.fault("it is about another instruction");
         match event {
@@ -362,16 +367,9 @@ impl Found {
         }
         match event {
             Event::ExecutionReported(event) => {
-                let report = judged::report(
-                    event,
-                    execution,
-                    &row.store,
-                    &self.admitted,
-                    registered,
-                    authority,
-                    origin,
-                )
-                .map_err(which.broken())?;
+                let report =
+                    judged::report(event, execution, &row.store, &self.admitted, registered, authority)
+                        .map_err(which.broken())?;
                 row.outcome = Some(report.outcome.to_string());
                 row.at = Some(leaf.time());
                 row.agent = Some(event.agent.resource_name());
@@ -410,7 +408,7 @@ fn check_disclosures(
     event: &InstructionAdmitted,
     disclosures: &[String],
     set: &KeySet,
-    pins: &Pins,
+    origin: &str,
 ) -> Result<(), Fault> {
     let wrong = |what: String| Which::Disclosures.fault(what);
     let wire = match serde_json::from_str::<Value>(&event.signed_part) {
@@ -431,7 +429,7 @@ fn check_disclosures(
     };
     let read = Envelope::read(wire.as_bytes())
         .and_then(|envelope| envelope.verify(set))
-        .and_then(|verified| verified.parse(&Expected { iss: &event.controller, aud: &pins.trail.origin }));
+        .and_then(|verified| verified.parse(&Expected { iss: &event.controller, aud: origin }));
     match read {
         Ok(instruction) if instruction.disclosures() == disclosures => Ok(()),
         Ok(_) => Err(wrong("they are not one disclosure each".to_owned())),
@@ -481,6 +479,9 @@ impl fmt::Display for Verdict {
         }
         if self.disclosures_match {
             writeln!(f, "  disclosures  are those that were signed")?;
+        }
+        for one in &self.breaks {
+            writeln!(f, "  BREAK        {one}")?;
         }
         match &self.stopped {
             Some(why) => write!(f, "  {why}, as of authority head {}", self.authority_size)?,

@@ -281,7 +281,7 @@ mod tests {
     fn begun() -> KeySetChain {
         let pin = key_set().digest();
         let set = SignedKeySet::read(key_set().bytes()).unwrap();
-        KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &pin, 2, set).unwrap()
+        KeySetChain::begin(&"xingyu".parse().unwrap(), [ORIGIN], &pin, 2, set).unwrap()
     }
 
     fn beside() -> Beside {
@@ -463,7 +463,7 @@ mod tests {
         draft.key_set = KeySetRef { version: 1, digest };
         draft.categories = crate::token::Categories::All;
         let mut b = beside();
-        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &digest, 2, set).unwrap();
+        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), [ORIGIN], &digest, 2, set).unwrap();
         b.instruction = signed(&draft);
         change(&mut b);
         b.build().err().map(|refusal| refusal.reason)
@@ -496,7 +496,7 @@ mod tests {
         let set = SignedKeySet::read(&bytes).unwrap();
         let digest = set.digest();
         let mut b = beside();
-        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), ORIGIN, &digest, 2, set).unwrap();
+        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), [ORIGIN], &digest, 2, set).unwrap();
         let mut order = draft(Act::Erase);
         order.key_set = KeySetRef { version: 1, digest };
         order.categories = crate::token::Categories::All;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
-use super::serve::{log_keys, retention, url};
+use super::serve::{log_keys, origins, retention, url};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
-use crate::store::{Database, Origins};
+use crate::store::Database;
 use crate::vault::KeyringPlace;
 
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ impl Doctor {
 
 /// Nothing is made that is not there: not even a folder.
 pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
-    let origins = Origins { gateway: config.gateway.clone() };
+    let origins = origins(config);
     Ok(Patient {
         keys: log_keys(config, &origins)?.verifiers(),
         origins,

@@ -79,6 +79,7 @@ fn gateway(port: u16, publish: Option<u16>) -> GatewayConfig {
     GatewayConfig {
         gateway: GATEWAY.to_owned(),
         trust_domain: TRUST_DOMAIN.to_owned(),
+        trail_name: None,
         listen: format!("127.0.0.1:{port}"),
         database: Place::File("data/gateway.sqlite".into()),
         keyring: Place::File("data/keyring.sqlite".into()),

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::config::{GatewayConfig, Place, folder_of};
 use crate::domain::Entropy;
 use crate::domain::clock::{SystemClock, SystemEntropy};
-use crate::store::{Log, Origins};
+use crate::store::Log;
 use crate::token::base64url;
 use crate::vault::KeyringPeek;
 
@@ -96,7 +96,7 @@ async fn finish(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), Cli
     if !next.exists() {
         return Err(CliError::Plain(format!("{}: it is not there; nothing is under way", next.display())));
     }
-    let origins = Origins { gateway: config.gateway.clone() };
+    let origins = serve::origins(config);
     let mut keys = serve::log_keys(config, &origins)?;
     let key = match log {
         Log::Trail => &mut keys.trail,

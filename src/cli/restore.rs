@@ -3,19 +3,21 @@
 //!
 //! A gateway on an older database would sign a second history. So this refuses unless the operator shows
 //! what is known of the newest head, and every known leaf could be brought back. Where leaves are lost for
-//! good, a new origin would be needed: this release has none, and says so.
+//! good, the trail goes on under a new origin (`--new-origin`), whose first leaf says what is missing.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::backup::{DATABASE, Manifest, check, sync};
+use super::key::BY;
+use super::serve::{self, log_keys};
 use super::{CliError, doctor, files};
-use crate::cli::serve::log_keys;
-use crate::config::{GatewayConfig, Place, folder_of};
+use crate::config::{GatewayConfig, Place, folder_of, is_log_name};
 use crate::doctor::Patient;
-use crate::store::restore::{PublishedLog, RollForward};
-use crate::store::{Database, LogVerifiers, Origins};
+use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::store::restore::{Lack, Opening, PublishedLog, RollForward, Sizes};
+use crate::store::{Database, Log, LogVerifiers, Origins};
 use crate::trail::{CHECKPOINT_PATH, Checkpoint, Note, Resource, VerifierKey, decode_bundle};
 
 #[derive(Debug, Args)]
@@ -28,9 +30,13 @@ pub struct Restore {
     /// A folder that `mandate trail export` wrote; the longest is taken
     #[arg(long, value_name = "DIR")]
     published: Vec<PathBuf>,
-    /// The newest checkpoint of the trail that anybody has: witnesses, agents, auditors, controllers
+    /// The newest checkpoint of the trail that anybody has: witnesses, agents, auditors, controllers. With
+    /// --new-origin also one of the authority log
     #[arg(long, value_name = "FILE", required = true)]
     newest: Vec<PathBuf>,
+    /// Leaves are lost for good: the trail goes on under this name, the last part of its origin
+    #[arg(long, value_name = "NAME")]
+    new_origin: Option<String>,
 }
 
 impl Restore {
@@ -45,7 +51,7 @@ impl Restore {
             }
         }
         Manifest::load(&self.backup, &config.gateway)?;
-        let origins = Origins { gateway: config.gateway.clone() };
+        let origins = serve::origins(&config);
         let keys = self.known_keys(log_keys(&config, &origins)?.verifiers())?;
         files::make_folder(&folder_of(target))?;
         // Under another name until it is what it shall be: nobody starts on half of it.
@@ -88,75 +94,206 @@ impl Restore {
     ) -> Result<(), CliError> {
         let mut roll = RollForward::open(draft, origins, keys).await.map_err(CliError::plain)?;
         let before = roll.sizes();
-        let trail_key = keys.trail.as_slice();
-        let mut longest: Option<(u64, &PathBuf)> = None;
-        for dir in &self.published {
-            let size = Folder::open(&dir.join("trail"), &origins.trail(), trail_key)?.size;
-            if size > before.trail && longest.is_none_or(|(most, _)| size > most) {
-                longest = Some((size, dir));
+        let known = self.known_heads(origins, keys)?;
+        let lacks = self.roll_forward(&mut roll, origins, keys, before).await?;
+        let rolled = roll.sizes();
+        let (opened, missing) = match &self.new_origin {
+            None => (origins.clone(), demand_all(&known, rolled)?),
+            Some(name) => {
+                let opened = reopen(&mut roll, config, origins, &known, name).await?;
+                (opened, known.trail_size().saturating_sub(rolled.trail))
             }
-        }
-        let mut lacks = Vec::new();
-        if let Some((_, dir)) = longest {
-            let mut trail = Folder::open(&dir.join("trail"), &origins.trail(), trail_key)?;
-            let mut authority = Folder::open(&dir.join("authority"), &origins.authority(), &keys.authority)?;
-            lacks = roll.run(keys, &mut trail, &mut authority).await.map_err(CliError::plain)?;
-        }
-        let after = roll.sizes();
+        };
+        roll.check_whole().await.map_err(CliError::plain)?;
         roll.close().await.map_err(CliError::plain)?;
-        self.demand_newest(draft, origins, trail_key, after.trail, config).await?;
+        demand_this_history(draft, &opened, &known, rolled, config).await?;
         println!(
             "{} leaves of the trail from the backup, {} more from what was published",
             before.trail,
-            after.trail - before.trail
+            rolled.trail - before.trail
         );
         for (name, what) in &lacks {
             println!("not in any leaf, so not restored: {name}: {what}");
         }
+        if let Some(name) = &self.new_origin {
+            println!("lost for good: {missing} leaves of {}", origins.trail());
+            println!(
+                "the trail goes on as {}: write trail_name = \"{name}\" into gateway.toml",
+                opened.trail()
+            );
+            let key = serve::signing_key(&opened.trail(), &config.log_keys.trail)?;
+            println!("pin it by hand at every agent, verifier and witness: {}", key.verifier_key());
+        }
         Ok(())
     }
 
-    /// Everything that is known to have been signed is there, and it is this history.
-    async fn demand_newest(
+    /// Takes the copy on to the longest logs that were published.
+    async fn roll_forward(
         &self,
-        draft: &Path,
+        roll: &mut RollForward,
         origins: &Origins,
+        keys: &LogVerifiers,
+        before: Sizes,
+    ) -> Result<Vec<Lack>, CliError> {
+        let trail = self.longest("trail", &origins.trail(), &keys.trail, before.trail)?;
+        let authority = self.longest("authority", &origins.authority(), &keys.authority, before.authority)?;
+        let mut lacks = Vec::new();
+        if let Some(mut authority) = authority {
+            lacks.extend(roll.take(Log::Authority, keys, &mut authority).await.map_err(CliError::plain)?);
+        }
+        if let Some(mut trail) = trail {
+            lacks.extend(roll.take(Log::Trail, keys, &mut trail).await.map_err(CliError::plain)?);
+        }
+        Ok(lacks)
+    }
+
+    /// The longest published log of that name, if it is longer than `size`.
+    fn longest(
+        &self,
+        log: &str,
+        origin: &str,
         keys: &[VerifierKey],
         size: u64,
-        config: &GatewayConfig,
-    ) -> Result<(), CliError> {
-        let mut known = Vec::new();
-        for file in &self.newest {
-            let newest = Checkpoint::open_by(&files::read_text(file)?, &origins.trail(), keys)
-                .map_err(|error| CliError::Plain(format!("{}: {error}", file.display())))?;
-            if newest.size() > size {
-                return Err(CliError::Plain(format!(
-                    "{} leaves were signed and only {size} could be brought back: {} are missing. Give a folder \
-                     that holds them with --published. Without them the gateway would sign a second history; a \
-                     new origin for that case is not in this release",
-                    newest.size(),
-                    newest.size() - size
-                )));
-            }
-            known.push(newest);
-        }
-        let patient = Patient {
-            database: Database::Sqlite(draft.to_owned()),
-            outside: None,
-            ..doctor::patient(config)?
-        };
-        for newest in known {
-            if !crate::doctor::contains(&patient, &newest).await.map_err(CliError::plain)? {
-                return Err(CliError::plain("the newest checkpoint is of another history than the backup"));
+    ) -> Result<Option<Folder>, CliError> {
+        let mut longest: Option<Folder> = None;
+        for dir in &self.published {
+            let folder = Folder::open(&dir.join(log), origin, keys)?;
+            if folder.size > longest.as_ref().map_or(size, |longest| longest.size) {
+                longest = Some(folder);
             }
         }
-        let wrong: Vec<_> = check(&patient).await?.into_iter().filter(|f| f.is_of_history()).collect();
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        wrong.iter().for_each(|finding| doctor::show(finding, false));
-        Err(CliError::plain("what came out does not fit together; nothing was restored"))
+        Ok(longest)
     }
+
+    /// The checkpoints that the operator shows, of either log.
+    fn known_heads(&self, origins: &Origins, keys: &LogVerifiers) -> Result<Known, CliError> {
+        let mut known = Known::default();
+        for file in &self.newest {
+            let note = files::read_text(file)?;
+            match Checkpoint::open_by(&note, &origins.trail(), &keys.trail) {
+                Ok(head) => known.trail.push(head),
+                Err(error) => match Checkpoint::open_by(&note, &origins.authority(), &keys.authority) {
+                    Ok(head) => known.authority.push(head),
+                    Err(_) => return Err(CliError::Plain(format!("{}: {error}", file.display()))),
+                },
+            }
+        }
+        if known.trail.is_empty() {
+            return Err(CliError::plain("--newest: none of them is of the trail"));
+        }
+        Ok(known)
+    }
+}
+
+/// What is known to have been signed.
+#[derive(Default)]
+struct Known {
+    trail: Vec<Checkpoint>,
+    authority: Vec<Checkpoint>,
+}
+
+impl Known {
+    fn trail_size(&self) -> u64 {
+        self.trail.iter().map(Checkpoint::size).max().unwrap_or_default()
+    }
+
+    fn authority_size(&self) -> u64 {
+        self.authority.iter().map(Checkpoint::size).max().unwrap_or_default()
+    }
+}
+
+/// Every leaf that is known to have been signed is there; none are missing.
+fn demand_all(known: &Known, rolled: Sizes) -> Result<u64, CliError> {
+    demand_authority(known, rolled)?;
+    let (signed, size) = (known.trail_size(), rolled.trail);
+    if signed <= size {
+        return Ok(0);
+    }
+    Err(CliError::Plain(format!(
+        "{signed} leaves were signed and only {size} could be brought back: {} are missing. Give a folder that \
+         holds them with --published. Without them the gateway would sign a second history; where they are lost \
+         for good, see --new-origin",
+        signed - size
+    )))
+}
+
+/// The authority log is never without a leaf: a key set that was taken back would be good again. It is small,
+/// and every agent holds all of it.
+fn demand_authority(known: &Known, rolled: Sizes) -> Result<(), CliError> {
+    if known.authority_size() <= rolled.authority {
+        return Ok(());
+    }
+    Err(CliError::plain(
+        "leaves of the authority log are missing: give a folder that holds them with --published",
+    ))
+}
+
+/// Opens the trail under its new name, where that is the only way left.
+async fn reopen(
+    roll: &mut RollForward,
+    config: &GatewayConfig,
+    origins: &Origins,
+    known: &Known,
+    name: &str,
+) -> Result<Origins, CliError> {
+    let rolled = roll.sizes();
+    if !is_log_name(name) || name == origins.trail_name {
+        return Err(CliError::plain(
+            "--new-origin: 1 to 32 of a-z, 0-9 and -, and no name that the trail had",
+        ));
+    }
+    if known.authority.is_empty() {
+        return Err(CliError::plain(
+            "--new-origin needs a --newest of the authority log, too: agents hold it",
+        ));
+    }
+    demand_authority(known, rolled)?;
+    let newest = known.trail.iter().max_by_key(|head| head.size());
+    let Some(newest) = newest.filter(|head| head.size() > rolled.trail) else {
+        return Err(CliError::plain("no leaf is missing: restore without --new-origin"));
+    };
+    let opened = Origins { trail_name: name.to_owned(), ..origins.clone() };
+    let keys = log_keys(config, &opened)?;
+    let opening = Opening {
+        by: BY,
+        origins: &opened,
+        keys: &keys,
+        known: newest,
+        clock: &SystemClock,
+        entropy: &SystemEntropy,
+    };
+    roll.reopen(&opening).await.map_err(CliError::plain)?;
+    Ok(opened)
+}
+
+/// What is known and was not lost is of this history, and rows and leaves fit together.
+async fn demand_this_history(
+    draft: &Path,
+    opened: &Origins,
+    known: &Known,
+    rolled: Sizes,
+    config: &GatewayConfig,
+) -> Result<(), CliError> {
+    let patient = Patient {
+        database: Database::Sqlite(draft.to_owned()),
+        outside: None,
+        keys: log_keys(config, opened)?.verifiers(),
+        origins: opened.clone(),
+        ..doctor::patient(config)?
+    };
+    let trail = known.trail.iter().filter(|head| head.size() <= rolled.trail);
+    let heads = trail.map(|head| (Log::Trail, head));
+    for (log, head) in heads.chain(known.authority.iter().map(|head| (Log::Authority, head))) {
+        if !crate::doctor::contains(&patient, log, head).await.map_err(CliError::plain)? {
+            return Err(CliError::plain("the newest checkpoint is of another history than the backup"));
+        }
+    }
+    let wrong: Vec<_> = check(&patient).await?.into_iter().filter(|f| f.is_of_history()).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.iter().for_each(|finding| doctor::show(finding, false));
+    Err(CliError::plain("what came out does not fit together; nothing was restored"))
 }
 
 fn beside(path: &Path, rest: &str) -> PathBuf {

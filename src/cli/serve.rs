@@ -130,7 +130,7 @@ pub async fn open(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Arc<App>, CliError> {
-    let origins = Origins { gateway: config.gateway.clone() };
+    let origins = origins(config);
     let keys = log_keys(config, &origins)?;
     open_with(config, origins, keys, clock, entropy).await
 }
@@ -160,6 +160,15 @@ pub async fn open_with(
     let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
     app.load_cosignatures().await.map_err(CliError::plain)?;
     Ok(app)
+}
+
+/// Names of the two logs.
+pub fn origins(config: &GatewayConfig) -> Origins {
+    let origins = Origins::new(&config.gateway);
+    match &config.trail_name {
+        Some(name) => Origins { trail_name: name.clone(), ..origins },
+        None => origins,
+    }
 }
 
 /// The keys that sign both logs; beside a key's file the next one's, while it is being replaced.

@@ -5,7 +5,7 @@
 //! is kept for ever holds their digests alone.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::client::{ControllerFiles, Profile};
 use super::signing::{Outcome, Signing};
 use super::{CliError, files};
+use crate::authority::Pins;
 use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use crate::domain::{
     Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
@@ -89,6 +90,9 @@ pub struct Order {
     /// The instant of that preview, seconds
     #[arg(long, requires = "preview_digest")]
     preview_as_of: Option<i64>,
+    /// The trail's origin; that of the profile's pins, or else of the key set
+    #[arg(long)]
+    aud: Option<String>,
     /// How long it may be carried out
     #[arg(long)]
     exp_hours: Option<u32>,
@@ -107,8 +111,9 @@ impl Sign {
                 "--signature goes with --onto FILE, what the first step wrote to --out",
             ));
         }
-        let controller =
-            self.profile.as_deref().map(Profile::load).transpose()?.and_then(|profile| profile.controller);
+        let profile = self.profile.as_deref().map(Profile::load).transpose()?;
+        let origin = profile.as_ref().map(|profile| pinned_origin(&profile.pins)).transpose()?;
+        let controller = profile.and_then(|profile| profile.controller);
         if let Some(controller) = &controller
             && self.signing.keys.is_empty()
             && self.signing.public_key.is_none()
@@ -117,7 +122,7 @@ impl Sign {
         }
         let mut open = match &self.onto {
             Some(path) => OpenInstruction::read(files::read(path)?.trim_ascii_end())?,
-            None => self.order(controller.as_ref())?,
+            None => self.order(controller.as_ref(), origin)?,
         };
         let (text, digest) = match self.signing.run(&|key| open.to_sign(key))? {
             Outcome::Waits(to_sign) => {
@@ -150,13 +155,18 @@ impl Sign {
     }
 
     /// The order of the flags or the file, sealed.
-    fn order(&self, controller: Option<&ControllerFiles>) -> Result<OpenInstruction, CliError> {
+    fn order(
+        &self,
+        controller: Option<&ControllerFiles>,
+        origin: Option<String>,
+    ) -> Result<OpenInstruction, CliError> {
         let mut order = match &self.json_file {
             None => self.order.clone(),
             Some(path) => serde_json::from_slice(&files::read(path)?).map_err(|error| {
                 CliError::Plain(format!("{}: no order, see line {}", path.display(), error.line()))
             })?,
         };
+        order.aud = order.aud.or(origin);
         if let Some(controller) = controller
             && order.act.as_deref() == Some("export")
             && order.recipient.is_none()
@@ -169,6 +179,12 @@ impl Sign {
         let draft = order.draft(&files::read(key_set)?, &SystemClock, &SystemEntropy)?;
         Ok(OpenInstruction::of_draft(&draft, &SystemEntropy)?)
     }
+}
+
+/// Where the trail goes on that the instruction is for.
+fn pinned_origin(pins: &Path) -> Result<String, CliError> {
+    let pinned = Pins::parse(&files::read_text(pins)?);
+    Ok(pinned.map_err(|error| CliError::Plain(format!("{}: {error}", pins.display())))?.trail.origin)
 }
 
 /// Parses a flag, naming it where it is wrong; its value stays out of the message.
@@ -239,7 +255,7 @@ impl Order {
         };
         Ok(InstructionDraft {
             iss: set.iss().clone(),
-            aud: audience(key_set)?,
+            aud: self.aud.clone().map_or_else(|| audience(key_set), Ok)?,
             jti,
             iat: now,
             nbf: None,

@@ -1,6 +1,6 @@
 //! One log: every leaf hashed anew, every tile and head held against them.
 
-use super::{CannotExamine, Finding, Patient, Sink};
+use super::{CannotExamine, Finding, Known, Patient, Sink};
 use crate::domain::event::Event;
 use crate::store::logs::tile;
 use crate::store::survey::{self, KeptHead, KeptLeaf};
@@ -24,6 +24,8 @@ pub(super) struct Walked {
 pub(super) struct Walk<'a> {
     log: Log,
     origin: String,
+    /// What leaf 0 names.
+    first_origin: String,
     gateway: &'a str,
     keys: &'a [VerifierKey],
     head: Option<KeptHead>,
@@ -40,7 +42,7 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub async fn begin(
         patient: &'a Patient,
-        keys: &'a [VerifierKey],
+        known: &'a Known,
         log: Log,
         conn: &mut Conn,
     ) -> Result<Self, CannotExamine> {
@@ -54,7 +56,8 @@ impl<'a> Walk<'a> {
             log,
             origin,
             gateway: &patient.origins.gateway,
-            keys,
+            first_origin: known.first_origin(patient, log),
+            keys: known.keys.of(log),
             head: survey::head(conn, log).await?,
             cosigned,
             tree: Appender::new(),
@@ -151,7 +154,7 @@ impl<'a> Walk<'a> {
                     return None;
                 }
             };
-        let is_first = matches!(&event, Event::LogOpened(opened) if opened.origin == self.origin);
+        let is_first = matches!(&event, Event::LogOpened(opened) if opened.origin == self.first_origin);
         if is_first != (index == 0) {
             sink(self.finding("LEAF_FIRST", index, "leaf 0, and it alone, opens the log of this origin"));
         }
@@ -277,12 +280,12 @@ async fn tile_or_none(conn: &mut Conn, log: Log, id: TileId) -> Result<Option<Ve
     Ok(tile(conn, log, id).await.map_err(crate::store::StoreError::from)?)
 }
 
-/// Whether the trail's first leaves are those of a signed head.
-pub(super) async fn contains(patient: &Patient, head: &Checkpoint) -> Result<bool, CannotExamine> {
+/// Whether the log's first leaves are those of a signed head.
+pub(super) async fn contains(patient: &Patient, log: Log, head: &Checkpoint) -> Result<bool, CannotExamine> {
     let mut conn = patient.database.snapshot().await?;
     let mut tree = Appender::new();
     while tree.size() < head.size() {
-        let page = survey::leaves_after(&mut conn, Log::Trail, tree.size(), PAGE).await?;
+        let page = survey::leaves_after(&mut conn, log, tree.size(), PAGE).await?;
         if page.is_empty() {
             return Ok(false);
         }

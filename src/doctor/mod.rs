@@ -104,9 +104,9 @@ pub enum CannotExamine {
 pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, CannotExamine> {
     let mut conn = patient.database.snapshot().await?;
     let mut scratch = Scratch::make(&*patient.entropy).await?;
-    let keys = known_keys(patient, &mut conn).await?;
-    let authority = examine_log(patient, &keys, Log::Authority, &mut conn, &mut scratch, sink).await?;
-    let trail = examine_log(patient, &keys, Log::Trail, &mut conn, &mut scratch, sink).await?;
+    let known = Known::read(patient, &mut conn).await?;
+    let authority = examine_log(patient, &known, Log::Authority, &mut conn, &mut scratch, sink).await?;
+    let trail = examine_log(patient, &known, Log::Trail, &mut conn, &mut scratch, sink).await?;
     scratch.keep().await?;
     for table in survey::TABLES {
         let mut comparison = Comparison::of(table);
@@ -126,36 +126,57 @@ pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, Cann
     Ok(Examined { trail_leaves: trail, authority_leaves: authority, sealed_rows, export_files })
 }
 
-/// Whether the trail continues a signed head of its own origin.
-pub async fn contains(patient: &Patient, head: &Checkpoint) -> Result<bool, CannotExamine> {
-    logs::contains(patient, head).await
+/// Whether the log continues a signed head.
+pub async fn contains(patient: &Patient, log: Log, head: &Checkpoint) -> Result<bool, CannotExamine> {
+    logs::contains(patient, log, head).await
 }
 
-/// The gateway's own keys and those they followed on: older heads bear their signatures.
-async fn known_keys(patient: &Patient, conn: &mut Conn) -> Result<LogVerifiers, CannotExamine> {
-    let vouched = kept::leaves_of_type(conn, Log::Authority, "mandate.log_key.vouched").await;
-    let vouched = vouched.map_err(StoreError::from)?;
-    Ok(patient.keys.clone().with_former(vouched.iter().map(Vec::as_slice)))
+/// What the authority log says of both logs.
+struct Known {
+    /// The gateway's own keys and those they followed on: older heads bear their signatures.
+    keys: LogVerifiers,
+    /// Origins that the trail has and had, the present one first.
+    trail_origins: Vec<String>,
+}
+
+impl Known {
+    async fn read(patient: &Patient, conn: &mut Conn) -> Result<Self, CannotExamine> {
+        let vouched = kept::leaves_of_type(conn, Log::Authority, "mandate.log_key.vouched").await;
+        let vouched = vouched.map_err(StoreError::from)?;
+        let trail_origins = kept::trail_origins(conn, &patient.origins.trail()).await;
+        Ok(Self {
+            keys: patient.keys.clone().with_former(vouched.iter().map(Vec::as_slice)),
+            trail_origins: trail_origins.map_err(StoreError::from)?,
+        })
+    }
+
+    /// What leaf 0 of the log names.
+    fn first_origin(&self, patient: &Patient, log: Log) -> String {
+        match (log, self.trail_origins.last()) {
+            (Log::Trail, Some(first)) => first.clone(),
+            (Log::Trail, None) => patient.origins.trail(),
+            (Log::Authority, _) => patient.origins.authority(),
+        }
+    }
 }
 
 /// Walks one log and rebuilds what its leaves imply. Returns its size.
 async fn examine_log(
     patient: &Patient,
-    keys: &LogVerifiers,
+    known: &Known,
     log: Log,
     conn: &mut Conn,
     scratch: &mut Scratch,
     sink: Sink<'_>,
 ) -> Result<u64, CannotExamine> {
-    let mut walk = Walk::begin(patient, keys.of(log), log, conn).await?;
-    let origin = patient.origins.trail();
+    let mut walk = Walk::begin(patient, known, log, conn).await?;
     while let Some(page) = walk.page(conn, sink).await? {
         for Walked { index, leaf, event } in &page {
             let at = At {
                 index: *index,
                 subject: leaf.subject(),
                 seconds: leaf.time().as_second(),
-                origin: &origin,
+                origins: &known.trail_origins,
             };
             match projection::apply(&mut scratch.conn, at, event).await {
                 Ok(()) => {}

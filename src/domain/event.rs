@@ -89,6 +89,12 @@ events! {
     /// Leaf 0 of each log. Subject: the origin.
     LogOpened = "mandate.log.opened" { origin: String }
 
+    /// In both logs. Subject: the trail's new origin, under which it goes on because leaves of the `former` are
+    /// lost for good. Its first `size` leaves are those of the former; of that one `known_size` leaves with
+    /// `known_root` were signed.
+    LogReopened = "mandate.log.reopened" {
+        by: String, origin: String, former: String, size: u64, known_size: u64, known_root: String,
+    }
     /// In both logs. Subject: the origin of one of them, whose key named the next one; from here on both sign.
     /// `succession` is the signed note of both, as `trail::succession` has it.
     LogKeyVouched = "mandate.log_key.vouched" { by: String, succession: String }

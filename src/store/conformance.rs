@@ -58,7 +58,7 @@ impl Place {
     }
 
     async fn open_with(&self, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
-        let origins = Origins { gateway: "gateway.example".into() };
+        let origins = Origins::new("gateway.example");
         let keys = LogKeys {
             trail: SigningKey::from_seed(&origins.trail(), &[1; 32]).unwrap().into(),
             authority: SigningKey::from_seed(&origins.authority(), &[2; 32]).unwrap().into(),

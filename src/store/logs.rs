@@ -14,6 +14,8 @@ use crate::trail::{
 use super::sequencer::LogState;
 use super::tx::{Log, LogEnd};
 use super::{Head, Heads, OpenError};
+use crate::authority::log_event;
+use crate::domain::event::Event;
 use crate::sql::{Conn, Insert, Pool, query};
 
 /// Writes what the batch added: leaves, changed tiles, the head. No leaf, no write.
@@ -43,7 +45,7 @@ pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> 
 
     query(
         "INSERT INTO log_heads (log, origin, size, root, checkpoint, last_time) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (log) DO UPDATE SET size = excluded.size, root = excluded.root, checkpoint = excluded.checkpoint, last_time = excluded.last_time",
+         ON CONFLICT (log) DO UPDATE SET origin = excluded.origin, size = excluded.size, root = excluded.root, checkpoint = excluded.checkpoint, last_time = excluded.last_time",
     )
     .bind(log.log.name())
     .bind(&log.origin)
@@ -238,6 +240,20 @@ pub async fn leaves_of_type(conn: &mut Conn, log: Log, type_name: &str) -> Resul
     };
     let rows = query(sql).bind(type_name).fetch_all(conn).await?;
     Ok(rows.iter().map(|row| row.get("leaf")).collect())
+}
+
+/// Every origin that a trail has and had, as the authority log tells, the present one first.
+pub async fn trail_origins(conn: &mut Conn, present: &str) -> Result<Vec<String>, sqlx::Error> {
+    let mut origins = vec![present.to_owned()];
+    let leaves = leaves_of_type(conn, Log::Authority, "mandate.log.reopened").await?;
+    for leaf in leaves.iter().rev() {
+        if let Some(Event::LogReopened(one)) = log_event(leaf)
+            && origins.last() == Some(&one.origin)
+        {
+            origins.push(one.former);
+        }
+    }
+    Ok(origins)
 }
 
 /// Trail leaves about a subject whose type is one of `types`, in order, at most `limit`.

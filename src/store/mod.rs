@@ -87,16 +87,26 @@ pub enum OpenError {
     First(#[source] StoreError),
 }
 
-/// Names of the two logs: `<gateway>/trail` and `<gateway>/authority`.
+/// Names of the two logs: `<gateway>/trail`, or what the trail is called since leaves of it were lost, and
+/// `<gateway>/authority`.
 #[derive(Debug, Clone)]
 pub struct Origins {
     /// The gateway's name, the `source` of every leaf.
     pub gateway: String,
+    /// The last part of the trail's origin.
+    pub trail_name: String,
 }
 
 impl Origins {
+    /// What the trail is called at first.
+    pub const TRAIL: &'static str = "trail";
+
+    pub fn new(gateway: impl Into<String>) -> Self {
+        Self { gateway: gateway.into(), trail_name: Self::TRAIL.to_owned() }
+    }
+
     pub fn trail(&self) -> String {
-        format!("{}/trail", self.gateway)
+        format!("{}/{}", self.gateway, self.trail_name)
     }
 
     pub fn authority(&self) -> String {
@@ -114,6 +124,8 @@ pub struct Store {
     heads: watch::Receiver<Heads>,
     fatal: watch::Receiver<bool>,
     wakes: Arc<Wakes>,
+    /// Every origin of the trail, the present one first.
+    trail_origins: Vec<String>,
     pub origins: Origins,
     pub keys: Arc<LogKeys>,
 }
@@ -134,6 +146,8 @@ impl Store {
         let trail = logs::load(&mut conn, Log::Trail, &origins.trail(), source, &verifiers.trail).await?;
         let authority =
             logs::load(&mut conn, Log::Authority, &origins.authority(), source, &verifiers.authority).await?;
+        let trail_origins =
+            logs::trail_origins(&mut conn, &origins.trail()).await.map_err(OpenError::Database)?;
         conn.close().await.map_err(OpenError::Database)?;
         let is_new = trail.tree.size() == 0;
         if is_new != (authority.tree.size() == 0) {
@@ -167,6 +181,7 @@ impl Store {
             heads,
             fatal,
             wakes,
+            trail_origins,
             origins,
             keys,
         };
@@ -190,6 +205,11 @@ impl Store {
             listener.abort();
         }
         self.read.close().await;
+    }
+
+    /// Every origin that the trail has and had, the present one first. Instructions are for that one alone.
+    pub fn trail_origins(&self) -> &[String] {
+        &self.trail_origins
     }
 
     /// Runs a command in the next batch, if the [`Pass`] it is sent under still holds then; returns once it

@@ -5,6 +5,7 @@
 //! made. Their rows come from [`projection`]. All of it is one transaction: a crash leaves the copy as it
 //! was. Files only; nobody else may have the copy open.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sqlx::ConnectOptions as _;
@@ -14,13 +15,16 @@ use super::logs;
 use super::projection::{self, At, NO_LEAF, ProjectError};
 use super::sequencer::LogState;
 use super::tx::{Log, LogEnd, PendingLeaf, StoreError};
-use super::{Database, LogVerifiers, OpenError, Origins};
-use crate::domain::event::Event;
+use super::{Database, LogKeys, LogVerifiers, OpenError, Origins};
+use crate::domain::event::{ControllerRegistered, Event, KeySetRegistered, LogReopened};
+use crate::domain::{Clock, Entropy, Timestamp};
 use crate::sql::{Conn, query};
-use crate::trail::{Checkpoint, Leaf, Note, leaf_hash};
+use crate::trail::{Checkpoint, Leaf, LeafDraft, Note, leaf_hash};
 
 /// Stands in `written_by` of leaves that came from outside.
 const NAME: &str = "roll_forward";
+/// Of the leaf that opens another origin.
+const REOPENED: &str = "reopen";
 
 /// A log as somebody else kept it.
 pub trait PublishedLog: Send {
@@ -51,6 +55,19 @@ impl From<sqlx::Error> for RollError {
     }
 }
 
+/// How the trail goes on where leaves of it are lost.
+pub struct Opening<'a> {
+    pub by: &'a str,
+    /// The new names.
+    pub origins: &'a Origins,
+    /// Keys under the new names.
+    pub keys: &'a LogKeys,
+    /// The newest head that is known of the former trail.
+    pub known: &'a Checkpoint,
+    pub clock: &'a dyn Clock,
+    pub entropy: &'a dyn Entropy,
+}
+
 /// What a leaf implies and does not hold: the resource name, and what is missing of it.
 pub type Lack = (String, &'static str);
 
@@ -76,7 +93,8 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
 /// A copy that nobody else has open, while it is brought on.
 pub struct RollForward {
     conn: Conn,
-    origin: String,
+    /// Origins that the trail has and had.
+    origins: Vec<String>,
     trail: LogState,
     authority: LogState,
     lacks: Vec<Lack>,
@@ -93,25 +111,27 @@ impl RollForward {
             .disable_statement_logging();
         let mut conn = Conn::from(options.connect().await?);
         let (gateway, origin) = (&origins.gateway, origins.trail());
+        let origins_so_far = logs::trail_origins(&mut conn, &origin).await?;
         let trail = logs::load(&mut conn, Log::Trail, &origin, gateway, &keys.trail).await?;
         let authority =
             logs::load(&mut conn, Log::Authority, &origins.authority(), gateway, &keys.authority).await?;
-        Ok(Self { conn, origin, trail, authority, lacks: Vec::new() })
+        Ok(Self { conn, origins: origins_so_far, trail, authority, lacks: Vec::new() })
     }
 
     pub fn sizes(&self) -> Sizes {
         Sizes { trail: self.trail.tree.size(), authority: self.authority.tree.size() }
     }
 
-    /// Takes both logs on to their published heads, or changes nothing. Returns what no leaf holds.
-    pub async fn run(
+    /// Takes a log on to its published head, or changes nothing; the authority log first, since the trail
+    /// refers to it. Returns what no leaf holds.
+    pub async fn take(
         &mut self,
+        log: Log,
         keys: &LogVerifiers,
-        trail: &mut dyn PublishedLog,
-        authority: &mut dyn PublishedLog,
+        published: &mut dyn PublishedLog,
     ) -> Result<Vec<Lack>, RollError> {
         query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        match self.take(keys, trail, authority).await {
+        match self.take_log(log, keys, published).await {
             Ok(()) => {
                 query("COMMIT").execute(&mut self.conn).await?;
                 Ok(std::mem::take(&mut self.lacks))
@@ -123,15 +143,8 @@ impl RollForward {
         }
     }
 
-    async fn take(
-        &mut self,
-        keys: &LogVerifiers,
-        trail: &mut dyn PublishedLog,
-        authority: &mut dyn PublishedLog,
-    ) -> Result<(), RollError> {
-        // First, since the trail refers to it.
-        self.take_log(Log::Authority, keys, authority).await?;
-        self.take_log(Log::Trail, keys, trail).await?;
+    /// That the rows fit together, now that nothing more comes.
+    pub async fn check_whole(&mut self) -> Result<(), RollError> {
         let open = query("SELECT 1 FROM key_sets WHERE leaf = ? LIMIT 1").bind(NO_LEAF);
         if open.fetch_optional(&mut self.conn).await?.is_some() {
             return Err(RollError::Published("trail", "it is older than the authority log beside it"));
@@ -203,7 +216,7 @@ impl RollForward {
         let event = Event::parse_members(leaf.type_(), members.map(|(name, value)| (name.as_str(), value)))
             .map_err(|_| wrong("this program does not know its form"))?;
         let at =
-            At { index, subject: leaf.subject(), seconds: leaf.time().as_second(), origin: &self.origin };
+            At { index, subject: leaf.subject(), seconds: leaf.time().as_second(), origins: &self.origins };
         match projection::apply(&mut self.conn, at, &event).await {
             Ok(()) => {}
             Err(ProjectError::Contradiction(why)) => return Err(wrong(why)),
@@ -219,6 +232,121 @@ impl RollForward {
         state.tree.append(leaf_hash(&bytes));
         state.last_time = state.last_time.max(leaf.time().as_millisecond());
         Ok(())
+    }
+
+    /// Opens the trail under another origin, since leaves of it are lost for good: the first leaf from here on
+    /// says so in both logs. What witnesses cosigned of the former one is forgotten; all other rows stay, and
+    /// with them every instruction's id and every call that was made.
+    pub async fn reopen(&mut self, opening: &Opening<'_>) -> Result<(), RollError> {
+        query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        match self.write_opening(opening).await {
+            Ok(()) => {
+                query("COMMIT").execute(&mut self.conn).await?;
+                Ok(())
+            }
+            Err(error) => {
+                query("ROLLBACK").execute(&mut self.conn).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_opening(&mut self, opening: &Opening<'_>) -> Result<(), RollError> {
+        let origin = opening.origins.trail();
+        let event = Event::from(LogReopened {
+            by: opening.by.to_owned(),
+            origin: origin.clone(),
+            former: self.trail.origin.clone(),
+            size: self.trail.tree.size(),
+            known_size: opening.known.size(),
+            known_root: opening.known.root().to_base64(),
+        });
+        let mut trail = self.trail.clone();
+        trail.origin.clone_from(&origin);
+        for (log, mut state) in [(Log::Authority, self.authority.clone()), (Log::Trail, trail)] {
+            let wrong = |what| RollError::Published(log.name(), what);
+            let time = opening.clock.now().as_millisecond().max(state.last_time);
+            let time = Timestamp::from_millisecond(time).map_err(|_| wrong("its last time is none"))?;
+            let mut events = vec![(origin.clone(), event.clone())];
+            if log == Log::Trail {
+                events.extend(self.told_again(opening, state.tree.size() + 1, time).await?);
+            }
+            let mut end = state.end();
+            for (subject, event) in events {
+                let leaf = LeafDraft::new(event.type_name(), &subject, event.to_data())
+                    .seal(&state.source, time, opening.entropy)
+                    .map_err(|_| wrong("the leaf of the new origin cannot be made"))?;
+                let bytes = leaf.bytes().to_vec();
+                state.tree.append(leaf_hash(&bytes));
+                end.pending.push(PendingLeaf {
+                    bytes,
+                    subject,
+                    type_name: event.type_name(),
+                    written_by: REOPENED,
+                });
+            }
+            state.last_time = time.as_millisecond();
+            let head = Checkpoint::new(&state.origin, state.tree.size(), state.tree.root());
+            let head = head.map_err(|_| wrong("its new origin is none"))?;
+            state.checkpoint = Some(opening.keys.of(log).sign(&head));
+            logs::write(&mut self.conn, &mut state, &end).await?;
+            state.tree.settle();
+            match log {
+                Log::Trail => self.trail = state,
+                Log::Authority => self.authority = state,
+            }
+        }
+        query("DELETE FROM cosignatures WHERE log = ?")
+            .bind(Log::Trail.name())
+            .execute(&mut self.conn)
+            .await?;
+        query("DELETE FROM cosigned_heads WHERE log = ?")
+            .bind(Log::Trail.name())
+            .execute(&mut self.conn)
+            .await?;
+        self.origins.insert(0, origin);
+        Ok(())
+    }
+
+    /// What the trail must tell again, of leaf `next` on: key sets that the authority log holds, where what the
+    /// trail said of them is among the lost leaves.
+    async fn told_again(
+        &mut self,
+        opening: &Opening<'_>,
+        next: u64,
+        time: Timestamp,
+    ) -> Result<Vec<(String, Event)>, RollError> {
+        let sets = query(
+            "SELECT k.controller_id, k.version, k.digest, k.authority_index, c.id AS known FROM key_sets k \
+             LEFT JOIN controllers c ON c.id = k.controller_id WHERE k.leaf = ? ORDER BY k.authority_index",
+        );
+        let mut told: Vec<(String, Event)> = Vec::new();
+        let mut made = BTreeSet::new();
+        for row in sets.bind(NO_LEAF).fetch_all(&mut self.conn).await? {
+            let id: String = row.get("controller_id");
+            let (by, subject) = (opening.by.to_owned(), format!("controllers/{id}"));
+            let mut events = Vec::new();
+            if row.get::<Option<String>>("known").is_none() && made.insert(id) {
+                // Whether it was the house's own is lost, too.
+                events.push(Event::from(ControllerRegistered { by: by.clone(), house: false }));
+            }
+            events.push(Event::from(KeySetRegistered {
+                by,
+                version: logs::to_u64(row.get("version")),
+                digest: row.get("digest"),
+                authority_index: logs::to_u64(row.get("authority_index")),
+            }));
+            for event in events {
+                let index = next + told.len() as u64;
+                let at = At { index, subject: &subject, seconds: time.as_second(), origins: &self.origins };
+                projection::apply(&mut self.conn, at, &event).await.map_err(|error| match error {
+                    ProjectError::Contradiction(why) => RollError::Leaf("trail", index, why),
+                    ProjectError::Store(error) => error.into(),
+                })?;
+                told.push((subject.clone(), event));
+            }
+        }
+        Ok(told)
     }
 
     /// Leaves one whole file behind.

@@ -146,6 +146,7 @@ impl Parties {
             witnesses: WitnessPins::default(),
             controllers: self.controllers.iter().map(|c| (c.id.clone(), c.digest(1))).collect(),
             agents: self.agents.iter().map(|a| (a.id.clone(), a.key.public().clone())).collect(),
+            reopened: Vec::new(),
         }
     }
 

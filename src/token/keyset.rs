@@ -179,6 +179,10 @@ impl SignedKeySet {
     pub fn iss(&self) -> &ControllerId {
         &self.content.iss
     }
+    /// The trail that it says it is for.
+    pub fn aud(&self) -> &str {
+        &self.content.aud
+    }
     pub fn version(&self) -> u64 {
         self.content.version
     }

@@ -225,6 +225,24 @@ impl Report {
         Ok(report)
     }
 
+    /// The same where the report may be addressed to any of these: a trail that had another origin when it
+    /// was signed. Of none, it is refused.
+    pub fn verify_any<'a>(
+        token: &str,
+        key: &VerifyingKey,
+        agent: &AgentId,
+        auds: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Refusal> {
+        let mut refusal = invalid("iss or aud is another's");
+        for aud in auds {
+            match Self::verify(token, key, agent, aud) {
+                Ok(report) => return Ok(report),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
+    }
+
     fn from_wire(wire: Wire) -> Result<Self, Refusal> {
         let id = |error: IdError| invalid(error.rule);
         // Reads as a UUIDv7 in its one spelling.

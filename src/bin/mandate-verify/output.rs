@@ -102,6 +102,7 @@ fn logs_text(report: &Report, pins: &Pins) -> String {
         format!("  instructions  {}", summary.instructions),
         format!("  executions    {}, of which {} have ended", summary.executions, summary.ended),
     ];
+    lines.extend(report.breaks.iter().map(|one| format!("  BREAK         {one}")));
     if let Some(since) = &report.since {
         lines.extend(since_lines(since, summary.trail_size));
     }

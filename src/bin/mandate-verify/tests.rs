@@ -29,6 +29,7 @@ fn pins() -> Pins {
         witnesses: WitnessPins::default(),
         controllers: Default::default(),
         agents: Default::default(),
+        reopened: Vec::new(),
     }
 }
 

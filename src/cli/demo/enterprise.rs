@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::client::{Client, Profile};
 use super::super::{CliError, files};
+use crate::authority::Pins;
 use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use crate::domain::{
     Act, AppId, Basis, Category, Clock, ControllerId, Identifier, InstructionId, Region, RequestId,
@@ -46,7 +47,8 @@ impl Enterprise {
             .find(|line| line.starts_with("AGE-SECRET-KEY-"))
             .and_then(|line| line.trim().parse().ok())
             .ok_or_else(|| CliError::plain("the export identity is no age key"))?;
-        let origin = format!("{}/trail", profile.audience);
+        let pins = Pins::parse(&files::read_text(&profile.pins)?).map_err(CliError::plain)?;
+        let origin = pins.trail.origin;
         Ok(Self {
             id,
             app,

@@ -32,8 +32,8 @@ pub struct At<'a> {
     pub subject: &'a str,
     /// Its time, Unix seconds.
     pub seconds: i64,
-    /// Origin of the trail: what reports and key sets are addressed to.
-    pub origin: &'a str,
+    /// Origins that the trail has and had: what reports and key sets are addressed to.
+    pub origins: &'a [String],
 }
 
 /// Why a leaf brings about nothing.
@@ -61,6 +61,7 @@ type Projected = Result<(), ProjectError>;
 pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
     match event {
         Event::LogOpened(_)
+        | Event::LogReopened(_)
         | Event::LogKeyVouched(_)
         | Event::LogKeyRetired(_)
         | Event::MessageRead(_)

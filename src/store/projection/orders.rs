@@ -326,7 +326,8 @@ pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionRepor
         .ok_or(ProjectError::Contradiction("the agent was not registered before"))?;
     let key = PublicJwk::from_json(key.get::<String>("report_key").as_bytes()).and_then(VerifyingKey::new);
     let Ok(key) = key else { return Err(bad) };
-    let Ok(report) = Report::verify(&event.report, &key, &event.agent, at.origin) else { return Err(bad) };
+    let report = Report::verify_any(&event.report, &key, &event.agent, at.origins.iter().map(String::as_str));
+    let Ok(report) = report else { return Err(bad) };
     let report_row = query(
         "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, report = ?, report_leaf = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ?",

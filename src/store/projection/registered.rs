@@ -135,7 +135,7 @@ pub(super) async fn key_set(conn: &mut Conn, at: At<'_>, event: &KeySetRegistere
         .bind(id)
         .bind(to_i64(event.version.saturating_sub(1)));
     one(conn, moved, "it is not the next version of that controller's key set").await?;
-    let signed = follows(conn, id, event.version, &found.get::<String>("jws"), at.origin).await?;
+    let signed = follows(conn, id, event.version, &found.get::<String>("jws"), at.origins).await?;
     for (kid, usage) in signed.key_uses() {
         let (thumbprint, key_use) = (kid.to_string(), usage.as_str());
         let own = query("SELECT 1 FROM thumbprints WHERE thumbprint = ? AND use = ? AND principal = ?")
@@ -156,7 +156,7 @@ async fn follows(
     id: &str,
     version: u64,
     jws: &str,
-    origin: &str,
+    origins: &[String],
 ) -> Result<SignedKeySet, ProjectError> {
     let bad = || ProjectError::Contradiction("the key set in the authority log is not good");
     let controller: ControllerId = id.parse().map_err(|_| bad())?;
@@ -173,6 +173,7 @@ async fn follows(
         newest = Some(match &newest {
             None => {
                 let digest = set.digest();
+                let origin = origins.iter().find(|origin| *origin == set.aud()).ok_or_else(bad)?;
                 set.genesis(&controller, origin, &digest).map_err(|_| bad())?
             }
             Some(previous) => set.succeed(previous).map_err(|_| bad())?,
