@@ -169,10 +169,14 @@ async fn for_make_faults_random_kills(#[case] on: On) {
         scene.end().await;
         answers += scene.told.len();
     }
+    let of = |which: &dyn Fn(&Victim) -> bool| kills.iter().filter(|(v, _)| which(v)).map(|(_, n)| n).sum();
     load::report(
         &format!("random kills on {on:?}"),
         &[
             ("processes killed and started again", kills.values().sum()),
+            ("  of them gateways", of(&|victim| matches!(victim, Victim::Gateway | Victim::Second))),
+            ("  of them agents", of(&|victim| *victim == Victim::Agent)),
+            ("  of them witnesses", of(&|victim| matches!(victim, Victim::Witness(_)))),
             ("answers, each in the trail once and proven", answers),
         ],
     );
