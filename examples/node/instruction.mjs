@@ -11,6 +11,7 @@ import { calculateJwkThumbprint, decodeProtectedHeader, generalVerify, importJWK
 import { algorithm, b64url, keyMaterial, require, sha256, uuid7 } from "./mandate-client.mjs";
 
 export const TYP = "instruction+sd-jwt";
+export const APPROVAL = "instruction-approval+jwt";
 const LIFETIME_SECONDS = 7 * 24 * 3600; // The longest allowed is 30 days.
 const BASIS = { preview: "pipl-45", export: "pipl-45", erase: "pipl-47" };
 
@@ -82,8 +83,8 @@ export function signBytes(data, jwk) {
   return b64url(sign(hash, Buffer.from(data, "ascii"), { key, ...how }));
 }
 
-async function protectedHeader(jwk) {
-  return { typ: TYP, alg: algorithm(jwk), kid: await calculateJwkThumbprint(jwk) };
+async function protectedHeader(jwk, typ = TYP) {
+  return { typ, alg: algorithm(jwk), kid: await calculateJwkThumbprint(jwk) };
 }
 
 // One signer: the compact form, `<header>.<payload>.<signature>~<disclosure>~...~`.
@@ -111,9 +112,10 @@ export async function signTogether(claims, [first, ...others]) {
   return JSON.stringify({ payload, signatures });
 }
 
-// One more signature over a payload segment that exists already.
-export async function coSign(payload, jwk) {
-  const header = b64url(JSON.stringify(await protectedHeader(jwk)));
+// One more signature over a payload segment that exists already. With `APPROVAL` it is what ApproveInstruction takes,
+// for an instruction that was submitted and waits.
+export async function coSign(payload, jwk, typ = TYP) {
+  const header = b64url(JSON.stringify(await protectedHeader(jwk, typ)));
   return { protected: header, signature: signBytes(`${header}.${payload}`, jwk) };
 }
 

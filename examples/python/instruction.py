@@ -20,6 +20,7 @@ from mandate_client import Profile, algorithm, b64url, b64url_decode, uuid7
 
 LIFETIME_SECONDS = 7 * 24 * 3600  # The longest allowed is 30 days.
 TYP = "instruction+sd-jwt"
+APPROVAL = "instruction-approval+jwt"
 BASIS = {"preview": "pipl-45", "export": "pipl-45", "erase": "pipl-47"}
 
 
@@ -107,9 +108,10 @@ def sign_together(claims: dict[str, Any], keys: list[JWK]) -> str:
     return json.dumps({"payload": payload, "signatures": [first, *others]})
 
 
-def co_sign(payload: str, key: JWK) -> dict[str, str]:
-    """One more signature over a payload segment that exists already."""
-    header = {"typ": TYP, "alg": algorithm(key), "kid": key.thumbprint()}
+def co_sign(payload: str, key: JWK, typ: str = TYP) -> dict[str, str]:
+    """One more signature over a payload segment that exists already. With `typ=APPROVAL` it is what
+    ApproveInstruction takes, for an instruction that was submitted and waits."""
+    header = {"typ": typ, "alg": algorithm(key), "kid": key.thumbprint()}
     jws = JWS(b64url_decode(payload))
     jws.add_signature(key, protected=json.dumps(header))
     protected, _, signature = jws.serialize(compact=True).split(".")

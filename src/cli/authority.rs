@@ -1,6 +1,6 @@
 //! `mandate authority`: who may order what. The next key set, approvals, withdrawals, contests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::instruct::instruction;
 use super::print::{given, print, receipt};
+use super::signing::{Outcome, Signing};
 use super::{As, CliError, files};
 use crate::domain::InstructionId;
 use crate::grpc::v1;
-use crate::token::{Detached, Envelope, PrivateKey, Says, base64url};
+use crate::token::{Envelope, Says, ToSign, base64url};
 
 #[derive(Debug, Args)]
 pub struct Authority {
@@ -53,9 +54,8 @@ enum Command {
 struct Countersign {
     /// The instruction as it was submitted, disclosures and all
     file: PathBuf,
-    /// Private JWK of the signer
-    #[arg(long)]
-    key: PathBuf,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 impl Authority {
@@ -73,15 +73,14 @@ impl Authority {
                 print(self.who.json, &shown);
             }
             Command::Approve(sign) => {
-                let Signed { name, signature, disclosures } = sign.sign(Says::Approved)?;
-                let (protected, signature) = parts(&signature);
+                let Signed { name, parts: (protected, signature), disclosures } =
+                    sign.sign(Says::Approved)?;
                 let call = v1::ApproveInstructionRequest { name, protected, signature, disclosures };
                 let done = instructions.approve_instruction(call).await?.into_inner();
                 print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
             }
             Command::Withdraw(sign) => {
-                let Signed { name, signature, .. } = sign.sign(Says::Withdrawn)?;
-                let (protected, signature) = parts(&signature);
+                let Signed { name, parts: (protected, signature), .. } = sign.sign(Says::Withdrawn)?;
                 let call = v1::WithdrawApprovalRequest { name, protected, signature };
                 let done = instructions.withdraw_approval(call).await?.into_inner();
                 print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
@@ -118,28 +117,27 @@ impl Authority {
 /// A signature over the payload of an instruction.
 struct Signed {
     name: String,
-    signature: Detached,
+    /// `protected` and `signature` as the call takes them.
+    parts: (String, String),
     disclosures: Vec<String>,
-}
-
-fn parts(signature: &Detached) -> (String, String) {
-    (signature.protected().to_owned(), signature.signature().to_owned())
 }
 
 impl Countersign {
     fn sign(&self, says: Says) -> Result<Signed, CliError> {
         let envelope = Envelope::read(files::read(&self.file)?.trim_ascii())?;
-        let key = private_key(&self.key)?;
+        let outcome = self.signing.run(&|key| ToSign::new(says.typ(), envelope.payload_segment(), key))?;
+        let Outcome::Signed(signatures) = outcome else {
+            return Err(CliError::plain("sign these bytes elsewhere, then: the same with --signature FILE"));
+        };
+        let [signature] = signatures.as_slice() else {
+            return Err(CliError::plain("one signer at a time: give one --key"));
+        };
         Ok(Signed {
             name: name_of(&envelope)?,
-            signature: Detached::sign(says, &envelope, &key)?,
+            parts: (signature.protected_segment().to_owned(), signature.signature_segment().to_owned()),
             disclosures: envelope.disclosures().to_vec(),
         })
     }
-}
-
-fn private_key(file: &Path) -> Result<PrivateKey, CliError> {
-    Ok(PrivateKey::from_jwk(&zeroize::Zeroizing::new(files::read(file)?))?)
 }
 
 /// `instructions/<jti>` by the payload.

@@ -23,6 +23,11 @@ const APPROVAL: Profile = Profile { typ: envelope::APPROVAL_TYP, ..envelope::PRO
 const WITHDRAWAL: Profile = Profile { typ: "instruction-withdrawal+jwt", ..envelope::PROFILE };
 
 impl Says {
+    /// `typ` of the protected header.
+    pub fn typ(self) -> &'static str {
+        self.profile().typ
+    }
+
     fn profile(self) -> &'static Profile {
         match self {
             Says::Approved => &APPROVAL,

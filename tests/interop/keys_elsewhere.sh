@@ -4,7 +4,8 @@
 # Usage:  keys_elsewhere.sh prepare MANDATE DIR WORK   before the gateway starts: the key set of controllers/leting is
 #                                                     made anew by `mandate keyset`, its root in the token
 #         keys_elsewhere.sh submit MANDATE DIR WORK    each key signs a preview, and the gateway admits it
-#         keys_elsewhere.sh rotate MANDATE DIR WORK    the next version, signed by the root in the token
+#         keys_elsewhere.sh rotate MANDATE DIR WORK    the next version, signed by the root in the token, comes into
+#                                                     force; then the token approves what the office signed
 set -euo pipefail
 
 action=$1 mandate=$2 dir=$3 work=$4
@@ -124,7 +125,8 @@ submit() {
 }
 
 rotate() {
-    "$mandate" keyset rotate "$work/1.json" --remove openssl-ed --days 90 --out "$work/2.unsigned"
+    "$mandate" keyset rotate "$work/1.json" --remove openssl-ed --days 90 --role preview=2:office,token-p256 \
+        --out "$work/2.unsigned"
     "$mandate" keyset diff "$work/1.json" "$work/2.unsigned" | tee "$work/told"
     grep -q 'which follows it' "$work/told"
     grep -q -- '- instruction key of openssl-ed' "$work/told"
@@ -132,6 +134,14 @@ rotate() {
         --external "$hsm/pkcs11.sh ${id[root]}" --out "$work/2.json"
     "$mandate" keyset show "$work/2.json" --previous "$work/1.json" | tee "$work/shown-2"
     grep -q 'good: both root thresholds are met' "$work/shown-2"
+    "$mandate" authority --profile "$dir/profiles/leting.toml" rotate "$work/2.json"
+    # Now a preview takes two: the office signs, and the token approves what waits.
+    "$mandate" sign "${order[@]}" --key-set "$work/2.json" --user by-two --key "$keys/instruction.jwk" --out "$work/waits.sd-jwt"
+    "$mandate" instruct --profile "$dir/profiles/leting.toml" "$work/waits.sd-jwt" | tee "$work/waiting"
+    grep -q 'state  waiting' "$work/waiting"
+    "$mandate" authority --profile "$dir/profiles/leting.toml" approve "$work/waits.sd-jwt" \
+        --public-key "$work/token-p256.pub" --external "$hsm/pkcs11.sh ${id[p256]}" | tee "$work/approved"
+    grep -q 'state  admitted' "$work/approved"
 }
 
 "$action"

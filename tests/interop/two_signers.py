@@ -18,7 +18,9 @@ from jwcrypto.jws import JWS
 
 from execution import check_signed_report, follow, state_name
 from instruction import (
+    APPROVAL,
     KeySet,
+    co_sign,
     instruction_claims,
     instruction_digest,
     payload_segment,
@@ -26,7 +28,7 @@ from instruction import (
     sign_together,
     user,
 )
-from mandate_client import Profile, algorithm, b64url_decode, load_key, open_channel
+from mandate_client import Profile, algorithm, load_key, open_channel
 from proof import check_receipt
 
 from mandate.v1 import execution_service_pb2 as executions
@@ -35,7 +37,6 @@ from mandate.v1 import instruction_service_pb2 as instructions
 from mandate.v1 import instruction_service_pb2_grpc as instructions_grpc
 
 CONTROLLER = "yunting"
-APPROVAL = "instruction-approval+jwt"
 USER = "YT-900127"
 SHARED_ACTS = ("preview", "erase", "export")
 SECONDS = 120
@@ -123,15 +124,11 @@ class Submitter:
 
     def approve(self, what: str, text: str, name: str, key: JWK) -> None:
         """The other signer signs the same payload segment, with a header of the approval's own form."""
-        payload = payload_segment(text)
-        header = {"typ": APPROVAL, "alg": algorithm(key), "kid": key.thumbprint()}
-        jws = JWS(b64url_decode(payload))
-        jws.add_signature(key, protected=json.dumps(header))
-        protected, _, signature = jws.serialize(compact=True).split(".")
+        parts = co_sign(payload_segment(text), key, APPROVAL)
         call = instructions.ApproveInstructionRequest(
             name=name,
-            protected=protected,
-            signature=signature,
+            protected=parts["protected"],
+            signature=parts["signature"],
             disclosures=text.split("~")[1:-1],
         )
         answer = self.instructions.ApproveInstruction(call, timeout=SECONDS)

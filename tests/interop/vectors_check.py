@@ -137,6 +137,11 @@ def check(vector: dict) -> str | None:
     match vector["form"]:
         case "instruction":
             return check_instruction(vector)
+        case "approval":
+            # The payload is that of the instruction it adds to (RFC 7515 appendix F).
+            payload = vector["of"].split("~")[0].split(".")[1]
+            compact = vector["input"].replace("..", f".{payload}.") if ".." in vector["input"] else ""
+            return check_signed(vector, [compact], INSTRUCTION_KEYS)
         case "access-token":
             return check_signed(vector, [vector["input"].partition(" ")[2]], ["access"])
         case _:
@@ -149,7 +154,7 @@ def check(vector: dict) -> str | None:
 
 def check_all() -> None:
     wrong, good, must_refuse, total = [], 0, 0, 0
-    for form in ("instruction", "access-token", "key-set"):
+    for form in ("instruction", "approval", "access-token", "key-set"):
         for path in sorted((VECTORS / form).glob("*.json")):
             vector = json.loads(path.read_text())
             fault = check(vector)

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::world::{Circumstances, World};
+use super::world::{Circumstances, Taken, World};
 use crate::cli::print::print;
 use crate::cli::{CliError, files};
-use crate::domain::Refusal;
+use crate::domain::{Reason, Refusal};
 use crate::token::{Instruction, Private, base64url};
 
 /// `client.json` beside the vectors: what a client is given.
@@ -104,9 +104,7 @@ impl Count {
 pub async fn run(world: &World, cases: &Cases, folder: &Path, as_json: bool) -> Result<Count, CliError> {
     let mut count = Count::default();
     for order in &cases.instructions {
-        let verdict = given(folder, &order.file).and_then(|text| {
-            order.held_against(&text, &world.instruction(&text, &Circumstances::default())?, world)
-        });
+        let verdict = given(folder, &order.file).and_then(|text| order.judge(&text, world));
         count.tell(as_json, &order.name, &order.what, verdict);
     }
     for token in &cases.access_tokens {
@@ -168,6 +166,14 @@ fn same_members(expected: &Map<String, Value>, members: &Map<String, Value>) -> 
 }
 
 impl Order {
+    fn judge(&self, text: &str, world: &World) -> Result<(), Fault> {
+        let Taken { instruction, waits } = world.instruction(text, &Circumstances::default())?;
+        if waits {
+            return Err(Refusal::new(Reason::ThresholdNotMet).into());
+        }
+        self.held_against(text, &instruction, world)
+    }
+
     fn held_against(&self, text: &str, instruction: &Instruction, world: &World) -> Result<(), Fault> {
         let mut members = members_of(text);
         members.remove("sub_id");
@@ -249,12 +255,7 @@ mod tests {
         let (mut members, mut subject) = (case.members.clone(), case.subject.clone());
         change(&mut members, &mut subject);
         let text = sign(&members, &subject, &private_key(key));
-        match world.instruction(&text, &Circumstances::default()) {
-            Err(refusal) => refusal.reason.code(),
-            Ok(instruction) => {
-                case.held_against(&text, &instruction, &world).err().map_or("OK", |fault| fault.code)
-            }
-        }
+        case.judge(&text, &world).err().map_or("OK", |fault| fault.code)
     }
 
     #[tokio::test]

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::world::{Circumstances, World};
+use super::world::{Circumstances, Taken, World};
 use crate::cli::print::print;
 use crate::cli::{CliError, files};
 use crate::domain::Refusal;
 
-/// One file. `expect` is `OK` or a reason code; `change` tells an integrator what to do about it.
+/// One file. `expect` is `OK`, `WAITS` (for more signers) or a reason code; `change` tells an integrator what to do about it.
 #[derive(Deserialize)]
 struct Vector {
     form: Form,
@@ -27,19 +27,23 @@ struct Vector {
 #[serde(rename_all = "kebab-case")]
 enum Form {
     Instruction,
+    Approval,
     AccessToken,
     KeySet,
 }
 
 /// The folders below the vectors' own.
-const FOLDERS: [&str; 3] = ["access-token", "instruction", "key-set"];
+const FOLDERS: [&str; 4] = ["access-token", "approval", "instruction", "key-set"];
 
 impl Vector {
-    async fn judge(&self, world: &World) -> Result<(), Refusal> {
+    /// `OK` or `WAITS`.
+    async fn judge(&self, world: &World) -> Result<&'static str, Refusal> {
+        let taken = |taken: Taken| if taken.waits { "WAITS" } else { "OK" };
         match self.form {
-            Form::Instruction => world.instruction(&self.input, &self.under).map(drop),
-            Form::KeySet => world.key_set_of(&self.input, &self.under),
-            Form::AccessToken => world.access_token(&self.input).await,
+            Form::Instruction => world.instruction(&self.input, &self.under).map(taken),
+            Form::Approval => world.approval(&self.input, &self.under).map(taken),
+            Form::KeySet => world.key_set_of(&self.input, &self.under).map(|()| "OK"),
+            Form::AccessToken => world.access_token(&self.input).await.map(|()| "OK"),
         }
     }
 }
@@ -60,9 +64,9 @@ pub async fn run(folder: &Path, as_json: bool) -> Result<Count, CliError> {
         let vector: Vector = serde_json::from_slice(&files::read(&path)?)
             .map_err(|error| CliError::Plain(format!("{}: no vector: {error}", path.display())))?;
         let verdict = vector.judge(&world).await;
-        let answer = verdict.as_ref().map_or_else(|refusal| refusal.reason.code(), |()| "OK");
+        let answer = verdict.as_ref().map_or_else(|refusal| refusal.reason.code(), |answer| *answer);
         let right = answer == vector.expect;
-        match (right, verdict.is_ok()) {
+        match (right, answer == "OK") {
             (false, _) => count.wrong += 1,
             (true, true) => count.good += 1,
             (true, false) => count.refused += 1,

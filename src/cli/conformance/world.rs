@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::authority::admission::NOBODY;
+use crate::authority::admission::{Judged, NOBODY, judge};
 use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
-use crate::authority::{AdmissionContext, AgreementTerms, KeySetChain, TakenBack, admit};
+use crate::authority::{AdmissionContext, AgreementTerms, KeySetChain, TakenBack};
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
-use crate::domain::{AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, Timestamp};
+use crate::domain::{
+    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Stop, StoreId, Timestamp,
+};
 use crate::identity::{AccessKey, AccessKeys, AccessTokens, Peer, bearer};
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySet, PublicJwk, SignedKeySet};
+use crate::token::{
+    Detached, Digest, Envelope, Expected, Instruction, KeySet, PublicJwk, Says, SignedKeySet,
+};
 
 /// `world.json` beside the vectors.
 #[derive(Deserialize)]
@@ -80,6 +84,19 @@ pub struct Circumstances {
     pub at_lease_under: Option<String>,
     pub after: Option<String>,
     pub pin: Option<Digest>,
+    /// The instruction that an approval adds to.
+    pub of: Option<String>,
+    /// The case that is answered was made by or for a minor.
+    pub minor: bool,
+    /// What the authority log says of it before its first lease.
+    pub stopped: Option<Stop>,
+}
+
+/// An instruction that is refused for nothing.
+pub struct Taken {
+    pub instruction: Instruction,
+    /// Too few have signed: it waits for approvals until its end.
+    pub waits: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -149,12 +166,26 @@ impl World {
     }
 
     /// As the gateway judges it when it arrives; and, where the circumstances say so, as the agent does later.
-    pub fn instruction(&self, input: &str, under: &Circumstances) -> Result<Instruction, Refusal> {
+    pub fn instruction(&self, input: &str, under: &Circumstances) -> Result<Taken, Refusal> {
         let newest = self.key_set(under.key_set.as_deref().unwrap_or("current"))?;
+        self.judge(Envelope::read(input.as_bytes())?, newest, under)
+    }
+
+    /// A signature that was given later, `<protected>..<signature>`, with the instruction it completes.
+    pub fn approval(&self, input: &str, under: &Circumstances) -> Result<Taken, Refusal> {
+        let newest = self.key_set(under.key_set.as_deref().unwrap_or("current"))?;
+        let envelope = Envelope::read(under.of.as_deref().unwrap_or_default().as_bytes())?;
+        let approval = Detached::parse(Says::Approved, input)?;
+        approval.verify(&envelope, newest)?;
+        self.judge(envelope.approved(&approval), newest, under)
+    }
+
+    fn judge(&self, envelope: Envelope, newest: &KeySet, under: &Circumstances) -> Result<Taken, Refusal> {
         let expected = Expected { iss: &self.controller, aud: &self.file.origin };
-        let instruction = Envelope::read(input.as_bytes())?.verify(newest)?.parse(&expected)?;
+        let text = envelope.to_wire();
+        let instruction = envelope.verify(newest)?.parse(&expected)?;
         if under.until == Some(Until::Form) {
-            return Ok(instruction);
+            return Ok(Taken { instruction, waits: false });
         }
         let terms = self.terms(under.agreement.as_deref().unwrap_or("current"))?;
         let owned = instruction.statement().app.resource_name() == self.file.app;
@@ -163,15 +194,15 @@ impl World {
             app_owner: owned.then_some(&self.controller),
             agreement: Some(&terms),
             now: self.file.now,
-            minor: false,
+            minor: under.minor,
             without: NOBODY,
             witnesses: 0,
         };
-        admit(&instruction, &context)?;
+        let waits = matches!(judge(&instruction, &context)?, Judged::Waits(_));
         if let Some(later) = &under.at_lease_under {
-            self.at_first_lease(input, newest, self.key_set(later)?, &terms)?;
+            self.at_first_lease(&text, newest, self.key_set(later)?, (&terms, under.stopped))?;
         }
-        Ok(instruction)
+        Ok(Taken { instruction, waits })
     }
 
     /// Admitted under the first set, leased after the second came into force.
@@ -180,10 +211,19 @@ impl World {
         input: &str,
         first: &KeySet,
         later: &KeySet,
-        terms: &AgreementTerms,
+        (terms, stopped): (&AgreementTerms, Option<Stop>),
     ) -> Result<(), Refusal> {
-        let log = [(0, first.bytes()), (1, later.bytes())];
+        let mut log = vec![(0, first.bytes())];
+        if later.version() > first.version() {
+            log.push((1, later.bytes()));
+        }
         let chain = KeySetChain::from_log(&self.controller, &self.file.origin, &first.digest(), log)?;
+        let mut taken_back = TakenBack::default();
+        if let Some(stop) = stopped {
+            let jti = Envelope::read(input.as_bytes())?.verify(first)?;
+            let expected = Expected { iss: &self.controller, aud: &self.file.origin };
+            taken_back.stop(jti.parse_public(&expected)?.jti, stop, None);
+        }
         let store = terms.stores.first().ok_or(Reason::StoreUnknown)?;
         let admission =
             AdmissionFacts { key_set_version: first.version(), authority_size: 1, at: self.file.now };
@@ -194,7 +234,7 @@ impl World {
             authority_size: 2,
             agreement: terms,
             stores: &terms.stores,
-            taken_back: &TakenBack::default(),
+            taken_back: &taken_back,
             witnesses: 0,
             now: self.file.now,
         };

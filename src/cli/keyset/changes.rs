@@ -1,13 +1,13 @@
 //! What is to be in a set: keys by who holds them, roles by who has them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::file::KeySetFile;
-use crate::cli::{CliError, public_key};
+use crate::cli::{CliError, files, public_key};
 use crate::token::SetRole;
 use crate::token::keyset::KeyUse;
 
@@ -28,6 +28,9 @@ pub struct Changes {
     /// Who may, and how many it takes: ROLE=N:SIGNER,SIGNER (root, preview, erase, export, …); N = 0 takes the role out
     #[arg(long = "role", value_name = "ROLE=N:SIGNER,…")]
     roles: Vec<RoleOrder>,
+    /// What orders must meet beyond thresholds: the member `policy` in a JSON file; `{}` asks for nothing
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Days that the set lasts from its iat on (365)
     #[arg(long)]
     days: Option<u32>,
@@ -83,6 +86,12 @@ impl Changes {
         {
             let signers = self.roots.iter().map(|holder| holder.signer.clone()).collect();
             give(set, &RoleOrder { role: SetRole::Root, threshold: 1, signers })?;
+        }
+        if let Some(path) = &self.policy {
+            let policy: Value = serde_json::from_slice(&files::read(path)?).map_err(|error| {
+                CliError::Plain(format!("{}: no JSON, see line {}", path.display(), error.line()))
+            })?;
+            set.payload.insert("policy".into(), policy);
         }
         // A version that was just begun has no end yet; one that lay in its file keeps its own unless told.
         let begins = set.seconds("iat").unwrap_or(now);

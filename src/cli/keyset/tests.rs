@@ -153,6 +153,24 @@ fn an_unsigned_set_may_still_be_changed() {
 }
 
 #[test]
+fn a_policy_is_carried_on_and_shown() {
+    let office = Office::with(&["root", "ann", "bob"]);
+    office.first();
+    files::write_public(&office.path("policy"), r#"{"hold": 3600, "tiers": {"minor": {"erase": 2}}}"#)
+        .unwrap();
+    office.keyset("add @1.unsigned --policy @policy --out @1b.unsigned").unwrap();
+    office.keyset("sign @1b.unsigned --key @root.jwk --out @1b.json").unwrap();
+    office.keyset("rotate @1b.json --out @2.unsigned").unwrap();
+    let set = |name: &str| KeySetFile::read(&office.path(name)).unwrap();
+    assert_eq!(set("2.unsigned").payload["policy"]["hold"], 3600);
+    let told = diff::diff(&set("1.json"), &set("1b.json")).unwrap();
+    assert!(told.contains("~ policy  none → {"), "{told}");
+    files::write_public(&office.path("wrong"), r#"{"quorum": 2}"#).unwrap();
+    let error = office.keyset("add @1.unsigned --policy @wrong --out @x").unwrap_err();
+    assert!(error.contains("KEY_SET_MALFORMED"), "{error}");
+}
+
+#[test]
 fn a_root_key_may_sign_elsewhere() {
     let office = Office::with(&["root", "ann", "bob"]);
     office.first();

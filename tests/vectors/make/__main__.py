@@ -10,6 +10,7 @@ import shutil
 import sys
 
 import access_tokens
+import approvals
 import client
 import collector
 import forms
@@ -17,7 +18,7 @@ import instructions
 import key_sets
 from published import KEYS, VECTORS
 
-FORMS = [instructions.cases, access_tokens.cases, key_sets.cases]
+FORMS = [instructions.cases, approvals.cases, access_tokens.cases, key_sets.cases]
 
 
 def world() -> dict:
@@ -29,7 +30,10 @@ def world() -> dict:
     return {
         "about": "Every key here stands in an RFC, private part and all: never register or trust one.",
         "now": forms.NOW, "origin": forms.ORIGIN, "controller": forms.CONTROLLER, "app": forms.APP,
-        "agreements": {"current": agreement, "ended": agreement | {"valid_until": forms.NOW}},
+        "agreements": {
+            "current": agreement, "ended": agreement | {"valid_until": forms.NOW},
+            "media": agreement | {"categories": ["device", "network", "sdk_interaction", "media"]},
+        },
         "keys": {name: {"source": key.source, "kid": key.kid, "jwk": key.jwk()} for name, key in KEYS.items()},
         "key_sets": forms.KEY_SETS, "pin": forms.PIN,
         "access": {

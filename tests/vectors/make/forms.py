@@ -15,6 +15,7 @@ ORIGIN = "mandate.ppio.example/trail"
 CONTROLLER = "controllers/xingyu"
 APP = "apps/xingyu-live"
 INSTRUCTION, KEY_SET, ACCESS = "instruction+sd-jwt", "keyset+jwt", "at+jwt"
+APPROVAL, WITHDRAWAL = "instruction-approval+jwt", "instruction-withdrawal+jwt"
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 
@@ -159,6 +160,11 @@ KEY_SETS = {
     "expired": key_set(key_set_payload(exp=NOW - 10)),
     # Nobody may do anything but preview.
     "narrow": key_set(key_set_payload(roles={"root": role(["root"]), "preview": role(["ed"])})),
+    # What a policy can ask: an hour's hold, a preview before an erasure, more signers for a minor or recordings.
+    "careful": key_set(key_set_payload(policy={
+        "hold": 3600, "preview": ["erase"], "tiers": {"minor": {"preview": 2}, "media": {"preview": 3}}})),
+    # More witnesses than the gateway's heads get.
+    "witnessed": key_set(key_set_payload(policy={"witnesses": 2})),
     # A routine rotation: nobody leaves.
     "rotated": key_set(successor()),
     # The key `ed` has left.
@@ -200,6 +206,13 @@ def jti(label: str) -> str:
 
 def export(**changes: Any) -> dict[str, Any]:
     return {"recipient": RECIPIENT, "format": "jsonl+csv", "region": "cn"} | changes
+
+
+def detached(name: str, text: str, typ: str = APPROVAL) -> str:
+    """One more signature over the payload segment of an instruction (RFC 7515 appendix F)."""
+    segment = json.loads(text)["payload"] if text.startswith("{") else text.split("~")[0].split(".")[1]
+    protected = b64(text_of(header(name, typ)))
+    return f"{protected}..{b64(KEYS[name].sign(f'{protected}.{segment}'.encode('ascii')))}"
 
 
 # -- access tokens -------------------------------------------------------------------------------------

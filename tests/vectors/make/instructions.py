@@ -5,7 +5,7 @@ from typing import Any
 
 from collector import Cases
 from forms import (
-    APP, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
+    APP, APPROVAL, WITHDRAWAL, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
     general, header, key_set_digest, member, placeholders, salt, signature, text_of, user, with_private,
 )
 from published import KEYS, b64, digest
@@ -85,8 +85,7 @@ good("after-a-preview", "an erasure that names the preview its signers saw",
 good("answers-a-request", "req names the request it answers",
      signed("answers-a-request", req="requests/01938a5e-0000-7000-8000-000000000001"))
 good("revoke", "takes another instruction back: no subject", signed(
-    "revoke", act="revoke", sub_id=..., subject=[], target="instructions/01938a5e-7c1d-7b2e-9f7a-000000000000"),
-     until="form")
+    "revoke", act="revoke", sub_id=..., subject=[], target="instructions/01938a5e-7c1d-7b2e-9f7a-000000000000"))
 good("return-and-erase", "signed years ahead, good for 30 days from the contract's end", signed(
     "return-and-erase", act="return_and_erase", sub_id=..., subject=[], basis="contract-end",
     nbf=NOW + 3 * 365 * DAY, exp=NOW + 3 * 365 * DAY + 30 * DAY), until="form")
@@ -160,6 +159,8 @@ HEADERS = {
     "typ-sd-jwt": ("typ is that of another SD-JWT", {"typ": "dc+sd-jwt"}, "Set typ to instruction+sd-jwt."),
     "typ-key-set": ("typ is a key set's", {"typ": KEY_SET}, "Set typ to instruction+sd-jwt; a root key signs key sets."),
     "typ-access-token": ("typ is an access token's", {"typ": ACCESS}, "Set typ to instruction+sd-jwt."),
+    "typ-approval": ("an approval alone, shown as an instruction", {"typ": APPROVAL}, "Set typ to instruction+sd-jwt; an approval adds to one."),
+    "typ-withdrawal": ("typ is a withdrawal's", {"typ": WITHDRAWAL}, "Set typ to instruction+sd-jwt."),
     "typ-missing": ("no typ", {"typ": ...}, "Set typ to instruction+sd-jwt."),
     "alg-missing": ("no alg", {"alg": ...}, "Set alg to the key's algorithm."),
     "kid-missing": ("no kid", {"kid": ...}, "Set kid to the RFC 7638 thumbprint of the key."),
@@ -449,12 +450,41 @@ bad("nobodys-act", "an act that the key set gives to nobody", "SIGNER_ROLE", "Ad
         "format": "aliases", "identifiers": placeholders([element("nobodys-act/0", SUBJECT[0])])},
         subject=[SUBJECT[0]], private={"_sd": [digest(member("nobodys-act/set", "set", {"city": "x"}))]})
     + member("nobodys-act/set", "set", {"city": "x"}) + "~", key_set="narrow")
-bad("one-signer", "an erasure signed by one of two", "THRESHOLD_NOT_MET", "Have a second signer of the role sign the same payload segment.",
+bad("one-signer", "an erasure signed by one of two: it waits", "WAITS", "Have a second signer of the role sign the same payload segment, or approve it (ApproveInstruction).",
     signed("one-signer", "ed", "erase"))
-bad("one-signer-twice", "the same signature twice", "THRESHOLD_NOT_MET", "Have a second signer sign: the same key twice counts once.",
+bad("one-signer-twice", "the same signature twice: it waits", "WAITS", "Have a second signer sign: the same key twice counts once.",
     together("one-signer-twice", ["ed", "ed"]))
-bad("one-signer-two-keys", "two keys of one signer", "THRESHOLD_NOT_MET", "Have a second signer sign: two keys of one signer count once.",
+bad("one-signer-two-keys", "two keys of one signer: it waits", "WAITS", "Have a second signer sign: two keys of one signer count once.",
     together("one-signer-two-keys", ["ed", "ed-2"]))
+
+# -- what the key set's policy asks, and what is taken back ----------------------------------------------
+
+
+def careful(label: str, name: str = "ed", act: str = "preview", key_set: str = "careful", **changes: Any) -> str:
+    """Signed under another of the world's key sets."""
+    named = {"version": 1, "digest": key_set_digest(KEY_SETS[key_set])}
+    return signed(label, name, act, key_set=named, **changes)
+
+
+erasure = together("erased-unseen", ["ed", "p256"], key_set={"version": 1, "digest": key_set_digest(KEY_SETS["careful"])})
+bad("erased-unseen", "an erasure that names no preview, where the policy asks for one", "PREVIEW_REQUIRED",
+    "Order a preview first, and name its digest and instant in preview.", erasure, key_set="careful")
+bad("ends-while-held", "it would end while the policy still holds it back", "INSTRUCTION_LIFETIME",
+    "Let it live longer than the hold of the key set's policy.", careful("ends-while-held", exp=NOW + 3600), key_set="careful")
+bad("held", "leased before the hold of the key set's policy is over", "INSTRUCTION_HELD",
+    "Wait: the agent begins when the hold is over; until then it can be revoked.", careful("held"), key_set="careful", at_lease_under="careful")
+bad("minor", "one signer, where the policy asks for two if the case is a minor's: it waits", "WAITS",
+    "Have as many signers sign as the policy's tier asks for.", careful("minor"), key_set="careful", minor=True)
+bad("recordings", "one signer, where the policy asks for three if recordings are meant: it waits", "WAITS",
+    "Have as many signers sign as the policy's tier asks for, or leave media out.",
+    careful("recordings", categories=["media"]), key_set="careful", agreement="media")
+good("no-tier", "the same, of an adult's data without recordings", careful("no-tier"), key_set="careful")
+bad("witnesses", "the policy asks for more witnesses than the gateway has", "WITNESSES_MISSING",
+    "Have the operator add witnesses, or ask for fewer in the next key set.", careful("witnesses", key_set="witnessed"), key_set="witnessed")
+bad("revoked", "revoked before its first lease", "INSTRUCTION_REVOKED", "Sign a new one, with a new jti, if it is still wanted.",
+    signed("revoked"), at_lease_under="current", stopped="revoked")
+bad("contested", "contested by the processor before its first lease", "INSTRUCTION_CONTESTED",
+    "Speak with the processor; only a new instruction resumes.", signed("contested"), at_lease_under="current", stopped="contested")
 
 # -- app, agreement, act -------------------------------------------------------------------------------
 

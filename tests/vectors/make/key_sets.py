@@ -50,6 +50,8 @@ HANDED_OVER = {
 good("first", "version 1, signed by its own root, its digest pinned", CURRENT)
 good("two-roots", "two root signers, both needed", first(["root", "root-2"], **TWO_ROOTS))
 good("no-iat", "iat and prev left out", first(iat=..., prev=...))
+good("policy", "an hour's hold, a preview before an erasure, more signers for minors and recordings", first(policy={
+    "hold": 3600, "preview": ["erase"], "witnesses": 1, "tiers": {"minor": {"erase": 2}, "media": {"preview": 2}}}))
 good("second", "version 2, signed by the root of both", second(), after="current")
 good("root-handed-over", "the new root and the old one have signed", second(["root", "root-2"], **HANDED_OVER), after="current")
 good("a-key-leaves", "a key and its roles are gone", key_set(without("ed", successor())), after="current")
@@ -103,6 +105,12 @@ for name, what, change, advice in [
      "Let the threshold be at most the number of distinct signers: two keys of one signer count once."),
     ("role-of-a-root-key", "a root key in an act's role", {"roles": roles(erase=role(["root"]))}, "Give acts to instruction keys alone."),
     ("role-of-a-stranger", "a role names a key that is not in the set", {"roles": roles(erase=role(["stranger"]))}, "List the key under keys, too."),
+    ("policy-unknown", "a policy that is not known", {"policy": {"quorum": 2}}, "Ask for hold, preview, witnesses and tiers alone."),
+    ("policy-hold", "a hold of over 30 days", {"policy": {"hold": 31 * DAY}}, "Let hold be at most 30 days, in seconds."),
+    ("policy-preview", "a preview before a revoke", {"policy": {"preview": ["revoke"]}}, "Name acts that a preview may precede."),
+    ("policy-tier", "more signers for a minor than there are", {"policy": {"tiers": {"minor": {"erase": 3}}}},
+     "Let a tier ask for at most the number of the act's distinct signers."),
+    ("policy-tier-unknown", "a tier that is not known", {"policy": {"tiers": {"adult": {"erase": 1}}}}, "Use the tiers minor and media."),
     ("key-twice", "a key stands twice", {"keys": keys(lambda made: made.append(made[1]))}, "List each key once."),
     ("use-unknown", "use is sig", {"keys": keys(lambda made: made[1].update(use="sig"))}, "Set use to root or instruction."),
     ("signer-address", "a signer's e-mail address", {"keys": keys(lambda made: made[1].update(signer="ann@xingyu.example"))},
