@@ -73,6 +73,7 @@ fn order(leased: &LeasedOrder) -> v1::Order {
         attempt: leased.attempt.cast_signed(),
         lease_token: leased.lease_token.clone(),
         lease_expire_time: seconds(leased.lease_expires_at),
+        preview: None,
     }
 }
 

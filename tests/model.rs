@@ -441,6 +441,7 @@ fn order(execution: ExecutionId, store: String, instruction: Vec<u8>, issued: &I
         attempt: 1,
         lease_token: "t".into(),
         lease_expire_time: None,
+        preview: None,
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::authority::Replica;
+use super::preview::Seen;
 use crate::authority::head::{self, HeadFault};
 use crate::authority::{
     AdmissionFacts, AgreementTerms, Lease, Order, Pins, Standing, TenantBinding, Warrant,
@@ -36,6 +37,8 @@ pub struct Leased {
     pub lease_token: String,
     /// Seconds.
     pub lease_end: i64,
+    /// What the gateway kept of the preview that the instruction names. Not proven.
+    pub preview: Option<Seen>,
     leaf: Vec<u8>,
     proof: String,
 }
@@ -102,6 +105,7 @@ impl Leased {
             attempt: u32::try_from(message.attempt).map_err(|_| bad("order.attempt"))?,
             lease_token: message.lease_token,
             lease_end: message.lease_expire_time.map_or(0, |end| end.seconds),
+            preview: message.preview.as_ref().and_then(Seen::read),
             leaf: admission.leaf.into(),
             proof: admission.proof,
         })
@@ -262,6 +266,7 @@ pub(super) mod tests {
             attempt: 1,
             lease_token: "t".into(),
             lease_expire_time: None,
+            preview: None,
         }
     }
 

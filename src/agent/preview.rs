@@ -20,6 +20,8 @@ use super::value::Value;
 use super::walk::Traces;
 use super::workplace::Workplace;
 use crate::domain::{Act, Reason, Refusal};
+use crate::grpc::v1;
+use crate::token::PreviewRef;
 
 /// Counts, and seals what was counted. A repeat gets the first preview.
 pub async fn preview(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal> {
@@ -57,6 +59,41 @@ async fn count(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<Outcome, 
             ledger,
         })
         .await
+}
+
+/// What the gateway kept of a preview. It is believed only as far as the digest that was signed follows from it.
+pub struct Seen {
+    salt: [u8; 32],
+    map_version: String,
+}
+
+impl Seen {
+    /// None where it is not of the form.
+    pub fn read(message: &v1::PreviewSeen) -> Option<Self> {
+        let mut salt = [0; 32];
+        hex::decode_to_slice(&message.salt, &mut salt).ok()?;
+        Some(Self { salt, map_version: message.map_version.clone() })
+    }
+}
+
+/// The order still reaches what its signers saw: the same store, map, subject, categories and window. Otherwise it
+/// says what moved.
+pub fn check_seen(
+    map: &DataMap,
+    task: &Task,
+    signed: &PreviewRef,
+    seen: Option<&Seen>,
+) -> Result<(), Refusal> {
+    let seen = seen.ok_or(Reason::PreviewUnknown)?;
+    let digest = preview_digest(map, task, &seen.salt, signed.as_of)?;
+    if digest == *signed.digest.as_bytes() {
+        return Ok(());
+    }
+    if seen.map_version == hex::encode(map.version()) {
+        Err(Reason::PreviewScopeMoved.into())
+    } else {
+        Err(Reason::PreviewMapMoved.into())
+    }
 }
 
 /// SHA-256 over length-prefixed parts, in this order: a label, salt, store, map version, cut-off,

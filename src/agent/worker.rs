@@ -25,7 +25,7 @@ use super::ledger::Ledger;
 use super::notebook::{Mark, Notebook};
 use super::orders::{Leased, Own};
 use super::outcome::Outcome;
-use super::preview::preview;
+use super::preview::{check_seen, preview};
 use super::shredding::Rounds;
 use super::signed_report::{self, Frame};
 use super::task::Task;
@@ -147,7 +147,13 @@ impl Worker {
         }
         let begun = self.ledger.has_begun(leased.execution).await?;
         let lease = if begun { Lease::Resumed } else { Lease::First };
-        leased.warrant(&admitted, &self.replica, &self.own, lease, self.clock.now_seconds())
+        let warrant = leased.warrant(&admitted, &self.replica, &self.own, lease, self.clock.now_seconds())?;
+        if let (Lease::First, Some(signed)) = (lease, &warrant.instruction().statement().preview) {
+            let site = self.sites.get(warrant.store()).ok_or(Reason::StoreUnknown)?;
+            let task = Task::from_warrant(&warrant, leased.execution);
+            check_seen(&site.map, &task, signed, leased.preview.as_ref())?;
+        }
+        Ok(warrant)
     }
 
     /// Works while the lease holds.

@@ -11,6 +11,7 @@ use crate::token::{Digest, Envelope, base64url};
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
 use super::key_sets::check_signers_stand;
+use super::previews::{self, PreviewSeen};
 use super::reports::settle_instruction;
 use super::submit_instruction::{envelope_place, envelope_row};
 use super::{App, AppResult};
@@ -25,6 +26,8 @@ pub struct LeasedOrder {
     pub attempt: u32,
     pub lease_token: String,
     pub lease_expires_at: i64,
+    /// Of the preview that the instruction names.
+    pub preview: Option<PreviewSeen>,
 }
 
 /// A lease that goes on.
@@ -93,7 +96,12 @@ impl App {
         if envelope.signed_part().as_bytes() != leased.signed_part {
             return Err(StoreError::Corrupt("instructions.signed_part"));
         }
+        let preview = match previews::named(&envelope) {
+            Some(digest) => self.preview_of(&leased.row.controller, &leased.row.store, &digest).await?,
+            None => None,
+        };
         Ok(LeasedOrder {
+            preview,
             execution: leased.row.id,
             store: leased.row.store,
             instruction,

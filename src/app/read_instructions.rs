@@ -194,7 +194,7 @@ impl App {
         })
     }
 
-    async fn open_details(
+    pub(super) async fn open_details(
         &self,
         conn: &mut crate::store::Conn,
         row: &ExecutionRow,

@@ -223,6 +223,10 @@ pub fn order(order: &LeasedOrder) -> v1::Order {
         attempt: i32::try_from(order.attempt).unwrap_or(i32::MAX),
         lease_token: order.lease_token.clone(),
         lease_expire_time: Some(time(order.lease_expires_at)),
+        preview: order.preview.as_ref().map(|preview| v1::PreviewSeen {
+            salt: preview.salt.clone(),
+            map_version: preview.map_version.clone(),
+        }),
     }
 }
 

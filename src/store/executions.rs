@@ -138,6 +138,26 @@ pub async fn of_instruction(
     rows.iter().map(row).collect()
 }
 
+/// Previews of the store that the controller ordered and an agent made, newest first.
+pub async fn previews(
+    conn: &mut Conn,
+    controller: &ControllerId,
+    store: &StoreId,
+    limit: u32,
+) -> Result<Vec<ExecutionRow>, StoreError> {
+    let rows = query(
+        "SELECT e.* FROM executions e JOIN instructions i ON i.controller_id = e.controller_id AND i.id = e.instruction_id \
+         WHERE e.controller_id = ? AND e.store_id = ? AND i.act = ? AND e.state IN ('completed', 'partial') ORDER BY e.id DESC LIMIT ?",
+    )
+    .bind(controller.as_str())
+    .bind(store.as_str())
+    .bind(crate::domain::Act::Preview.as_str())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
 /// A page of the controller's executions, newest first.
 pub async fn page(
     conn: &mut Conn,
