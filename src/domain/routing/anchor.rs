@@ -6,7 +6,7 @@
 
 mod words;
 
-use words::{APART, ASKED, BEGINS, BELOW, BOUND, CLOSES, DONE, FRAME, OWN_USE, PAST, TELLS, USES};
+use words::{APART, ASKED, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, OWN_USE, PAST, TELLS, USES};
 
 use super::writer;
 use crate::domain::phrase::{fold, says, says_any};
@@ -19,7 +19,8 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let lead = fold(&text[from..start].iter().collect::<String>());
     let apart =
         |p: &&str| if own_use { says(&lead, p) && !says_any(&lead, OWN_USE) } else { says(&words, p) };
-    if APART.iter().any(apart) {
+    let by_means = BY_MEANS.iter().any(|w| lead.trim_end().ends_with(w));
+    if APART.iter().any(apart) || by_means && says(&words, "sign*|log|logged|login") {
         return false;
     }
     let sentence = around(text, start, end, 0);
@@ -40,16 +41,23 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
         let asked = says(&about, ASKED) || says(&about, DONE);
         let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
-        let plain = (used || says_any(&rest, USES)) && !says_any(&rest, TELLS) && !says_any(&rest, PAST);
+        let past = says_any(&rest, PAST) && !near;
+        let plain = (used || says_any(&rest, USES)) && !says_any(&rest, TELLS) && !past;
         if given || asked || plain {
             return true;
         }
     }
-    let alone =
-        FRAME.iter().fold(rest.clone(), |r, w| r.replace(w, " ")).chars().all(|c| !c.is_alphanumeric());
     let labelled = labelled_next(text, to);
     let last = text[(to + 1).min(text.len())..].iter().all(|c| c.is_whitespace());
+    // "My 11 year old was on StarTalk, number 88-1": an identifier goes with the name.
+    let with_id = writer::gives_identifier(&rest) && (own || asks) || labelled && own;
+    if with_id && !says_any(&rest, TELLS) {
+        return true;
+    }
     let bare = lead.trim().is_empty() && labelled;
+    let words: Vec<&str> = rest.split_whitespace().filter(|w| !writer::is_like_an_id(w)).collect();
+    let left = FRAME.iter().fold(words.join(" "), |left, w| left.replace(w, " "));
+    let alone = left.chars().all(|c| !c.is_alphanumeric());
     bare || alone && (subject || labelled || last) || subject && relates(&lead)
 }
 
@@ -81,12 +89,15 @@ fn relates(lead: &str) -> bool {
 fn labelled_next(text: &[char], to: usize) -> bool {
     let next: String = text[(to + 1).min(text.len())..].iter().take(40).collect();
     let next = fold(&next);
-    says_any(
-        &next,
-        &[
-            "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student number|student|learner|listener|tutor|host|member|number|no.",
-        ],
-    )
+    let first = next.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let first = first.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).next();
+    first.is_some_and(writer::is_like_an_id)
+        || says_any(
+            &next,
+            &[
+                "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student number|student|learner|listener|tutor|host|member|number|no.",
+            ],
+        )
 }
 
 /// The clause around the name: to the next comma or end of a sentence.

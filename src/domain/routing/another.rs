@@ -16,7 +16,8 @@ pub(super) fn is_named(text: &str, facts: &Facts) -> bool {
             clause,
             &[
                 "另一个app|另一款app|另外一个app|另外一款app|别的app|另一个应用|另一款应用|别的应用|另一个软件|别的软件|另一个平台",
-                "another app|a different app",
+                "another app|a different app|the other app|other app|the other one",
+                "是不是一家|是否一家|是不是同一|是不是一个公司|是一家吗|是不是一个app|有没有关系|有什么关系",
             ],
         ) && !says(clause, GIVEN_TO)
     }) || quoted_beside(text, facts)
@@ -153,7 +154,9 @@ fn quoted_app(chars: &[char], known: &impl Fn(usize) -> bool) -> bool {
             '”' | '」' | '』' | '》' | '】' => {
                 let Some(from) = open.take() else { continue };
                 let after: String = chars[at + 1..].iter().take(5).collect();
-                let app = ["app", "软件", "应用", "小程序"].iter().any(|w| after.trim_start().starts_with(w));
+                let app = ["app", "软件", "应用", "小程序", "系统", "平台", "会议", "网站"]
+                    .iter()
+                    .any(|w| after.trim_start().starts_with(w));
                 let clause: String = clause_at(chars, from).iter().collect();
                 let app = app || has_account(chars, from, &after);
                 let given = from > 0 && matches!(chars[from - 1], '给' | '向');

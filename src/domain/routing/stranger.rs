@@ -14,11 +14,12 @@ use crate::domain::phrase::{fold, fold_char, is_han, says};
 
 /// Whether the words bind an identifier, an account or the using to a name that is not registered.
 pub(super) fn is_bound(text: &str, facts: &Facts) -> bool {
-    let folded: Vec<char> = text.chars().map(fold_char).collect();
+    let written: Vec<char> = text.chars().collect();
+    let folded: Vec<char> = written.iter().map(|c| fold_char(*c)).collect();
     let known: Vec<(usize, usize)> =
         matching::sightings(text, facts).into_iter().map(|s| (s.start, s.end)).collect();
     let brands: Vec<String> = facts.house.brands.iter().map(|b| fold(b)).collect();
-    let page = Page { folded: &folded, known, brands };
+    let page = Page { written: &written, folded: &folded, known, brands };
     page.before_a_label()
         || page.after_using()
         || page.listed()
@@ -28,6 +29,7 @@ pub(super) fn is_bound(text: &str, facts: &Facts) -> bool {
 }
 
 struct Page<'t> {
+    written: &'t [char],
     folded: &'t [char],
     known: Vec<(usize, usize)>,
     brands: Vec<String>,
@@ -87,7 +89,7 @@ impl Page<'_> {
                 let stop = |i: &usize| OPENS.contains(self.folded[*i]) || "上里中".contains(self.folded[*i]);
                 let to = (from..from + run).find(stop).unwrap_or(from + run);
                 let quoted = from > 0 && "“「《\"".contains(self.folded[from - 1]);
-                (!close || quoted || closed(to)) && self.is_stranger(from, to)
+                (!close || quoted || closed(to)) && self.is_unknown(from, to, if close { 2 } else { 1 })
             })
         };
         USES.split('|').any(|uses| follows(uses, false)) || PLACES.split('|').any(|uses| follows(uses, true))
@@ -135,7 +137,13 @@ impl Page<'_> {
             while at < self.folded.len() && marks(self.folded[at]) {
                 at += 1;
             }
-            let next = self.folded.get(at).is_some_and(|c| *c == '、') && {
+            // "星语直播(u_1)和花火语音(hh_2)": what stands in brackets is passed over.
+            if self.folded.get(at).is_some_and(|c| matches!(c, '(' | '（')) {
+                let close = self.folded[at..].iter().take(32).position(|c| matches!(c, ')' | '）'));
+                at += close.map_or(0, |more| more + 1);
+            }
+            let joins = |c: &char| *c == '、' || at > *end && "和与跟及".contains(*c);
+            let next = self.folded.get(at).is_some_and(joins) && {
                 let from = at + 1 + self.folded[at + 1..].iter().take_while(|c| marks(**c)).count();
                 let stop = |i: &usize| !is_word(self.folded[*i]) || OPENS.contains(self.folded[*i]);
                 let to = (from..self.folded.len().min(from + 10)).find(stop);
@@ -227,7 +235,7 @@ impl Page<'_> {
         LATIN_USES.split('|').map(|w| (w, false)).chain(kept).any(|(uses, kept)| {
             self.places(&format!("{uses} ")).any(|(start, end)| {
                 let cut = start > 0 && self.folded[start - 1].is_ascii_alphanumeric();
-                if cut || kept && !self.is_kept_before(start) {
+                if cut || kept && !self.is_kept_before(start) && !self.is_asked_of(start, end) {
                     return false;
                 }
                 let mut from = end;
@@ -240,6 +248,14 @@ impl Page<'_> {
                 self.is_latin_stranger(from, from + word.chars().count(), &word)
             })
         })
+    }
+
+    /// "delete my number +1 555 from Tangle": something is asked, and a name in capitals follows.
+    fn is_asked_of(&self, at: usize, end: usize) -> bool {
+        const ASKED: &str = "delete|erase|remove|close|wipe|export|copy|correct|withdraw|deleted|erased|removed|closed|cleaned";
+        let near: String = self.folded[at.saturating_sub(80)..at].iter().collect();
+        let sentence = near.rsplit(['.', '\n', '?', '!', ';']).next().unwrap_or_default();
+        self.written.get(end).is_some_and(char::is_ascii_uppercase) && says(sentence, ASKED)
     }
 
     /// Whether "my …" and what an app keeps stand directly before this place.

@@ -119,7 +119,6 @@ const FRAMES: &[&str] = &[
     "my team",
     "my students",
     "my question",
-    "my name is",
     "contact me",
     "reply to me",
     "answer me",
@@ -173,7 +172,7 @@ pub(super) fn gives_identifier(words: &str) -> bool {
 }
 
 /// "u_5512870", "dx-290113": letters, a mark, digits.
-fn is_like_an_id(token: &str) -> bool {
+pub(super) fn is_like_an_id(token: &str) -> bool {
     let Some((head, tail)) = token.split_once(['_', '-']) else { return false };
     head.starts_with(|c: char| c.is_ascii_alphabetic())
         && head.len() <= 12
@@ -200,17 +199,19 @@ const ROLES: &[&str] = &[
     "writing|write|wrote|working on…article|story|piece|paper|thesis|dissertation|essay|blog|report|review|book|guide",
     "researcher|research|survey|study of|case study|phd|my thesis|dissertation|coursework|university project|class project|student project|questionnaire",
     "lawyer|attorney|counsel|law firm|solicitor|paralegal|barrister|legal team|legal department|we act for|acting for|act on behalf|claimant|litigation|legal hold|defendant|plaintiff|our client*|my client*|dpo of|dpo at|data protection officer of|data protection officer at",
-    "processing agreement|service agreement|master agreement|contract|invoice|vendor|supplier|procurement|partnership|investor*|due diligence|audit|auditor|compliance team|competitor",
+    "processing agreement|service agreement|master agreement|contract|invoice|our vendor|vendor assessment|a supplier of|as a supplier|procurement|partnership|investor*|due diligence|audit|auditor|compliance team|competitor",
     "our app|our product|our platform|our users|our customers|our listeners|our students|our company|our startup|our sdk|our team|our backend|we are building|we build|we operate|we run",
     "police|subpoena|court order|law enforcement|prosecutor|investigator*",
     "as…the operator of|the provider of|the owner of|the developer of|the publisher of",
     "all users|every user|in bulk|bulk|batch of|list of users|inactive accounts|other users|many users|users in general",
-    "applying for|job application|my resume|my cv|internship|vacancy|hiring",
+    "a candidate|recruit*|her cv|his cv|applying for|job application|my resume|my cv|internship|vacancy|hiring",
     "当例子|举例|范例|范文|模板|照抄|不用真的|某某|【填|课上布置|老师布置|老师让我们写|老师要求写",
     "homework|assignment|template|sample letter|sample request|example letter|lorem",
     "写错了|搞错了|弄错了|说错了|发错了|记错了…应该|不是|其实",
     "代表|代…位|名用户|个人申请|人申请|人的",
-    "几个人|多个人|几位|四个人|三个人|五个人|群里的人|大家的|我们几个|我们宿舍|代大家",
+    "我不是她|我不是他|不是本人|前女友|前男友|前机主|前妻|前夫|别告诉|他们的用户|她们的用户",
+    "not their user|not a user|not their customer|not his|not her data|ex-girlfriend|ex-boyfriend|my ex",
+    "班主任|我班|全班|名学生|学生们|家长都|名单见附件|名单如下|几个人|多个人|几位|四个人|三个人|五个人|群里的人|大家的|我们几个|我们宿舍|代大家",
     "for two|three|four|five|six|several|many|some…people|persons|users|members|friends|colleagues|of us",
     "requests for|i collect|collected requests|our club|our group|our class of",
     "just curious|hypothetical*|if someone|if a user|if i were|if i was|suppose|what happens if|does a user|do users|can users|let users|lets users|letting users|how users|how do parents|how can parents|how parents",

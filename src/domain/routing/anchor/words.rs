@@ -3,7 +3,7 @@
 /// Using, belonging, what an app keeps of a person, and what is asked of it.
 pub(super) const BOUND: &[&str] = &[
     "用户|账号|账户|帐号|帐户|账|注册|使用|用的|我用|在用|用过|学员|学生|会员|听众|主播|老师|学号|编号|号码|id|uid",
-    "数据|信息|资料|录音|录像|语音|声纹|记录|个人|隐私|头像|日志|档案|推荐|授权|同意",
+    "的号|不想用|用了|不用了|数据|信息|资料|录音|录像|语音|声纹|记录|个人|隐私|头像|日志|档案|推荐|授权|同意",
     "app|软件|应用|平台|小程序|上课|课|开播|房间|频道|连麦|登录|网课|收听|听节目|玩|聊天|学",
     "注销|删除|删掉|撤回|查阅|查询|复制|更正|转移|限制|停止|导出|退订|清除|看看|想知道|骚扰|冒充|判定|违规|订单",
     "我在|本人在|他在|她在|孩子在|女儿在|儿子在|我是|本人系|本人是|我从|有没有|给我",
@@ -11,7 +11,7 @@ pub(super) const BOUND: &[&str] = &[
     "data|information|profile|recording*|recorded|log|logs|messages|history|app|room|rooms|channel|consent|permission|stream*|held|hold|processing|process|record|advert*|promotional",
     "delete*|deletion|erase*|erasure|remove*|close|access|copy|transfer|correct|rectify|restrict|withdraw|unsubscribe|banned|harassed|been on|what you have|have on me|portability|complaint|ban",
     "出生日期|生日|昵称|我的|录|号销|销号|帮我把|客服让我|客服叫我|update my|change my|my phone|my surname|my right",
-    "it was|it is|it's|have been|i was|i'm on|question|lesson*|classes|attend*|learn*|studies|study|studying|sings|listens|plays|learner|tutor|ran on|runs on|broadcast|stream on|sell",
+    "it was|it is|it's|have been|i was|i'm on|question|lesson*|course*|follows|classes|attend*|learn*|studies|study|studying|sings|listens|plays|learner|tutor|ran on|runs on|broadcast|stream on|sell",
 ];
 
 /// What an app did to the writer, or keeps of him.
@@ -19,6 +19,8 @@ pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存
 
 /// What may stand beside a name that a form asks for: "App名称：…". Taken out one after the other.
 pub(super) const FRAME: &[&str] = &[
+    "就是",
+    "用的是",
     "应用名称",
     "app名称",
     "产品名称",
@@ -74,7 +76,7 @@ pub(super) const USES: &[&str] = &[
 
 /// The name is a place in a story: another thing follows.
 pub(super) const TELLS: &[&str] = &[
-    "时候|后来|结果|然后|换成|改用|叫我|让我|说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
+    "时候|后来|结果|然后|换成|改用|叫我|让我|说可以|说要|说的|说用|说你们|跟我说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
     "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|in which|from which|switched|moved to|instead|invited|found|laptop|footer|fan",
 ];
 
@@ -96,6 +98,9 @@ pub(super) const APART: &[&str] = &[
     "客服|老师|他们|她们…说|叫我|告诉我|回复我",
     "nothing to do with|my teacher|a teacher|teacher at|work laptop|company laptop|as a fan|fan of|thinking about joining|thinking of joining|considering",
     "不是他们的|问…客服",
+    "叫…的房间|的频道|的群|的节目|的歌|的聊天室",
+    "别的孩子|别人的孩子|其他孩子|其他家长|班里…用|在",
+    "same number|same email|same phone|same name|same account as|stay untouched|which i keep|leave alone|untouched",
     "客服怎么|客服如何|的人都|的人说|的人会|的人们|users of|listeners of",
     "文章|帖子|教程…教|写信|介绍|说",
     "一键登录|授权登录|快捷登录|第三方登录|sign in with|log in with|logged in with|signed in with|login with|sign-in",
@@ -210,3 +215,6 @@ pub(super) const BEGINS: &[&str] = &[
     "erasure",
     "access",
 ];
+
+/// Directly before a name with which one only signs in elsewhere.
+pub(super) const BY_MEANS: &[&str] = &["with my", "using my", "via my", "through my", "with a", "with the"];

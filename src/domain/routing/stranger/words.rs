@@ -7,7 +7,7 @@ pub(super) const LABELS: &str = "\
 
 /// An app's name follows.
 pub(super) const USES: &str = "\
-    用的是|使用的是|玩的是|下载的是|用的app是|注册的是|听的是|上的是|用的app叫|软件叫|平台叫|app叫|\
+    就是用|用的是|使用的是|玩的是|下载的是|用的app是|注册的是|听的是|上的是|用的app叫|软件叫|平台叫|app叫|\
     应用叫|软件是|平台是|软件:|应用:|平台:|app:|软件名称:|应用名称:|产品:|产品名称:|我用|我在用|一直用|\
     一直在用|平时用|现在用|我玩|我下载了|我装了|我使用|要删的是|要注销的是|同意的是|换成了|换成|改用|\
     转用|换到|软件名字叫|软件名叫|名字叫|软件名是|应用名是|应该是|app名字叫|我说的是|指的是|我要删的是|\
@@ -26,7 +26,7 @@ pub(super) const CLOSES: &str = "\
 
 /// Directly before a name in quotation marks: it is an app, whatever its words.
 pub(super) const TAKES: &str = "\
-    下了|下载|下载了|装了|安装|安装了|我用|在用|用的|用的是|玩|玩的|听的|注册|注册了|app|app叫|app是|\
+    用|用过|装的是|装的|下的是|下了|下载|下载了|装了|安装|安装了|我用|在用|用的|用的是|玩|玩的|听的|注册|注册了|app|app叫|app是|\
     软件|平台|应用|小程序|上了|登录了|登陆了|登录|一个叫|在|邮箱在|账号在|推销";
 
 /// Directly before a name in quotation marks: a person's, a room's.
@@ -35,7 +35,7 @@ pub(super) const NICKS: &str = "\
 
 /// What a Latin name follows.
 pub(super) const LATIN_USES: &str = "\
-    i use|i used|i am using|i'm using|i was using|i have used|i've used|i have been using|\
+    sign in to|signed in to|sign into|log into|delete me from|i use|i used|i am using|i'm using|i was using|i have used|i've used|i have been using|\
     i've been using|i only use|i only used|i actually use|he uses|she uses|son uses|daughter uses|\
     child uses|registered with|registered on|registered at|registered in|registered for|signed up for|\
     signed up to|signed up on|signed up with|signed up at|i joined|i am on|i'm on|user of|member of|\
