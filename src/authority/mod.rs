@@ -59,6 +59,8 @@ pub(crate) mod log_fixtures;
 #[cfg(test)]
 mod published_tests;
 #[cfg(test)]
+mod reopening_tests;
+#[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]
 mod since_tests;

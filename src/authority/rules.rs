@@ -28,7 +28,8 @@ rules! {
     LeafForm = "LEAF_FORM";
     /// The leaf holds nothing but ids, registered words, numbers, digests and signed tokens (I4).
     PersonalData = "PERSONAL_DATA";
-    /// Leaf 0 of each log names its origin; no other leaf does.
+    /// Leaf 0 of each log names its origin; no other leaf does. Where leaves of the trail were lost for good,
+    /// a leaf of both logs names the new one.
     OpenedFirst = "OPENED_FIRST";
     /// A log's key is followed by one that it vouched for in the authority log; the trail tells the same.
     LogKeys = "LOG_KEYS";
