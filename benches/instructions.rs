@@ -34,8 +34,15 @@ struct Scene {
     agreement: AgreementTerms,
     /// As they arrive.
     texts: Vec<String>,
-    /// Key, bytes and signature of each signature in them.
-    bare: Vec<Vec<(VerifyingKey, Vec<u8>, Vec<u8>)>>,
+    /// The signatures in each of them.
+    bare: Vec<Vec<Bare>>,
+}
+
+/// What verifying one signature takes.
+struct Bare {
+    key: VerifyingKey,
+    bytes: Vec<u8>,
+    signature: Vec<u8>,
 }
 
 fn key(alg: &str, entropy: &SystemEntropy) -> PrivateKey {
@@ -66,7 +73,7 @@ impl Scene {
                 let to_sign = ToSign::new("instruction+sd-jwt", envelope.payload_segment(), public.clone());
                 let bytes = to_sign.expect("a good key").bytes().to_vec();
                 let signature = key.sign(&bytes).expect("signed");
-                (VerifyingKey::new(public).expect("a good key"), bytes, signature)
+                Bare { key: VerifyingKey::new(public).expect("a good key"), bytes, signature }
             });
             bare.push(parts.collect());
             texts.push(signed.to_wire());
@@ -93,7 +100,7 @@ impl Scene {
     }
 
     fn verify_bare(&self, n: usize) {
-        for (key, bytes, signature) in &self.bare[n % INSTRUCTIONS] {
+        for Bare { key, bytes, signature } in &self.bare[n % INSTRUCTIONS] {
             black_box(key.verify(key.algorithm(), bytes, signature)).expect("it verifies");
         }
     }
