@@ -325,15 +325,4 @@ pub const FLAWS: &[Flaw] = &[
             Some(at)
         },
     },
-    Flaw {
-        name: "a log key that only the trail says is retired",
-        rule: Rule::LogKeys,
-        spoil: |story, parties| {
-            let at = story.len() / 2;
-            insert_copy(story, 0, at);
-            let vkey = parties.pins().trail.vkey.to_string();
-            story[at].event = LogKeyRetired { by: "operators/local".into(), vkey }.into();
-            Some(at)
-        },
-    },
 ];
