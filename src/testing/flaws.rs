@@ -111,18 +111,6 @@ pub const FLAWS: &[Flaw] = &[
         },
     },
     Flaw {
-        name: "a log's key that only the trail retires",
-        rule: Rule::LogKeys,
-        spoil: |story, parties| {
-            let at = story.len() / 2;
-            insert_copy(story, 0, at);
-            let vkey = parties.trail_key.verifier_key().to_string();
-            story[at].event = Event::LogKeyRetired(LogKeyRetired { by: "operators/ops".to_owned(), vkey });
-            story[at].subject = origin("trail");
-            Some(at)
-        },
-    },
-    Flaw {
         name: "an app that is registered again",
         rule: Rule::Registered,
         spoil: |story, _| {
@@ -322,6 +310,17 @@ pub const FLAWS: &[Flaw] = &[
                 let mut names = parties.controllers.iter().map(|controller| controller.resource_name());
                 e.by = names.find(|name| *name != e.by)?;
             });
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a log key that only the trail says is retired",
+        rule: Rule::LogKeys,
+        spoil: |story, parties| {
+            let at = story.len() / 2;
+            insert_copy(story, 0, at);
+            let vkey = parties.pins().trail.vkey.to_string();
+            story[at].event = LogKeyRetired { by: "operators/local".into(), vkey }.into();
             Some(at)
         },
     },
