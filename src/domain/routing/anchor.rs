@@ -37,7 +37,7 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let near = given || writer::gives_identifier(&around(text, start, end, 1));
     let name = fold(&text[start..end].iter().collect::<String>());
     let about = sentence.replace(&name, " ");
-    if (used || says_any(&rest, BOUND)) && (own || asks || subject && near || near) {
+    if (used || says_any(&rest, BOUND)) && (own || asks || near) {
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
         let asked = says(&about, ASKED) || says(&about, DONE);
         let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
