@@ -6,10 +6,14 @@
 
 mod words;
 
-use words::{APART, ASKED, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, OWN_USE, PAST, TELLS, USES};
+use words::{
+    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, OWN_USE, PAST, TELLS,
+};
 
 use super::writer;
 use crate::domain::phrase::{fold, says, says_any};
+
+const OPENING: &[char] = &[' ', '“', '「', '《', '【', '"', '\'', ':', '：'];
 
 /// Whether the name at this place (characters of `text`) is anchored there. `subject`: the line of a subject.
 pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool) -> bool {
@@ -24,25 +28,35 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
         return false;
     }
     let sentence = around(text, start, end, 0);
+    // A room, a list or a person may bear the name.
+    let called = ["名字叫", "名叫", "名为", "取名", "起名", "叫做"];
+    let called = called.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w));
+    if called && !says(&sentence, "app|软件|应用|平台|小程序") {
+        return false;
+    }
     if !subject && below_the_letter(text, start) {
         return writer::gives_identifier(&words);
     }
     let rest = without_name(text, from, start, end, to);
     let asks = says(&rest, ASKED) && BEGINS.iter().any(|w| words.trim_start().starts_with(w));
     let given = writer::gives_identifier(&sentence);
-    let used = ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.trim_end().ends_with(w));
+    let used = {
+        let lead = lead.trim_end_matches(OPENING);
+        ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.ends_with(w))
+    };
     // "用乐听FM三年了": nobody is named, so it is the writer.
-    let unsaid = used && lead.trim().chars().count() <= 3;
+    let unsaid = used && lead.trim().trim_end_matches(OPENING).chars().count() <= 2;
     let own = writer::speaks_of_self(&sentence) || given || unsaid;
     let near = given || writer::gives_identifier(&around(text, start, end, 1));
     let name = fold(&text[start..end].iter().collect::<String>());
     let about = sentence.replace(&name, " ");
     if (used || says_any(&rest, BOUND)) && (own || asks || near) {
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
-        let asked = says(&about, ASKED) || says(&about, DONE);
+        let asked = says(&about, ASKED) || says(&rest, DONE);
         let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
         let past = says_any(&rest, PAST) && !near;
-        let plain = (used || says_any(&rest, USES)) && !says_any(&rest, TELLS) && !past;
+        let tail = fold(&text[end..to].iter().collect::<String>());
+        let plain = (used || uses_it(&lead, &tail)) && !says_any(&rest, TELLS) && !past;
         if given || asked || plain {
             return true;
         }
@@ -59,6 +73,31 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let left = FRAME.iter().fold(words.join(" "), |left, w| left.replace(w, " "));
     let alone = left.chars().all(|c| !c.is_alphanumeric());
     bare || alone && (subject || labelled || last) || subject && relates(&lead)
+}
+
+/// "我在…", "a user of …", "…的学员": the using stands directly at the name.
+fn uses_it(lead: &str, tail: &str) -> bool {
+    let lead = lead.trim_end_matches(OPENING);
+    // "at https://help." of a domain.
+    let host = lead.rsplit(' ').next().filter(|word| word.contains("://") || word.ends_with('.'));
+    let lead = host.and_then(|host| lead.strip_suffix(host)).unwrap_or(lead).trim_end();
+    let lead = ["the", "an", "a", "app", "called", "platform"].iter().fold(lead, |l, w| {
+        l.strip_suffix(w).filter(|l| l.is_empty() || l.ends_with(' ')).map_or(l, str::trim_end)
+    });
+    let tail = tail.trim_start_matches([' ', '”', '」', '》', '】', '"', '\'']);
+    let tail = ["app", "软件", "平台", "网页版", "手机版", "客户端"]
+        .iter()
+        .fold(tail, |t, w| t.strip_prefix(w).unwrap_or(t).trim_start());
+    let tail = tail.trim_start_matches(['”', '」', '》', '】', '"', '\'', ' ']);
+    let ends = |w: &str| {
+        lead.strip_suffix(w)
+            .is_some_and(|l| !w.is_ascii() || !l.ends_with(|c: char| c.is_ascii_alphanumeric()))
+    };
+    let starts = |w: &str| {
+        tail.strip_prefix(w)
+            .is_some_and(|t| !w.is_ascii() || !t.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    };
+    AT_LEAD.split('|').any(ends) || AT_TAIL.split('|').any(starts)
 }
 
 /// The (folded) sentence around the name, with `more` sentences on either side.
@@ -89,6 +128,9 @@ fn relates(lead: &str) -> bool {
 fn labelled_next(text: &[char], to: usize) -> bool {
     let next: String = text[(to + 1).min(text.len())..].iter().take(40).collect();
     let next = fold(&next);
+    if ["房间", "频道", "订单", "手机", "工单"].iter().any(|w| next.trim_start().starts_with(w)) {
+        return false;
+    }
     let first = next.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let first = first.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).next();
     first.is_some_and(writer::is_like_an_id)

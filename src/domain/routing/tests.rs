@@ -144,7 +144,7 @@ fn a_name_that_is_not_meant_goes_to_a_person() {
     for text in [
         "我不是要注销小鹿课堂账号，而是删除信息",
         "我不再使用小鹿课堂",
-        "请告诉我小鹿课堂的信息分享给了哪些其他App",
+        "请告诉我小鹿课堂把我的信息分享给了哪些其他App",
     ] {
         assert_eq!(goes(text), "xiaolu", "{text}");
     }

@@ -15,7 +15,7 @@ pub(super) const BOUND: &[&str] = &[
 ];
 
 /// What an app did to the writer, or keeps of him.
-pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|do you have|did you get|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
+pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|分享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|do you have|did you get|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
 
 /// What may stand beside a name that a form asks for: "App名称：…". Taken out one after the other.
 pub(super) const FRAME: &[&str] = &[
@@ -63,20 +63,15 @@ pub(super) const FRAME: &[&str] = &[
     "4",
 ];
 
-/// That the writer uses it now, or is one of its users.
-pub(super) const USES: &[&str] = &[
-    "我用|我在用|用的是|使用的|我使用|在用|一直用|我在|本人在|孩子在|女儿在|儿子在|她在|他在|注册|上课|开播|我玩|我听|是我用",
-    "我是|我系|本人是|本人系|本人为|是…用户|学员|学生|会员|听众|主播|老师|家长|嘉宾",
-    "我的|本人的|应用|app|平台|软件|手机里|装的",
-    "i host|i stream|i spoke|host a|host the|不再使用|不用|use|used|uses|using|accounts|account|no longer use|stopped using|i use|we use|i am using|i'm using|i have been using|i've been using|i've used|i have used|my app|the app|app is|app:|i am on|i'm on|i have been on|i stream on|i listen on",
-    "i am|i'm|my son|my daughter|our son|our daughter|he|she|my child|our child…user|member|listener|student|host|uses|is on|takes|learn*|lesson*|class*|stud*|account|profile",
-    "my|our|his|her…account|profile|user|id|recordings|data|voice|username|lesson*|number|phone|name|birthday|email|address",
-    "signed up|signed in|registered|joined|enrolled|attend*|been on",
-];
+/// Directly before the name: the writer, or the one he cares for, uses it.
+pub(super) const AT_LEAD: &str = "我在|本人在|孩子在|女儿在|儿子在|孙子在|孙女在|她在|他在|家在|都在|一直在|平时在|目前在|也在|曾在|我是|我系|本人是|本人系|本人为|用的是|使用的是|使用的app是|使用的|用的app是|用的app叫|用的应用是|应用是|软件是|平台是|app是|是我用的|注册了|下载了|装的是|我从|本人从|在用|在使用|不再使用|使用|我的|本人的|应用|i use|we use|i am using|i'm using|i have used|i've used|i have been using|i've been using|no longer use|not use|user of|users of|member of|listener of|student of|student at|student on|host on|host of|account on|account with|account at|account in|account for|accounts on|i am on|i'm on|is on|was on|i have been on|been on|uses|used|using|registered with|registered on|registered at|registered in|signed up for|signed up to|signed up with|signed up on|signed in to|joined|my|our|his|her|app is|app:|room on|rooms on|room in|channel on|lessons on|lessons in|lesson on|classes on|class on|course on|courses on|stream on|listen on|learn on|learning on|studies on|play on|data in|data on|from|name in|name on|number in|number on|account of|service at|site at|app at|website|id in|id on|id at|id for|username on|username in|user id in";
+
+/// Directly behind the name: what only its users have, or are.
+pub(super) const AT_TAIL: &str = "的用户|用户|的注册用户|注册用户|的会员|会员|的学员|学员|的学生|的听众|听众|的主播|主播|的老师|的家长|家长|的账号|账号|的账户|账户|的帐号|帐号|的注册|上的账号|里的账号|上我的|里我的|上的个人|里的个人|的学号|学号|的编号|的id|user|users|account|accounts|profile|id|username|member|listener|student|host|login|上课|的课|上的课|里的课|连麦|里连麦|上连麦|开播|直播间|的录音|的数据|的个人|房间|里的|上的";
 
 /// The name is a place in a story: another thing follows.
 pub(super) const TELLS: &[&str] = &[
-    "时候|后来|结果|然后|换成|改用|叫我|让我|说可以|说要|说的|说用|说你们|跟我说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
+    "时候|以后|之后|换了|卸了|后来|结果|然后|换成|改用|叫我|让我|说可以|说要|说的|说用|说你们|跟我说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
     "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|in which|from which|switched|moved to|instead|invited|found|laptop|footer|fan",
 ];
 
@@ -88,7 +83,7 @@ pub(super) const PAST: &[&str] = &[
 
 /// The name is someone else's affair, or the clause is about something else than a person's data.
 pub(super) const APART: &[&str] = &[
-    "朋友|同事|同学|室友|邻居|哥哥|弟弟|姐姐|妹妹|兄弟|表哥|表姐|老板|同桌|闺蜜|网友|别人|有人|人家|他们…用|说|在|推荐|玩|听|看",
+    "朋友|同事|同学|室友|邻居|哥哥|弟弟|姐姐|妹妹|兄弟|表哥|表姐|老板|同桌|闺蜜|网友|别人|有人|人家|他们…用|说|在|推荐|玩|听|看|录|拍|传",
     "看了|看到|看见|听到|刷到|听说|读了|读到|参考|参照|比照|对比|相比|比起",
     "收购|并购|入股|投资|合并|改名|更名|带货|竞品|竞争对手|合作伙伴|一文|的文章|报道|采访|专访|新闻|这类|这样的|之类|诸如|比如|例如|像是",
     "推荐给我|推荐我|介绍我|上班|任职|就职|工作|打工|求职|应聘|面试|客户是|广告里|的广告|宣传|赞助|冠名",
