@@ -240,7 +240,7 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let no_subject = passages.iter().filter(own).any(|p| writer::may_be_no_subject(&p.text, facts));
     // A subject says what a letter is about; that it is the writer's own affair, an identifier shows.
     let given = passages.iter().filter(own).any(|p| writer::gives_identifier(&phrase::fold(&p.text)));
-    let mut anchored: Vec<AppId> = Vec::new();
+    let (mut anchored, mut loose): (Vec<AppId>, Vec<AppId>) = (Vec::new(), Vec::new());
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
         for sighting in sightings(&passage.text, facts) {
@@ -250,12 +250,15 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             let personal = passage.place == Place::Body || given;
             let technical = matches!(sighting.kind, FactKind::BundleId | FactKind::SdkAppId);
             let subject = passage.place == Place::Subject;
-            if own(&passage)
-                && sighting.weight == Weight::Exact
-                && personal
-                && (technical || anchor::is_anchored(&chars, sighting.start, sighting.end, subject))
-            {
-                anchored.push(facts.apps[sighting.app].app.clone());
+            if own(&passage) && sighting.weight == Weight::Exact && personal {
+                let held = technical || anchor::is_anchored(&chars, sighting.start, sighting.end, subject);
+                let app = facts.apps[sighting.app].app.clone();
+                match (held, subject) {
+                    (true, _) => anchored.push(app),
+                    // In the letter itself each mention must be the writer's own affair.
+                    (false, false) if sighting.kind != FactKind::Company => loose.push(app),
+                    (false, _) => {}
+                }
             }
             evidence.push(Evidence {
                 app: facts.apps[sighting.app].app.clone(),
@@ -288,7 +291,7 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         decided.into_triage(TriageReason::SeveralApps)
     } else if no_subject {
         decided.into_triage(TriageReason::NotTheSubject)
-    } else if !anchored.contains(app) {
+    } else if !anchored.contains(app) || loose.contains(app) {
         decided.into_triage(TriageReason::OnlyInContext)
     } else if registered.is_some_and(says_other) {
         decided.into_triage(TriageReason::OtherCompany)

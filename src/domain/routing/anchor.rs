@@ -7,7 +7,8 @@
 mod words;
 
 use words::{
-    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, OWN_USE, PAST, TELLS,
+    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, LABELS, OWN_USE,
+    PAST, TELLS,
 };
 
 use super::writer;
@@ -31,7 +32,9 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     // A room, a list or a person may bear the name.
     let called = ["名字叫", "名叫", "名为", "取名", "起名", "叫做"];
     let called = called.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w));
-    if called && !says(&sentence, "app|软件|应用|平台|小程序") {
+    let room = ["房间", "频道", "聊天室", "群", "节目", "room", "channel"];
+    let room = room.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w)) && lead.ends_with(OPENING);
+    if room || called && !says(&sentence, "app|软件|应用|平台|小程序") {
         return false;
     }
     if !subject && below_the_letter(text, start) {
@@ -72,7 +75,7 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let words: Vec<&str> = rest.split_whitespace().filter(|w| !writer::is_like_an_id(w)).collect();
     let left = FRAME.iter().fold(words.join(" "), |left, w| left.replace(w, " "));
     let alone = left.chars().all(|c| !c.is_alphanumeric());
-    bare || alone && (subject || labelled || last) || subject && relates(&lead)
+    bare || alone && (subject || labelled || last || near) || subject && relates(&lead)
 }
 
 /// "我在…", "a user of …", "…的学员": the using stands directly at the name.
@@ -133,13 +136,14 @@ fn labelled_next(text: &[char], to: usize) -> bool {
     }
     let first = next.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let first = first.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).next();
-    first.is_some_and(writer::is_like_an_id)
-        || says_any(
-            &next,
-            &[
-                "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student number|student|learner|listener|tutor|host|member|number|no.",
-            ],
-        )
+    if first.is_some_and(writer::is_like_an_id) {
+        return true;
+    }
+    let next = next.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let next = ["我的", "我", "注册", "绑定的", "绑定", "my", "the", "with", "其", "in-app"]
+        .iter()
+        .fold(next, |n, w| n.strip_prefix(w).unwrap_or(n).trim_start());
+    LABELS.split('|').any(|label| next.starts_with(label))
 }
 
 /// The clause around the name: to the next comma or end of a sentence.

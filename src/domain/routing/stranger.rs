@@ -6,7 +6,7 @@
 
 mod words;
 
-use words::{CLOSES, LABELS, LATIN_USES, NICKS, PLACES, TAKES, USES};
+use words::{CLOSES, LABELS, LATIN_USES, NICKS, PAPERS, PLACES, TAKES, USES};
 
 use super::vocabulary::{is_grammar, is_ordinary, residue};
 use super::{Facts, matching};
@@ -118,9 +118,13 @@ impl Page<'_> {
                     });
                     let nick: String = self.folded[from.saturating_sub(6)..from - 1].iter().collect();
                     let nick = nick.trim_end_matches([':', '是', ' ', '为']);
-                    return valued
+                    let room = ["房间", "频道", "节目", "群", "直播间"].iter().any(|w| next.starts_with(w));
+                    let inside: String = self.folded[from..at].iter().collect();
+                    let heading = self.folded[from - 1] == '【';
+                    return (valued || !room && !heading)
                         && !NICKS.split('|').any(|w| nick.ends_with(w))
-                        && self.is_unknown(from, at, 1);
+                        && !says(&inside, PAPERS)
+                        && self.is_unknown(from, at, if valued { 1 } else { 2 });
                 }
                 '\n' => open = None,
                 _ => {}

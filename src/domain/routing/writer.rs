@@ -211,6 +211,8 @@ const ROLES: &[&str] = &[
     "代表|代…位|名用户|个人申请|人申请|人的",
     "我不是她|我不是他|不是本人|前女友|前男友|前机主|前妻|前夫|别告诉|他们的用户|她们的用户",
     "not their user|not a user|not their customer|not his|not her data|ex-girlfriend|ex-boyfriend|my ex",
+    "测试邮件|这是测试|请勿处理|不要处理这|联调|验收测试|第三方开发|官方没关系|跟官方",
+    "our qa|test mail*|this is a test|a test of|do not act on|integrating your|we are integrating",
     "我猜|看着像|估计是|不确定是|maybe it|i guess it|not sure if|not sure which|might be the app",
     "班主任|我班|全班|名学生|学生们|家长都|名单见附件|名单如下|几个人|多个人|几位|四个人|三个人|五个人|群里的人|大家的|我们几个|我们宿舍|代大家",
     "for two|three|four|five|six|several|many|some…people|persons|users|members|friends|colleagues|of us",

@@ -15,7 +15,7 @@ pub(super) const BOUND: &[&str] = &[
 ];
 
 /// What an app did to the writer, or keeps of him.
-pub(super) const DONE: &str = "判定|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|分享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|do you have|did you get|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
+pub(super) const DONE: &str = "判定|打了|评了|评成|封|禁|骚扰|冒充|泄露|收集|保存|存|录|拿|提供|共享|分享|给过|推送|推荐|限制|拒绝|识别|打分|block*|bann*|collect*|record*|share*|sharing|sold|sell*|leak*|keep*|kept|hold|holds|held|store*|do you have|did you get|has my|have my|have on me|you have|you hold|send*|know*|gave|harass*|suspend*|lock*|consent*|wrong|incorrect|misspel*|写成|写错|有误|不对";
 
 /// What may stand beside a name that a form asks for: "App名称：…". Taken out one after the other.
 pub(super) const FRAME: &[&str] = &[
@@ -213,3 +213,6 @@ pub(super) const BEGINS: &[&str] = &[
 
 /// Directly before a name with which one only signs in elsewhere.
 pub(super) const BY_MEANS: &[&str] = &["with my", "using my", "via my", "through my", "with a", "with the"];
+
+/// Begins what follows a name with an identifier.
+pub(super) const LABELS: &str = "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student|learner|listener|tutor|host|member|number|no.";

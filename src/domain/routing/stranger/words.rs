@@ -15,7 +15,7 @@ pub(super) const USES: &str = "\
 
 /// An app's name follows, where one of `CLOSES` stands behind it.
 pub(super) const PLACES: &str = "\
-    我在|本人在|女儿在|儿子在|孩子在|妈在|爸在|她在|他在|删除|注销|删掉|清除|导出|其实是|我是|本人是|\
+    是|我在|本人在|女儿在|儿子在|孩子在|妈在|爸在|她在|他在|删除|注销|删掉|清除|导出|其实是|我是|本人是|\
     本人系|我要删";
 
 /// Closes a name behind one of `PLACES`.
@@ -31,7 +31,7 @@ pub(super) const TAKES: &str = "\
 
 /// Directly before a name in quotation marks: a person's, a room's.
 pub(super) const NICKS: &str = "\
-    昵称|网名|名字|用户名|我叫|房间|频道|节目|群|主播|老师|id";
+    给|向|昵称|网名|名字|用户名|我叫|写成|改成|改为|更正为|显示|提示|叫|姓名|职位|房间|频道|节目|群|主播|老师|id";
 
 /// What a Latin name follows.
 pub(super) const LATIN_USES: &str = "\
@@ -46,3 +46,6 @@ pub(super) const LATIN_USES: &str = "\
     profile in|logged in to|log in to|logged into|consent to|consent i gave|installed|downloaded|\
     calls with|switched to|moved to|lessons in|lessons on|lessons at|lessons with|lessons were in|\
     classes on|classes in";
+
+/// In quotation marks, these are papers and menus.
+pub(super) const PAPERS: &str = "政策|协议|法|条例|规定|说明|公约|须知|条款|设置|中心|页面|按钮|勾选|异常|违规|风险|机器人|通知|声明|清单|目录|权利|规则|信用";
