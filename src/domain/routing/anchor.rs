@@ -84,7 +84,7 @@ fn uses_it(lead: &str, tail: &str) -> bool {
     // "at https://help." of a domain.
     let host = lead.rsplit(' ').next().filter(|word| word.contains("://") || word.ends_with('.'));
     let lead = host.and_then(|host| lead.strip_suffix(host)).unwrap_or(lead).trim_end();
-    let lead = ["the", "an", "a", "app", "called", "platform"].iter().fold(lead, |l, w| {
+    let lead = ["called", "app", "platform", "the", "an", "a"].iter().fold(lead, |l, w| {
         l.strip_suffix(w).filter(|l| l.is_empty() || l.ends_with(' ')).map_or(l, str::trim_end)
     });
     let tail = tail.trim_start_matches([' ', '”', '」', '》', '】', '"', '\'']);

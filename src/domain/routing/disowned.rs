@@ -108,6 +108,12 @@ const BEFORE_LATIN: &[&str] = &[
 ];
 /// Directly after the name.
 const AFTER: &[&str] = &[
+    "对面",
+    "隔壁",
+    "旁边",
+    "附近",
+    "楼下",
+    "门口",
     "那边不要动",
     "那边不用",
     "那边别",
