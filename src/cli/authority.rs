@@ -32,7 +32,8 @@ enum Command {
     Withdraw(Countersign),
     /// List what a key signed: what to look at when it was compromised
     SignedWith {
-        /// RFC 7638 thumbprint
+        /// RFC 7638 thumbprint; one in 64 begins with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Unix seconds
         #[arg(long)]
