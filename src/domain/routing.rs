@@ -250,14 +250,17 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             let personal = passage.place == Place::Body || given;
             let technical = matches!(sighting.kind, FactKind::BundleId | FactKind::SdkAppId);
             let subject = passage.place == Place::Subject;
-            if own(&passage) && sighting.weight == Weight::Exact && personal {
+            let app = &facts.apps[sighting.app].app;
+            let names = sighting.weight == Weight::Exact && sighting.kind != FactKind::Company;
+            // One loose mention decides; a name repeated without end costs no more looks.
+            if own(&passage) && names && personal && !loose.contains(app) {
                 let held = technical || anchor::is_anchored(&chars, sighting.start, sighting.end, subject);
-                let app = facts.apps[sighting.app].app.clone();
                 match (held, subject) {
-                    (true, _) => anchored.push(app),
+                    (true, _) if anchored.contains(app) => {}
+                    (true, _) => anchored.push(app.clone()),
                     // In the letter itself each mention must be the writer's own affair.
-                    (false, false) if sighting.kind != FactKind::Company => loose.push(app),
-                    (false, _) => {}
+                    (false, false) => loose.push(app.clone()),
+                    (false, true) => {}
                 }
             }
             evidence.push(Evidence {

@@ -2,7 +2,7 @@
 //! Vocalia", "i use vocalia", "我在麦浪的账号". Then the registered app beside it may not be the one meant.
 //!
 //! The rule is closed: what stands where an app's name would, and is neither registered nor made of
-//! ordinary words (`vocabulary`), is a stranger. A rare word costs a person's look; never a wrong route.
+//! ordinary words (`vocabulary`), is a stranger. A rare word costs a person's look.
 
 mod words;
 
@@ -116,8 +116,7 @@ impl Page<'_> {
                             .trim_start_matches([' ', ':', '是', '为'])
                             .starts_with(|c: char| c.is_ascii_alphanumeric())
                     });
-                    let nick: String = self.folded[from.saturating_sub(6)..from - 1].iter().collect();
-                    let nick = nick.trim_end_matches([':', '是', ' ', '为']);
+                    let nick = lead.trim_end_matches([':', '是', ' ', '为']);
                     let room = ["房间", "频道", "节目", "群", "直播间"].iter().any(|w| next.starts_with(w));
                     let inside: String = self.folded[from..at].iter().collect();
                     let heading = self.folded[from - 1] == '【';
