@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AppId, ControllerId};
 use super::phrase;
+use anchor::Hold;
 
 pub use matching::{Sighting, sightings};
 
@@ -240,7 +241,7 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let no_subject = passages.iter().filter(own).any(|p| writer::may_be_no_subject(&p.text, facts));
     // A subject says what a letter is about; that it is the writer's own affair, an identifier shows.
     let given = passages.iter().filter(own).any(|p| writer::gives_identifier(&phrase::fold(&p.text)));
-    let (mut anchored, mut loose): (Vec<AppId>, Vec<AppId>) = (Vec::new(), Vec::new());
+    let mut holds: Vec<(AppId, bool, Hold)> = Vec::new();
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
         for sighting in sightings(&passage.text, facts) {
@@ -252,15 +253,16 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             let subject = passage.place == Place::Subject;
             let app = &facts.apps[sighting.app].app;
             let names = sighting.weight == Weight::Exact && sighting.kind != FactKind::Company;
-            // One loose mention decides; a name repeated without end costs no more looks.
-            if own(&passage) && names && personal && !loose.contains(app) {
-                let held = technical || anchor::is_anchored(&chars, sighting.start, sighting.end, subject);
-                match (held, subject) {
-                    (true, _) if anchored.contains(app) => {}
-                    (true, _) => anchored.push(app.clone()),
-                    // In the letter itself each mention must be the writer's own affair.
-                    (false, false) => loose.push(app.clone()),
-                    (false, true) => {}
+            // What is apart decides; a name repeated without end costs no more looks.
+            if own(&passage) && names && personal && !holds.contains(&(app.clone(), false, Hold::Apart)) {
+                let held = if technical {
+                    Hold::Firm
+                } else {
+                    anchor::hold(&chars, sighting.start, sighting.end, subject)
+                };
+                let held = (app.clone(), subject, held);
+                if !holds.contains(&held) {
+                    holds.push(held);
                 }
             }
             evidence.push(Evidence {
@@ -294,13 +296,24 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         decided.into_triage(TriageReason::SeveralApps)
     } else if no_subject {
         decided.into_triage(TriageReason::NotTheSubject)
-    } else if !anchored.contains(app) || loose.contains(app) {
+    } else if !is_held(app, &holds) {
         decided.into_triage(TriageReason::OnlyInContext)
     } else if registered.is_some_and(says_other) {
         decided.into_triage(TriageReason::OtherCompany)
     } else {
         decided
     }
+}
+
+/// Whether the mentions of the app (of a subject: true) are those of the writer's own. Each in the letter
+/// must be, but where his identifier stands beside one, the others may be mere words.
+fn is_held(app: &AppId, holds: &[(AppId, bool, Hold)]) -> bool {
+    let has = |subject: bool, hold: Hold| {
+        holds.iter().any(|(of, place, held)| of == app && *place == subject && *held == hold)
+    };
+    let firm = has(false, Hold::Firm) || has(true, Hold::Firm);
+    let anchored = firm || has(false, Hold::Anchored) || has(true, Hold::Anchored);
+    anchored && !has(false, Hold::Apart) && (firm || !has(false, Hold::Loose))
 }
 
 fn decide(evidence: Vec<Evidence>, house: house::Look, facts: &Facts) -> Route {

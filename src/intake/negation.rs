@@ -147,7 +147,13 @@ fn han_not(before: &str) -> bool {
             // 别 also ends words (识别, 性别, 特别, 区别).
             let cut = *not == "别"
                 && before[..at].ends_with(['识', '性', '特', '区', '级', '个', '类', '告', '分']);
-            !cut && between.chars().count() <= REACH
+            // "能不能", "要不要": a question.
+            let asks = not
+                .strip_prefix('不')
+                .and_then(|rest| rest.chars().next())
+                .is_some_and(|c| before[..at].ends_with(c));
+            !cut && !asks
+                && between.chars().count() <= REACH
                 && between.chars().all(|c| is_han(c) || c == ' ' || c == '、')
                 && !RESET_HAN.iter().any(|r| between.contains(r))
         })

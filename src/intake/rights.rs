@@ -60,6 +60,7 @@ pub fn read(text: &str) -> Asked {
         .collect();
     // A decision may be told in one sentence and questioned in the next.
     let questioned = sentences(text).into_iter().find(|s| questions_decision(&fold(s)));
+    let explanation = sentences(text).into_iter().find(|s| says_any(&fold(s), EXPLAIN));
     for sentence in sentences(text) {
         let whole = fold(sentence);
         for (rule, phrases) in fold_rules.iter().filter(|(r, _)| r.sentence) {
@@ -67,6 +68,8 @@ pub fn read(text: &str) -> Asked {
                 if explained(&whole) {
                     add(&mut out.rights, rule.right, sentence);
                 } else if let Some(question) = questioned {
+                    add(&mut out.rights, rule.right, question);
+                } else if let Some(question) = explanation.filter(|_| says_any(&whole, DECIDED)) {
                     add(&mut out.rights, rule.right, question);
                 }
             }
@@ -115,6 +118,18 @@ fn explained(sentence: &str) -> bool {
         ],
     )
 }
+
+/// What was decided about the person, plainly.
+const DECIDED: &[&str] = &[
+    "自动|算法|系统|机器|ai…判|封|评|打分|禁|拒|限",
+    "automat*|algorithm*|system|bot|ai…bann*|block*|suspend*|flag*|scor*|mark*|grad*|reject*|label*|lock*",
+    "bann*|block*|suspend*|flag*|scor*|mark*|grad*|reject*|label*|lock*…automat*|algorithm*|bot|ai",
+];
+/// An explanation is asked for, wherever the decision is told.
+const EXPLAIN: &[&str] = &[
+    "解释|给个说法|判定的依据|判断的依据|评分的依据|依据拿出来|怎么判的|怎么评的|人工重新看|人工再看",
+    "explain how|explain why|an explanation|explain it|explain this|explain that|please explain|how it works|how this works",
+];
 
 /// A decision told elsewhere is questioned here.
 fn questions_decision(sentence: &str) -> bool {

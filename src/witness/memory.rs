@@ -57,7 +57,7 @@ pub struct Memory {
     path: PathBuf,
     logs: BTreeMap<String, Cosigned>,
     /// Held for as long as the process lives.
-    _lock: File,
+    lock: File,
 }
 
 impl Memory {
@@ -100,7 +100,7 @@ impl Memory {
             };
             known.insert(origin, Cosigned { head, note });
         }
-        Ok(Self { path: path.to_owned(), logs: known, _lock: lock })
+        Ok(Self { path: path.to_owned(), logs: known, lock })
     }
 
     /// Whether these keys still prove what was cosigned last of each log that they watch.
@@ -147,6 +147,14 @@ impl Memory {
         }
         durably(&path, note.as_bytes())?;
         Ok(true)
+    }
+}
+
+/// Closing the file would let go only with its last duplicate, and a child that is just being started holds one.
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // What cannot be let go here goes with the process.
+        let _ = self.lock.unlock();
     }
 }
 

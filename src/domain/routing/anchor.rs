@@ -8,7 +8,7 @@ mod words;
 
 use words::{
     APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, LABELS, OWN_USE,
-    PAST, TELLS,
+    PAST, TELLS, TITLED,
 };
 
 use super::writer;
@@ -16,8 +16,21 @@ use crate::domain::phrase::{fold, says, says_any};
 
 const OPENING: &[char] = &[' ', '“', '「', '《', '【', '"', '\'', ':', '：'];
 
-/// Whether the name at this place (characters of `text`) is anchored there. `subject`: the line of a subject.
-pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool) -> bool {
+/// How a name stands in the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is another's affair, or stands below the letter.
+    Apart,
+    /// A word in the letter.
+    Loose,
+    /// The writer's own app.
+    Anchored,
+    /// The same, and his identifier stands beside it.
+    Firm,
+}
+
+/// How the name at this place (characters of `text`) stands there. `subject`: the line of a subject.
+pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Hold {
     let (from, to) = clause(text, start, end);
     let words = fold(&text[from..to].iter().collect::<String>());
     let own_use = says_any(&words, OWN_USE);
@@ -26,7 +39,7 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
         |p: &&str| if own_use { says(&lead, p) && !says_any(&lead, OWN_USE) } else { says(&words, p) };
     let by_means = BY_MEANS.iter().any(|w| lead.trim_end().ends_with(w));
     if APART.iter().any(apart) || by_means && says(&words, "sign*|log|logged|login") {
-        return false;
+        return Hold::Apart;
     }
     let sentence = around(text, start, end, 0);
     // A room, a list or a person may bear the name.
@@ -35,33 +48,41 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     let room = ["房间", "频道", "聊天室", "群", "节目", "room", "channel"];
     let room = room.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w)) && lead.ends_with(OPENING);
     if room || called && !says(&sentence, "app|软件|应用|平台|小程序") {
-        return false;
+        return Hold::Apart;
     }
     if !subject && below_the_letter(text, start) {
-        return writer::gives_identifier(&words);
+        return if writer::gives_identifier(&words) { Hold::Anchored } else { Hold::Apart };
     }
     let rest = without_name(text, from, start, end, to);
     let asks = says(&rest, ASKED) && BEGINS.iter().any(|w| words.trim_start().starts_with(w));
     let given = writer::gives_identifier(&sentence);
     let used = {
         let lead = lead.trim_end_matches(OPENING);
-        ["用", "玩", "听", "装了", "uses", "use", "used"].iter().any(|w| lead.ends_with(w))
+        ["用", "玩", "听", "装了", "卸载了", "uses", "use", "used"].iter().any(|w| lead.ends_with(w))
     };
     // "用乐听FM三年了": nobody is named, so it is the writer.
     let unsaid = used && lead.trim().trim_end_matches(OPENING).chars().count() <= 2;
+    let tail = fold(&text[end..to].iter().collect::<String>());
+    let given_up = ["不想用", "不用了", "不玩了", "不听了"].iter().any(|w| tail.trim_start().starts_with(w));
+    let unsaid = unsaid || given_up && lead.trim().is_empty();
     let own = writer::speaks_of_self(&sentence) || given || unsaid;
     let near = given || writer::gives_identifier(&around(text, start, end, 1));
+    let anchored = if near { Hold::Firm } else { Hold::Anchored };
     let name = fold(&text[start..end].iter().collect::<String>());
     let about = sentence.replace(&name, " ");
+    // "乐听FM用户申请删除": a subject says who writes.
+    let titled = subject && TITLED.iter().any(|p| says(&tail, p)) && says(&rest, ASKED);
+    if titled {
+        return anchored;
+    }
     if (used || says_any(&rest, BOUND)) && (own || asks || near) {
         // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
         let asked = says(&about, ASKED) || says(&rest, DONE);
         let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
         let past = says_any(&rest, PAST) && !near;
-        let tail = fold(&text[end..to].iter().collect::<String>());
         let plain = (used || uses_it(&lead, &tail)) && !says_any(&rest, TELLS) && !past;
         if given || asked || plain {
-            return true;
+            return anchored;
         }
     }
     let labelled = labelled_next(text, to);
@@ -69,13 +90,14 @@ pub(super) fn is_anchored(text: &[char], start: usize, end: usize, subject: bool
     // "My 11 year old was on StarTalk, number 88-1": an identifier goes with the name.
     let with_id = writer::gives_identifier(&rest) && (own || asks) || labelled && own;
     if with_id && !says_any(&rest, TELLS) {
-        return true;
+        return Hold::Firm;
     }
     let bare = lead.trim().is_empty() && labelled;
     let words: Vec<&str> = rest.split_whitespace().filter(|w| !writer::is_like_an_id(w)).collect();
-    let left = FRAME.iter().fold(words.join(" "), |left, w| left.replace(w, " "));
+    let left = FRAME.iter().fold(without_brackets(&words.join(" ")), |left, w| left.replace(w, " "));
     let alone = left.chars().all(|c| !c.is_alphanumeric());
-    bare || alone && (subject || labelled || last || near) || subject && relates(&lead)
+    let held = bare || alone && (subject || labelled || last || near) || subject && relates(&lead);
+    if held { anchored } else { Hold::Loose }
 }
 
 /// "我在…", "a user of …", "…的学员": the using stands directly at the name.
@@ -120,6 +142,18 @@ fn around(text: &[char], start: usize, end: usize, more: usize) -> String {
 fn without_name(text: &[char], from: usize, start: usize, end: usize, to: usize) -> String {
     let rest = text[from..start].iter().chain([&' ']).chain(&text[end..to]);
     fold(&rest.collect::<String>())
+}
+
+/// "小鹿课堂（某某公司）": what stands in brackets says more of the name.
+fn without_brackets(words: &str) -> String {
+    let mut depth = 0;
+    words
+        .chars()
+        .filter(|c| {
+            depth += i32::from(*c == '(') - i32::from(*c == ')');
+            depth <= 0 && *c != ')'
+        })
+        .collect()
 }
 
 /// "关于乐听FM", "re StarTalk".
@@ -185,7 +219,7 @@ mod tests {
         let (at, name) = at.unwrap();
         let start = text[..at].chars().count();
         let chars: Vec<char> = text.chars().collect();
-        is_anchored(&chars, start, start + name.chars().count(), subject)
+        matches!(hold(&chars, start, start + name.chars().count(), subject), Hold::Anchored | Hold::Firm)
     }
 
     #[test]

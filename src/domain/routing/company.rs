@@ -135,7 +135,7 @@ fn named(sentence: &str) -> Vec<(usize, String)> {
         for (at, _) in sentence.match_indices(form).take(MOST_NAMED) {
             let cuts = |c: &char| {
                 !(is_han(*c) || c.is_ascii_alphanumeric() || matches!(c, '(' | ')'))
-                    || "由是为的在了与和叫向给即".contains(*c)
+                    || "由是系为的在了与和叫向给即".contains(*c)
             };
             let mut head: Vec<char> =
                 sentence[..at].chars().rev().take(MOST).take_while(|c| !cuts(c)).collect();

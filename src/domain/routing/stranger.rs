@@ -6,7 +6,7 @@
 
 mod words;
 
-use words::{CLOSES, LABELS, LATIN_USES, NICKS, PAPERS, PLACES, TAKES, USES};
+use words::{CLOSES, LABELS, LATIN_USES, NICKS, PAPERS, PLACES, SAID, TAKES, USES};
 
 use super::vocabulary::{is_grammar, is_ordinary, residue};
 use super::{Facts, matching};
@@ -63,7 +63,11 @@ impl Page<'_> {
         let open = (0..end).rev().take(16).take_while(|i| is_word(self.folded[*i])).last();
         let Some(open) = open else { return false };
         // The last word of grammar begins the name.
-        let start = (open..end).rev().find(|i| OPENS.contains(self.folded[*i])).map_or(open, |i| i + 1);
+        let opens = |i: &usize| {
+            OPENS.contains(self.folded[*i])
+                && !(self.folded[*i] == '系' && self.folded.get(*i + 1).is_some_and(|c| "统列".contains(*c)))
+        };
+        let start = (open..end).rev().find(opens).map_or(open, |i| i + 1);
         let opened = start > 0 && OWNS.contains(self.folded[start - 1]);
         let head = valued && start == open;
         opened && self.is_stranger(start, end) || head && self.is_unknown(start, end, 1)
@@ -89,6 +93,11 @@ impl Page<'_> {
                 let stop = |i: &usize| OPENS.contains(self.folded[*i]) || "上里中".contains(self.folded[*i]);
                 let to = (from..from + run).find(stop).unwrap_or(from + run);
                 let quoted = from > 0 && "“「《\"".contains(self.folded[from - 1]);
+                let lead: String = self.folded[from.saturating_sub(7)..from].iter().collect();
+                let lead = lead.trim_end_matches(['“', '「', '《', '"', ':', '是', ' ', '为', '了']);
+                if quoted && SAID.split('|').any(|w| lead.ends_with(w)) {
+                    return false;
+                }
                 (!close || quoted || closed(to)) && self.is_unknown(from, to, if close { 2 } else { 1 })
             })
         };
@@ -116,12 +125,12 @@ impl Page<'_> {
                             .trim_start_matches([' ', ':', '是', '为'])
                             .starts_with(|c: char| c.is_ascii_alphanumeric())
                     });
-                    let nick = lead.trim_end_matches([':', '是', ' ', '为']);
+                    let nick = lead.trim_end_matches([':', '是', ' ', '为', '了']);
                     let room = ["房间", "频道", "节目", "群", "直播间"].iter().any(|w| next.starts_with(w));
                     let inside: String = self.folded[from..at].iter().collect();
                     let heading = self.folded[from - 1] == '【';
                     return (valued || !room && !heading)
-                        && !NICKS.split('|').any(|w| nick.ends_with(w))
+                        && !NICKS.split('|').chain(SAID.split('|')).any(|w| nick.ends_with(w))
                         && !says(&inside, PAPERS)
                         && self.is_unknown(from, at, if valued { 1 } else { 2 });
                 }

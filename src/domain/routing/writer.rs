@@ -194,7 +194,7 @@ const ROLES: &[&str] = &[
     "协助调查|调取|办案|公安局|派出所|检察院|执法|传票|法院令",
     "所有用户|全部用户|全体用户|批量|用户名单|大量用户|每位用户|一批用户",
     "应聘|求职|简历|面试|岗位|投资人|股东|投资方|融资",
-    "只是好奇|随便问问|假如|假设|如果有人|如果一个用户|如果用户|若用户|若某用户|如果我是|要是我是|万一我|如果我以后|如果以后|再注册|先问清楚|打算注册|考虑注册|打算用|准备用",
+    "只是好奇|随便问问|假如|假设|如果有人|如果一个用户|如果用户|若用户|若某用户|如果我是|要是我是|万一我|如果我以后|如果以后|再注册|先问清楚|打算注册|考虑注册|我打算用|正打算用|也打算用|打算用用|准备用",
     "journalist|reporter|newspaper|magazine|newsroom|press|editor|freelance*|deadline for|comment for|podcast host",
     "writing|write|wrote|working on…article|story|piece|paper|thesis|dissertation|essay|blog|report|review|book|guide",
     "researcher|research|survey|study of|case study|phd|my thesis|dissertation|coursework|university project|class project|student project|questionnaire",

@@ -298,7 +298,7 @@ fn no_letter_reaches_another_enterprise() {
     }
 }
 
-/// One letter a line, app, subject and body: none goes elsewhere, and three in four or more find home by themselves.
+/// One letter a line, app, subject and body: none goes elsewhere, and six in seven or more find home by themselves.
 #[test]
 fn letters_find_home() {
     let (facts, text) = (named(), lines("home.txt"));
@@ -313,5 +313,5 @@ fn letters_find_home() {
             home += 1;
         }
     }
-    assert!(home * 4 >= all * 3, "{home} of {all}");
+    assert!(home * 7 >= all * 6, "{home} of {all}");
 }

@@ -11,7 +11,7 @@ pub(super) const BOUND: &[&str] = &[
     "data|information|profile|recording*|recorded|log|logs|messages|history|app|room|rooms|channel|consent|permission|stream*|held|hold|processing|process|record|advert*|promotional",
     "delete*|deletion|erase*|erasure|remove*|close|access|copy|transfer|correct|rectify|restrict|withdraw|unsubscribe|banned|harassed|been on|what you have|have on me|portability|complaint|ban",
     "出生日期|生日|昵称|我的|录|号销|销号|帮我把|客服让我|客服叫我|update my|change my|my phone|my surname|my right",
-    "it was|it is|it's|have been|i was|i'm on|question|lesson*|course*|follows|classes|attend*|learn*|studies|study|studying|sings|listens|plays|learner|tutor|ran on|runs on|broadcast|stream on|sell",
+    "it was|it is|it's|have been|i was|i'm on|my name|question|lesson*|course*|follows|classes|attend*|learn*|studies|study|studying|sings|listens|plays|learner|tutor|ran on|runs on|broadcast|stream on|sell",
 ];
 
 /// What an app did to the writer, or keeps of him.
@@ -67,12 +67,12 @@ pub(super) const FRAME: &[&str] = &[
 pub(super) const AT_LEAD: &str = "我在|本人在|孩子在|女儿在|儿子在|孙子在|孙女在|她在|他在|家在|都在|一直在|平时在|目前在|也在|曾在|我是|我系|本人是|本人系|本人为|用的是|使用的是|使用的app是|使用的|用的app是|用的app叫|用的应用是|应用是|软件是|平台是|app是|是我用的|注册了|下载了|装的是|我从|本人从|在用|在使用|不再使用|使用|我的|本人的|应用|i use|we use|i am using|i'm using|i have used|i've used|i have been using|i've been using|no longer use|not use|user of|users of|member of|listener of|student of|student at|student on|host on|host of|account on|account with|account at|account in|account for|accounts on|i am on|i'm on|is on|was on|i have been on|been on|uses|used|using|registered with|registered on|registered at|registered in|signed up for|signed up to|signed up with|signed up on|signed in to|joined|my|our|his|her|app is|app:|room on|rooms on|room in|channel on|lessons on|lessons in|lesson on|classes on|class on|course on|courses on|stream on|listen on|learn on|learning on|studies on|play on|data in|data on|from|name in|name on|number in|number on|account of|service at|site at|app at|website|id in|id on|id at|id for|username on|username in|user id in";
 
 /// Directly behind the name: what only its users have, or are.
-pub(super) const AT_TAIL: &str = "的用户|用户|的注册用户|注册用户|的会员|会员|的学员|学员|的学生|的听众|听众|的主播|主播|的老师|的家长|家长|的账号|账号|的账户|账户|的帐号|帐号|的注册|上的账号|里的账号|上我的|里我的|上的个人|里的个人|的学号|学号|的编号|的id|user|users|account|accounts|profile|id|username|member|listener|student|host|login|上课|的课|上的课|里的课|连麦|里连麦|上连麦|开播|直播间|的录音|的数据|的个人|房间|里的|上的";
+pub(super) const AT_TAIL: &str = "我听|我用|我玩|我上|不想用|不用了|的用户|用户|的注册用户|注册用户|的会员|会员|的学员|学员|的学生|的听众|听众|的主播|主播|的老师|的家长|家长|的账号|账号|的账户|账户|的帐号|帐号|的注册|上的账号|里的账号|上我的|里我的|上的个人|里的个人|的学号|学号|的编号|的id|user|users|account|accounts|profile|id|username|member|listener|student|host|login|上课|的课|上的课|里的课|连麦|里连麦|上连麦|开播|直播间|的录音|的数据|的个人|房间|里的|上的";
 
 /// The name is a place in a story: another thing follows.
 pub(super) const TELLS: &[&str] = &[
     "时候|以后|之后|换了|卸了|后来|结果|然后|换成|改用|叫我|让我|说可以|说要|说的|说用|说你们|跟我说|提到|念|写|推荐我|推荐给|推荐了|下了|下载了一|跳到|跳转|介绍|登录了|用来登录|换到|现在用|如今",
-    "where|when|but|then|after|before|until|mention*|told|said|says|sent me|a link|show|because|in which|from which|switched|moved to|instead|invited|found|laptop|footer|fan",
+    "where|when|but|then|after|before|until i|until they|until we|until he|until she|until it|until my|mention*|told|said|says|sent me|a link|show|because|in which|from which|switched|moved to|instead|invited|found|laptop|footer|fan",
 ];
 
 /// It is over: what is asked for may belong to what came after.
@@ -216,3 +216,7 @@ pub(super) const BY_MEANS: &[&str] = &["with my", "using my", "via my", "through
 
 /// Begins what follows a name with an identifier.
 pub(super) const LABELS: &str = "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student|learner|listener|tutor|host|member|number|no.";
+
+/// Behind the name in a subject: its user writes.
+pub(super) const TITLED: &[&str] =
+    &["用户|学员|听众|主播|会员|家长…申请|要求|请求|诉求", "user|listener|student|member…request*"];

@@ -9,7 +9,7 @@ pub(super) const LABELS: &str = "\
 pub(super) const USES: &str = "\
     就是用|,叫|用的是|使用的是|玩的是|下载的是|用的app是|注册的是|听的是|上的是|用的app叫|软件叫|平台叫|app叫|\
     应用叫|软件是|平台是|软件:|应用:|平台:|app:|软件名称:|应用名称:|产品:|产品名称:|我用|我在用|一直用|\
-    一直在用|平时用|现在用|我玩|我下载了|我装了|我使用|要删的是|要注销的是|同意的是|换成了|换成|改用|\
+    一直在用|平时用|现在用|我玩|玩过|用过|听过|装过|注册过|下载过|我下载了|我装了|我使用|要删的是|要注销的是|同意的是|换成了|换成|改用|\
     转用|换到|软件名字叫|软件名叫|名字叫|软件名是|应用名是|应该是|app名字叫|我说的是|指的是|我要删的是|\
     问的是|投诉的是";
 
@@ -31,7 +31,12 @@ pub(super) const TAKES: &str = "\
 
 /// Directly before a name in quotation marks: a person's, a room's.
 pub(super) const NICKS: &str = "\
-    给|向|昵称|网名|名字|用户名|我叫|写成|改成|改为|更正为|显示|提示|叫|姓名|职位|房间|频道|节目|群|主播|老师|id";
+    给|向|网名|艺名|名字|用户名|我叫|写成|改成|改为|更正为|显示|提示|叫|姓名|职位|房间|频道|节目|群|主播|老师|id";
+
+/// Directly before a name in quotation marks: a nickname, or what was said or written of a person.
+pub(super) const SAID: &str = "\
+    昵称|暱称|网名|艺名|写成|写作|登记成|显示成|说我|判我|判定我|判定|评|评定|认定我|认定|标|登记|标记|标为|打成|理由是|原因是|写着|\
+    应|我叫";
 
 /// What a Latin name follows.
 pub(super) const LATIN_USES: &str = "\
