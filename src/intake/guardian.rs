@@ -15,7 +15,7 @@ pub struct Guardianship {
     pub under_14: bool,
 }
 
-const CHILD: &str = "孩子|女儿|儿子|小孩|小孩子|闺女|宝宝|宝贝|未成年人|未成年子女|子女|我娃|娃|小朋友|学生家长|my son|my daughter|my child|my children|my kid|my kids|my boy|my girl|our son|our daughter|our child|my little one|our kid|my step*|my grandson|my granddaughter|year-old son|year-old daughter|year old son|year old daughter|years old son|years old daughter|minor child|my ward|my minor";
+const CHILD: &str = "孩子|小儿|小女儿|小犬|女儿|儿子|小孩|小孩子|闺女|宝宝|宝贝|未成年人|未成年子女|子女|我娃|娃|小朋友|学生家长|my son|my daughter|my child|my children|my kid|my kids|my boy|my girl|our son|our daughter|our child|my little one|our kid|my step*|my grandson|my granddaughter|year-old son|year-old daughter|year old son|year old daughter|years old son|years old daughter|minor child|my ward|my minor";
 
 const RELATION: &[&str] = &[
     "我是|本人是|系|作为…母亲|父亲|妈妈|爸爸|家长|监护人|爷爷|奶奶|外公|外婆|姥姥|姥爷|妈|爸",

@@ -42,7 +42,7 @@ const CHANNEL: &[&str] = &[
 
 #[rustfmt::skip]
 const DEVICE: &[&str] = &[
-    "设备id", "设备 id", "设备号", "设备标识", "设备识别码", "设备编号", "设备序列号", "序列号", "imei",
+    "设备id", "设备 id", "装置id", "装置 id", "装置编号", "装置识别码", "设备号", "设备标识", "设备识别码", "设备编号", "设备序列号", "序列号", "imei",
     "idfa", "idfv", "oaid", "android id", "androidid", "device id", "device_id", "deviceid", "device number",
     "serial number", "mac地址",
 ];
@@ -181,7 +181,8 @@ fn own_numbers(line: &Line) -> Vec<(usize, usize, Label)> {
         let good =
             name.chars().count() >= 1 && name.chars().any(is_han) && !NOT.iter().any(|n| name.ends_with(n));
         let length = name.chars().count();
-        if good && (mine || separated && length >= 2) {
+        let direct = line.at(end).is_some_and(|c| c.is_ascii_alphanumeric());
+        if good && (mine || (separated || direct) && length >= 2) {
             out.push((at - length, end, Label::User));
         }
     }

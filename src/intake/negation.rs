@@ -109,6 +109,8 @@ const CARRIES: &[&str] = &[
     "account",
     "so",
     "just",
+    "anything",
+    "everything",
 ];
 
 /// Whether what begins at `verb` (a byte place in folded text) is declined.
@@ -118,6 +120,14 @@ pub fn declines(clause: &str, verb: usize) -> bool {
         return false;
     }
     han_not(before) || latin_not(before)
+}
+
+/// "删除先不用": declined behind the verb.
+pub fn is_put_off(after: &str) -> bool {
+    let after = after.trim_start_matches([' ', '的', '就', '暂', '时']);
+    ["先不用", "不用", "先不", "不必", "先别", "不需要", "免了", "不是我要"]
+        .iter()
+        .any(|w| after.starts_with(w))
 }
 
 /// For phrases that hold a "not" of their own: declined only by a "not" before the whole phrase.

@@ -157,7 +157,7 @@ fn judge(rule: &Rule, phrases: &[String], clause: &str, folded: &str, out: &mut 
         || rule.right == Right::Delete && negation::opens_with_not(&folded[start..end]);
     let declined = match rule.right {
         Right::MarketingOptOut | Right::WithdrawConsent => negation::declines_verb(folded, start, end),
-        _ => !own_not && negation::declines(folded, start),
+        _ => !own_not && (negation::declines(folded, start) || negation::is_put_off(&folded[end..])),
     };
     if declined {
         if !out.declined.contains(&rule.right) {

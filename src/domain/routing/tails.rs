@@ -104,6 +104,20 @@ const WORDS: &[&str] = &[
     "转移",
     "导出",
     "退",
+    "参加",
+    "报名",
+    "试听",
+    "学了",
+    "学过",
+    "学的",
+    "通话",
+    "聊天记录",
+    "聊了",
+    "连个麦",
+    "连了",
+    "连过",
+    "教课",
+    "唱",
 ];
 
 /// Words after a Latin name, with a capital in a title, that are no part of a longer name.

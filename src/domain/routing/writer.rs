@@ -160,6 +160,12 @@ pub(super) fn gives_identifier(words: &str) -> bool {
             .iter()
             .fold(gap, |g, w| g.strip_prefix(w).unwrap_or(g))
             .trim_start_matches([' ', ':', '"', '#']);
+        // "YT 815530": a short head parted from its number.
+        let head = gap.chars().take_while(char::is_ascii_alphabetic).count();
+        let number = gap[head..].trim_start_matches(' ').chars().take_while(char::is_ascii_digit).count();
+        if (1..=4).contains(&head) && gap[head..].starts_with(' ') && number >= 4 {
+            return true;
+        }
         let value: String =
             gap.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.@*".contains(*c)).collect();
         let long = value.chars().count() >= 2;

@@ -36,7 +36,7 @@ pub(super) const NICKS: &str = "\
 /// Directly before a name in quotation marks: a nickname, or what was said or written of a person.
 pub(super) const SAID: &str = "\
     昵称|暱称|网名|艺名|写成|写作|登记成|显示成|说我|判我|判定我|判定|评|评定|认定我|认定|标|登记|标记|标为|打成|理由是|原因是|写着|\
-    应|我叫";
+    应|应改|请改|改名|更正|自称|声称|号称|所谓|我叫";
 
 /// What a Latin name follows.
 pub(super) const LATIN_USES: &str = "\
