@@ -296,7 +296,7 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
         decided.into_triage(TriageReason::SeveralApps)
     } else if no_subject {
         decided.into_triage(TriageReason::NotTheSubject)
-    } else if !is_held(app, &holds) {
+    } else if !is_held(app, &holds, given) {
         decided.into_triage(TriageReason::OnlyInContext)
     } else if registered.is_some_and(says_other) {
         decided.into_triage(TriageReason::OtherCompany)
@@ -306,14 +306,16 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
 }
 
 /// Whether the mentions of the app (of a subject: true) are those of the writer's own. Each in the letter
-/// must be, but where his identifier stands beside one, the others may be mere words.
-fn is_held(app: &AppId, holds: &[(AppId, bool, Hold)]) -> bool {
+/// must be, but where his identifier stands beside one, the others may be mere words. `given`: he gives an
+/// identifier anywhere; then it is enough that the name stands where one speaks of using.
+fn is_held(app: &AppId, holds: &[(AppId, bool, Hold)], given: bool) -> bool {
     let has = |subject: bool, hold: Hold| {
         holds.iter().any(|(of, place, held)| of == app && *place == subject && *held == hold)
     };
     let firm = has(false, Hold::Firm) || has(true, Hold::Firm);
-    let anchored = firm || has(false, Hold::Anchored) || has(true, Hold::Anchored);
-    anchored && !has(false, Hold::Apart) && (firm || !has(false, Hold::Loose))
+    let used = |subject: bool| has(subject, Hold::Anchored) || given && has(subject, Hold::Used);
+    let loose = has(false, Hold::Loose) || !given && has(false, Hold::Used);
+    (firm || used(false) || used(true)) && !has(false, Hold::Apart) && (firm || !loose)
 }
 
 fn decide(evidence: Vec<Evidence>, house: house::Look, facts: &Facts) -> Route {

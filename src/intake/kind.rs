@@ -97,7 +97,7 @@ const NO_SUBJECT: &[&str] = &[
     "negative reviews|boost your rankings|compliance consulting|gdpr consulting",
 ];
 /// The writer's own data all the same.
-const OWN_DATA: &str = "我的|本人|我自己|孩子|女儿|儿子|用户id|学号|my data|my account|my user|my id|my personal|my information|my recording*|about me|my profile|my son|my daughter|控制台|console account";
+const OWN_DATA: &str = "我的|本人|我自己|孩子|女儿|儿子|用户id|学号|my data|my account|my user|my id|my personal|my information|my recording*|about me|tied to me|linked to me|my profile|my son|my daughter|控制台|console account";
 
 /// An answer that only thanks.
 const THANKS: &str = "谢谢|感谢|多谢|辛苦|收到|thank you|thanks|got it|received|much appreciated";

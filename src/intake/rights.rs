@@ -45,6 +45,7 @@ pub struct Asked {
 
 /// Reads a text.
 pub fn read(text: &str) -> Asked {
+    let text = &unticked(text);
     let mut out = Asked::default();
     let fold_rules: Vec<(&Rule, Vec<String>)> = RULES
         .iter()
@@ -88,6 +89,22 @@ pub fn read(text: &str) -> Asked {
     let Asked { rights, declined } = &mut out;
     rights.retain(|found| !(declined.contains(&found.what) && negation::tells(&fold(&found.words))));
     out
+}
+
+/// A form without the boxes that were left empty: "☑撤回同意 ☐查询".
+fn unticked(text: &str) -> String {
+    const TICKED: &[char] = &['☑', '☒', '✔', '✓', '√', '■'];
+    const EMPTY: &[char] = &['☐', '□'];
+    if !text.contains(TICKED) {
+        return text.to_owned();
+    }
+    let mut skip = false;
+    text.chars()
+        .filter(|c| {
+            skip = EMPTY.contains(c) || skip && !(TICKED.contains(c) || *c == '\n');
+            !skip
+        })
+        .collect()
 }
 
 /// A clause that is nothing but the name of a right, as in a numbered list.

@@ -7,8 +7,8 @@
 mod words;
 
 use words::{
-    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, LABELS, OWN_USE,
-    PAST, TELLS, TITLED,
+    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, LABELS, MOVED,
+    OWN_USE, PAST, TELLS, TITLED, USED,
 };
 
 use super::writer;
@@ -23,6 +23,8 @@ pub(super) enum Hold {
     Apart,
     /// A word in the letter.
     Loose,
+    /// A place or a means of using, of which nothing says whose it is.
+    Used,
     /// The writer's own app.
     Anchored,
     /// The same, and his identifier stands beside it.
@@ -97,7 +99,23 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
     let left = FRAME.iter().fold(without_brackets(&words.join(" ")), |left, w| left.replace(w, " "));
     let alone = left.chars().all(|c| !c.is_alphanumeric());
     let held = bare || alone && (subject || labelled || last || near) || subject && relates(&lead);
-    if held { anchored } else { Hold::Loose }
+    let told = says_any(&rest, TELLS) || says_any(&rest, PAST);
+    match () {
+        () if held => anchored,
+        () if !told && is_used(&lead) && !says_any(&fold(&text.iter().collect::<String>()), MOVED) => {
+            Hold::Used
+        }
+        () => Hold::Loose,
+    }
+}
+
+/// "她用我的手机在…", "lessons through …": one uses it there.
+fn is_used(lead: &str) -> bool {
+    let lead = lead.trim_end_matches(OPENING);
+    USED.split('|').any(|w| {
+        lead.strip_suffix(w)
+            .is_some_and(|l| !w.is_ascii() || !l.ends_with(|c: char| c.is_ascii_alphanumeric()))
+    })
 }
 
 /// "我在…", "a user of …", "…的学员": the using stands directly at the name.

@@ -125,6 +125,13 @@ impl Page<'_> {
                             .trim_start_matches([' ', ':', '是', '为'])
                             .starts_with(|c: char| c.is_ascii_alphanumeric())
                     });
+                    // "我对“语音风格分析”的同意": what is agreed to.
+                    if ["的同意", "的授权", "的许可"]
+                        .iter()
+                        .any(|w| self.folded[at + 1..].iter().take(3).collect::<String>() == **w)
+                    {
+                        return false;
+                    }
                     let nick = lead.trim_end_matches([':', '是', ' ', '为', '了']);
                     let room = ["房间", "频道", "节目", "群", "直播间"].iter().any(|w| next.starts_with(w));
                     let inside: String = self.folded[from..at].iter().collect();

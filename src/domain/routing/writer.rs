@@ -163,7 +163,7 @@ pub(super) fn gives_identifier(words: &str) -> bool {
         // "YT 815530": a short head parted from its number.
         let head = gap.chars().take_while(char::is_ascii_alphabetic).count();
         let number = gap[head..].trim_start_matches(' ').chars().take_while(char::is_ascii_digit).count();
-        if (1..=4).contains(&head) && gap[head..].starts_with(' ') && number >= 4 {
+        if (1..=4).contains(&head) && gap[head..].starts_with(' ') && number >= 3 {
             return true;
         }
         let value: String =
@@ -195,8 +195,8 @@ const ROLES: &[&str] = &[
     "律师函|律师事务所|本所|本律师|受托代理|法律顾问|法务|当事人",
     "我是|我们是|作为…律师",
     "受当事人|受客户|受公司|受企业|受雇于",
-    "代表|代理…公司|企业|客户|平台|用户们|多名|数名|多位",
-    "数据处理协议|委托处理|处理者协议|服务合同|采购|招标|投标|续签|续约|商务|竞品|尽调|尽职调查|审计|备案|供应商|合作方|渠道商|代理商",
+    "代表|我代理|代理的…公司|企业|客户|平台|用户们|多名|数名|多位",
+    "数据处理协议|委托处理|处理者协议|服务合同|采购|招标|投标|续签|商务|竞品|尽调|尽职调查|审计|备案|供应商|合作方|渠道商|代理商",
     "协助调查|调取|办案|公安局|派出所|检察院|执法|传票|法院令",
     "所有用户|全部用户|全体用户|批量|用户名单|大量用户|每位用户|一批用户",
     "应聘|求职|简历|面试|岗位|投资人|股东|投资方|融资",
@@ -221,7 +221,7 @@ const ROLES: &[&str] = &[
     "our qa|test mail*|this is a test|a test of|do not act on|integrating your|we are integrating",
     "我猜|看着像|估计是|不确定是|maybe it|i guess it|not sure if|not sure which|might be the app",
     "班主任|我班|全班|名学生|学生们|家长都|名单见附件|名单如下|几个人|多个人|几位|四个人|三个人|五个人|群里的人|大家的|我们几个|我们宿舍|代大家",
-    "for two|three|four|five|six|several|many|some…people|persons|users|members|friends|colleagues|of us",
+    "for two|three|four|five|six|several|many|some…people|persons|users|members|friends|colleagues|of us|cousins|siblings|brothers|sisters|relatives|neighbours|neighbors|roommates|classmates",
     "requests for|i collect|collected requests|our club|our group|our class of",
     "just curious|hypothetical*|if someone|if a user|if i were|if i was|suppose|what happens if|does a user|do users|can users|let users|lets users|letting users|how users|how do parents|how can parents|how parents",
 ];

@@ -220,3 +220,12 @@ pub(super) const LABELS: &str = "用户|学号|编号|账号|帐号|账户|会�
 /// Behind the name in a subject: its user writes.
 pub(super) const TITLED: &[&str] =
     &["用户|学员|听众|主播|会员|家长…申请|要求|请求|诉求", "user|listener|student|member…request*"];
+
+/// Directly before the name: somebody uses it there.
+pub(super) const USED: &str = "在|用|使用|于|搁|装了|卸载了|删了|应用是|软件是|问的是|through|via the app|with the app|on the app|in the app|deleted the|uninstalled|installed|using the app|use the app";
+
+/// The writer went on to something else.
+pub(super) const MOVED: &[&str] = &[
+    "后来|换到|换成|换了|改用|转到|转去|搬到|跳槽|如今|现在用|现在在",
+    "switched|moved from|moved to|changed to|change to|instead|now i use|nowadays|since then|employee*|work for me|my streamers",
+];
