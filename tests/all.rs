@@ -34,6 +34,7 @@ mod new_origin;
 mod offline;
 mod previewed;
 mod published;
+mod published_vectors;
 mod race;
 mod race_rotation;
 mod refusal_quota;

@@ -71,7 +71,7 @@ def alone(text: str) -> dict[str, str]:
         return "~".join([jws, *disclosures, ""])
 
     by_stranger = co_sign(payload, STRANGER)
-    other = b64url(json.dumps(["x" * 22, {"format": "opaque", "id": "somebody-else"}]).encode())
+    other = b64url(json.dumps([b64url(bytes(range(1, 17))), {"format": "opaque", "id": "somebody-else"}]).encode())
     return {
         "payload": joined(f"{header}.{changed(payload, other_act)}.{signature}", disclosures),
         "subject": joined(f"{header}.{changed(payload, other_subject)}.{signature}", disclosures),

@@ -134,7 +134,7 @@ mod tests {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors"));
         let count = run(folder, false).await.unwrap();
         assert_eq!(count.wrong, 0, "see the lines marked WRONG: {count:?}");
-        assert!(count.good >= 55 && count.refused >= 340, "vectors are missing: {count:?}");
+        assert!(count.good >= 50 && count.refused >= 345, "vectors are missing: {count:?}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ async function tampered(text) {
   const byStranger = await coSign(payload, stranger);
   const otherSubject = structuredClone(members);
   otherSubject.sub_id.identifiers[0]["..."] = b64url(Buffer.alloc(32));
-  const other = segment(["x".repeat(22), { format: "opaque", id: "somebody-else" }]);
+  const other = segment([b64url(Buffer.alloc(16, 7)), { format: "opaque", id: "somebody-else" }]);
   const anew = segment([b64url(Buffer.from([...Array(16).keys()])), identifier]);
   return {
     payload: joined(`${header}.${segment({ ...members, act: "export" })}.${signature}`, disclosures),
