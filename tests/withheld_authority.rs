@@ -1,6 +1,6 @@
 //! A gateway that was taken over keeps the newest entries of the authority log from the agent: a revocation, a contest,
 //! a rotation. Where witnesses are pinned it gains the time until *t* after they cosigned the head it still shows, and
-//! nothing after that, whatever it makes of that head.
+//! nothing after that, whatever it makes of that head. What the log shows to be taken back it cannot bring back.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use hyper::{Method, StatusCode};
 use mandate::authority::head;
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy};
-use mandate::domain::{Clock, InstructionId};
+use mandate::domain::{Act, Clock, InstructionId};
 use mandate::grpc::v1;
-use mandate::token::{Policy, PrivateKey};
+use mandate::token::{Detached, Policy, PrivateKey, Says, SetRole};
 use mandate::trail::{CosigningKey, Note, NoteSignature, Receipt};
 
 use crate::agent_calls::line;
-use crate::harness::{Process, within};
-use crate::key_sets::{key_of, new_key, next, rotate};
+use crate::forger::{Forger, Forgery};
+use crate::harness::{Process, World, within};
+use crate::key_sets::{key_of, named, new_key, next, rotate};
 use crate::liar::{Liar, Told, made_up, pins};
 use crate::stopping::{contest, erasure, revocation, xingyu};
 use crate::taken_over_gateway::stores;
@@ -272,4 +273,62 @@ async fn what_is_withheld_works_until_t_after_the_last_cosigned_head_and_then_no
     let ended = within(60, "the end", of.follow(&early.shown.executions[0])).await.expect("followed");
     assert_eq!((ended.state(), &*ended.reason), (v1::ExecutionState::Failed, "SIGNER_REVOKED"));
     watched.world.export_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_was_taken_back_counts_for_nothing_whatever_is_admitted() {
+    let mut world = World::without_agent(|_| {}).await;
+    let mut of = world.enterprise("xingyu").await;
+    let [root, one, two] =
+        ["root", "instruction", "instruction-2"].map(|name| key_of(world.path(), "xingyu", name));
+    let mut set = next(&of, &root, &[(&one, "privacy-office-1"), (&two, "privacy-office-2")]);
+    for (role, _, threshold) in &mut set.roles {
+        if *role == SetRole::Act(Act::Erase) {
+            *threshold = 2;
+        }
+    }
+    let set = set.sign(&[&root]).expect("signs");
+    rotate(&of, &set).await.expect("it is in force");
+    of.key_set = named(&set);
+
+    // The first signs and thinks better of it; the second is the gateway's accomplice.
+    let draft = erasure(&of, "u_8839201");
+    let waiting = draft.sign(&[&one], &SystemEntropy).expect("signs");
+    of.submit(&waiting.to_wire()).await.expect("it waits");
+    let back = Detached::sign(Says::Withdrawn, waiting.envelope(), &one).expect("signs");
+    let call = v1::WithdrawApprovalRequest {
+        name: draft.jti.resource_name(),
+        protected: back.protected().to_owned(),
+        signature: back.signature().to_owned(),
+    };
+    of.client.instructions().withdraw_approval(call).await.expect("taken back");
+    let approval = Detached::sign(Says::Approved, waiting.envelope(), &two).expect("signs");
+    let wire = waiting.envelope().approved(&approval).to_wire();
+    // What both still stand by.
+    let good = erasure(&of, "u_8839201");
+    let good_wire = good.sign(&[&one, &two], &SystemEntropy).expect("signs").to_wire();
+    let admitted = of.submit(&good_wire).await.expect("admitted");
+    let (receipt_of_good, good) =
+        (admitted.receipt.expect("a receipt"), admitted.instruction.expect("shown"));
+    world.gateway.take().expect("it runs").stop();
+
+    let liar = Liar::open(&world).await;
+    liar.silent.store(true, Ordering::SeqCst);
+    let (leaf, execution) =
+        Forger { app: liar.app.clone() }.admit_again(Forgery::of(&draft, wire.clone())).await;
+    let admission = crate::liar::receipt(&liar.app.receipt(leaf).await.expect("a receipt"));
+    let before = stores(world.path()).await;
+    world.agent = Some(Process::agent(world.path()));
+    let order = made_up(&execution, "stores/rtc", &wire, admission);
+    assert_eq!(liar.hand_out(order).await, "refused THRESHOLD_NOT_MET");
+    assert!(before == stores(world.path()).await, "a store was touched");
+    let order = made_up(&good.executions[0], "stores/rtc", &good_wire, receipt_of_good);
+    // Its head is behind the one of the forged admission, which the agent has seen.
+    assert_eq!(liar.hand_out(order.clone()).await, "refused TRAIL_FORKED");
+    let newer = crate::liar::receipt(&liar.app.receipt(good.trail_index).await.expect("a receipt"));
+    let order = v1::Order { admission: Some(newer), ..order };
+    assert_eq!(liar.hand_out(order).await, "completed");
+    assert!(before != stores(world.path()).await, "the genuine order did nothing");
+    world.agent.take().expect("it runs").stop();
+    liar.close().await;
 }
