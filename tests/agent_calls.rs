@@ -24,7 +24,7 @@ fn private_key(path: &std::path::Path) -> PrivateKey {
 }
 
 /// The agent's line, without the agent.
-fn line(world: &World) -> Gateway {
+pub fn line(world: &World) -> Gateway {
     let config = config(world.path());
     let key = private_key(&config.gateway.access_key);
     Gateway::load(&config.gateway, &config.agent, key, Arc::new(SystemClock), Arc::new(SystemEntropy))

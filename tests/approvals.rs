@@ -9,7 +9,7 @@ use mandate::grpc::v1;
 use mandate::token::{Detached, Envelope, InstructionDraft, PrivateKey, Says, SetRole};
 
 use crate::harness::{Process, World, configure, within};
-use crate::key_sets::{key_of, named, new_key, next, rotate};
+use crate::key_sets::{key_of, named, new_key, next, refusal, rotate};
 
 /// A gateway, `xingyu` under a key set in which an erasure takes two of three people, and their keys. The first
 /// of them has two.
@@ -186,6 +186,47 @@ async fn an_instruction_below_its_threshold_waits_and_the_second_signer_complete
     let (code, text) = house.world.verify(&["evidence", file.to_str().expect("UTF-8")]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("privacy-office-1, privacy-office-2"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_keys_sign_at_once_counts_by_people_who_have_the_role() {
+    let mut house = House::new().await;
+    let House { one, one_again, two, reader, .. } = &house;
+    let keys: [(&str, &[&PrivateKey]); 4] = [
+        ("one signer", &[one]),
+        ("one signer with two keys", &[one, one_again]),
+        ("the same signature twice", &[one, one]),
+        ("the same, and his other key twice", &[one, one, one_again, one_again]),
+    ];
+    for (who, keys) in keys {
+        let wire = house.erasure("u_8839201").sign(keys, &SystemEntropy).expect("signs").to_wire();
+        let shown = house.xingyu.submit(&wire).await.expect("taken").instruction.expect("shown");
+        assert_eq!(
+            (shown.state(), missing(&shown)),
+            (v1::InstructionState::Waiting, vec![("erase", 1)]),
+            "{who}"
+        );
+        assert!(shown.executions.is_empty(), "{who}");
+    }
+    // A wrong role adds nothing to one who may, and takes nothing from two: it is refused beside them.
+    let keys: [(&str, &[&PrivateKey]); 3] = [
+        ("who may only look", &[reader]),
+        ("one who may, and one who may only look", &[one, reader]),
+        ("two who may, and one who may only look", &[one, two, reader]),
+    ];
+    for (who, keys) in keys {
+        let wire = house.erasure("u_8839201").sign(keys, &SystemEntropy).expect("signs").to_wire();
+        assert_eq!(refusal(&house.xingyu, &wire).await.as_deref(), Some("SIGNER_ROLE"), "{who}");
+    }
+    let wire =
+        house.erasure("u_8839201").sign(&[one, one_again, two], &SystemEntropy).expect("signs").to_wire();
+    let done = house.xingyu.submit(&wire).await.expect("admitted").instruction.expect("shown");
+    assert_eq!(done.state(), v1::InstructionState::Admitted);
+    // The agent counts again.
+    house.world.agent = Some(Process::agent(house.world.path()));
+    let ended = within(60, "the erasure", house.xingyu.follow(&done.executions[0])).await.expect("followed");
+    assert_eq!((ended.state(), &*ended.reason), (v1::ExecutionState::Completed, ""));
+    house.world.export_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,9 @@ use crate::key_sets::{key_of, new_key};
 const PEOPLE: [&str; 5] = ["ann", "ann", "bob", "cai", "dee"];
 const HOLD: i64 = 40;
 const LEASE: i64 = 60;
+/// How long a key set is in force.
+const BRIEF: i64 = 60;
+const LONG: i64 = 86_400;
 
 /// A set of keys, one bit each.
 type Keys = u8;
@@ -65,12 +68,18 @@ enum Op {
     Contest {
         slot: usize,
     },
+    /// `brief`: the set ends soon.
     Rotate {
         keys: Keys,
         threshold: u32,
         hold: bool,
+        brief: bool,
     },
     Wait(i64),
+    /// Time passes until the order's end, to the second.
+    Expire {
+        slot: usize,
+    },
     /// The gateway's housekeeping.
     Sweep,
     /// The agent takes what it is given, begins what it has a warrant for and refuses the rest.
@@ -90,13 +99,14 @@ fn an_op() -> impl Strategy<Value = Op> {
         3 => (0usize..8, 0usize..5).prop_map(|(slot, key)| Op::Withdraw { slot, key }),
         2 => (0usize..8, keys.clone()).prop_map(|(slot, keys)| Op::Revoke { slot, keys }),
         1 => (0usize..8).prop_map(|slot| Op::Contest { slot }),
-        2 => (keys, 1u32..4, any::<bool>())
-            .prop_map(|(keys, threshold, hold)| Op::Rotate { keys, threshold, hold }),
+        2 => (keys, 1u32..4, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(keys, threshold, hold, brief)| Op::Rotate { keys, threshold, hold, brief }),
         3 => (1i64..50).prop_map(Op::Wait),
+        1 => (0usize..8).prop_map(|slot| Op::Expire { slot }),
         1 => Just(Op::Sweep),
         3 => Just(Op::Lease),
         2 => Just(Op::Report),
-        1 => Just(Op::Crash),
+        2 => Just(Op::Crash),
     ]
 }
 
@@ -115,6 +125,7 @@ struct Set {
     keys: Keys,
     threshold: usize,
     hold: i64,
+    exp: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +177,7 @@ impl Rules {
         let (version, set) = self.newest();
         let good = order.signed & !set.keys == 0
             && order.version == version
+            && now < set.exp
             && now < order.exp
             && now.max(order.iat) + set.hold < order.exp;
         let counted = people(order.signed).difference(&order.withdrawn).count();
@@ -296,7 +308,7 @@ impl System {
             version: last.version + 1,
             prev: Some(last.digest),
             iat: self.now(),
-            exp: self.now() + 86_400,
+            exp: set.exp,
             keys,
             roles: vec![
                 (SetRole::Root, vec![self.root.id()], 1),
@@ -470,9 +482,15 @@ impl History {
         let now = self.system.now();
         match *op {
             Op::Wait(seconds) => self.system.clock.advance(seconds),
-            Op::Rotate { keys, threshold, hold } => {
+            Op::Expire { slot } => {
+                if let Some(slot) = self.slot(slot) {
+                    self.system.clock.advance((self.rules.orders[slot].exp - now).max(0));
+                }
+            }
+            Op::Rotate { keys, threshold, hold, brief } => {
                 let threshold = (threshold as usize).min(people(keys).len());
-                self.rotate(Set { keys, threshold, hold: if hold { HOLD } else { 0 } }).await;
+                let (hold, exp) = (if hold { HOLD } else { 0 }, now + if brief { BRIEF } else { LONG });
+                self.rotate(Set { keys, threshold, hold, exp }).await;
             }
             Op::Instruct { keys, behind, life } => self.instruct(keys, behind, life).await,
             Op::Approve { slot, key, hides } => {
@@ -625,14 +643,14 @@ impl History {
     }
 
     async fn revoke(&mut self, slot: usize, keys: Keys) {
-        let (version, set) = self.rules.newest();
+        let ((version, set), now) = (self.rules.newest(), self.system.now());
         let target = self.system.orders[slot].1;
         let draft = self.system.draft(Act::Revoke, version, 400, Some(target));
         let signed = draft.sign(&self.system.keys_of(keys), &SystemEntropy).expect("signs");
         let done = self.system.submit(&signed.to_wire()).await;
         let order = &mut self.rules.orders[slot];
         let open = matches!(order.state, State::Waiting | State::Admitted { .. });
-        let counts = keys & !set.keys == 0 && open;
+        let counts = keys & !set.keys == 0 && now < set.exp && open;
         assert_eq!(done.is_ok(), counts, "{done:?}", done = done.err());
         if counts {
             order.state = State::Revoked;
@@ -746,8 +764,9 @@ impl History {
 async fn run(sample: &Path, ops: &[Op]) {
     let mut history = History { rules: Rules::default(), system: System::new(sample).await };
     // The first set is that of the sample, whose signers nobody here has.
-    history.rules.sets.push(Set { keys: 0, threshold: 1, hold: 0 });
-    history.rotate(Set { keys: 31, threshold: 2, hold: 0 }).await;
+    let exp = history.system.now() + LONG;
+    history.rules.sets.push(Set { keys: 0, threshold: 1, hold: 0, exp });
+    history.rotate(Set { keys: 31, threshold: 2, hold: 0, exp }).await;
     for op in ops {
         history.step(op).await;
         history.check(op).await;

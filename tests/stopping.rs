@@ -16,7 +16,7 @@ use crate::key_sets::{key_of, named, next, refusal, rotate};
 const USER: &str = "u_8839201";
 
 /// `xingyu` under a key set with this policy, whose signers may revoke, too.
-async fn xingyu(world: &World, policy: &Policy) -> (Enterprise, PrivateKey) {
+pub async fn xingyu(world: &World, policy: &Policy) -> (Enterprise, PrivateKey) {
     let mut xingyu = world.enterprise("xingyu").await;
     let [root, one] = ["root", "instruction"].map(|name| key_of(world.path(), "xingyu", name));
     let mut set = next(&xingyu, &root, &[(&one, "privacy-office-1")]);
@@ -27,12 +27,12 @@ async fn xingyu(world: &World, policy: &Policy) -> (Enterprise, PrivateKey) {
     (xingyu, one)
 }
 
-fn erasure(of: &Enterprise, user: &str) -> InstructionDraft {
+pub fn erasure(of: &Enterprise, user: &str) -> InstructionDraft {
     of.order(Act::Erase, vec![Identifier::user(&of.app, user)], None).expect("an order")
 }
 
 /// Takes back another order.
-fn revocation(of: &Enterprise, target: InstructionId) -> InstructionDraft {
+pub fn revocation(of: &Enterprise, target: InstructionId) -> InstructionDraft {
     let order = of.order(Act::Revoke, Vec::new(), None).expect("an order");
     InstructionDraft { target: Some(target), ..order }
 }
@@ -56,7 +56,7 @@ async fn ended(of: &Enterprise, execution: &str) -> (v1::ExecutionState, String)
     (ended.state(), ended.reason)
 }
 
-async fn contest(world: &World, name: &str, ground: &str) -> Result<u64, String> {
+pub async fn contest(world: &World, name: &str, ground: &str) -> Result<u64, String> {
     let call = v1::ContestInstructionRequest {
         controller: "controllers/xingyu".into(),
         name: name.to_owned(),

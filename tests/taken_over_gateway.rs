@@ -1,6 +1,7 @@
 //! A gateway that was taken over, with all it has, gets nothing from the agent: not with a database that was
-//! edited by hand, not with forged admissions under its own log keys (`forger`). The agent's signed
-//! refusal reaches the trail.
+//! edited by hand, not with an app that its registry gives to another, not with forged admissions under its own log
+//! keys (`forger`). The agent's signed refusal reaches the trail. What it gets by lying about the authority log, by
+//! withholding it and by handing out again is in `false_authority`, `withheld_authority` and `replayed`.
 
 use std::path::Path;
 
@@ -148,6 +149,47 @@ async fn an_instruction_that_was_edited_at_the_gateway_ends_in_the_trail() {
     assert_eq!(before, survey(&store).await.expect("counted"), "the store was touched");
     // Each end is a leaf, and the trail is a good one.
     world.export_and_verify_logs().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_the_registry_gives_to_another_controller_stays_its_own_at_the_agent() {
+    let mut world = World::without_agent(|_| {}).await;
+    let (xingyu, leting) = (world.enterprise("xingyu").await, world.enterprise("leting").await);
+    let before = stores(world.path()).await;
+    world.gateway.take().expect("it runs").stop();
+    edit(&world, &["UPDATE apps SET controller_id = 'leting' WHERE id = 'xingyu-live'"]).await;
+    world.gateway = Some(Process::serve(world.path()));
+    let theirs = || InstructionDraft {
+        app: xingyu.app.clone(),
+        subject: vec![Identifier::user(&xingyu.app, USER)],
+        ..erase(&leting, USER)
+    };
+    // To the gateway it is good: the accomplice orders what is done to its own app.
+    let order = async |world: &World| {
+        let leting = world.enterprise("leting").await;
+        let answer = leting.submit(&signed(&theirs(), &leting.key)).await.expect("the gateway admits it");
+        let execution = answer.instruction.expect("shown").executions.remove(0);
+        ended(world, &leting, &execution).await
+    };
+    world.agent = Some(Process::agent(world.path()));
+    refused(&world, "by the agent's agreements", &order(&world).await, "AGREEMENT_MISSING");
+
+    // And where the agent's agreements were edited as well, its binding of the app to a tenant stands alone.
+    world.agent.take().expect("it runs").stop();
+    crate::witness::edit(&world.path().join("agent.toml"), |agent| {
+        let app = toml::Value::from("xingyu-live");
+        for terms in agent["agreement"].as_array_mut().expect("a list") {
+            let is_theirs = terms["controller"].as_str() == Some("leting");
+            let apps = terms["apps"].as_array_mut().expect("a list");
+            apps.retain(|one| *one != app);
+            if is_theirs {
+                apps.push(app.clone());
+            }
+        }
+    });
+    world.agent = Some(Process::agent(world.path()));
+    refused(&world, "by the agent's bindings", &order(&world).await, "TENANT_UNBOUND");
+    assert!(before == stores(world.path()).await, "a store was touched");
 }
 
 fn erase(of: &Enterprise, subject: &str) -> InstructionDraft {

@@ -115,11 +115,11 @@ impl Watched {
         self.world.path()
     }
 
-    fn kill(&mut self, n: usize) {
+    pub fn kill(&mut self, n: usize) {
         self.witnesses[n - 1].take().expect("it runs").kill();
     }
 
-    fn restart(&mut self, n: usize) {
+    pub fn restart(&mut self, n: usize) {
         self.witnesses[n - 1] = Some(Process::witness(&folder(self.path(), n)));
     }
 
@@ -146,7 +146,7 @@ pub async fn preview(enterprise: &Enterprise, user: &str) -> v1::Instruction {
     answer.instruction.expect("shown")
 }
 
-async fn receipt(enterprise: &Enterprise, instruction: &v1::Instruction) -> v1::Receipt {
+pub async fn receipt(enterprise: &Enterprise, instruction: &v1::Instruction) -> v1::Receipt {
     let call = v1::GetReceiptRequest { name: instruction.name.clone() };
     let answer = enterprise.client.instructions().get_receipt(call).await.expect("a receipt");
     answer.into_inner().receipt.expect("a receipt")
@@ -387,12 +387,17 @@ async fn a_database_set_back_or_forked_is_refused_by_witness_and_client() {
 
 /// A line to witness 1 with a certificate of the set-up, expecting it to be of that id.
 fn line(watched: &Watched, certificate: &str, id: &str) -> Line {
+    line_to(watched, 1, certificate, id)
+}
+
+/// The same to the n-th witness.
+pub fn line_to(watched: &Watched, n: usize, certificate: &str, id: &str) -> Line {
     let dir = watched.path();
     let gateway: toml::Table =
         toml::from_str(&std::fs::read_to_string(dir.join("gateway.toml")).expect("read")).expect("TOML");
-    let url = gateway["witness"][0]["url"].as_str().expect("a URL");
+    let url = gateway["witness"][n - 1]["url"].as_str().expect("a URL");
     let files = ClientTlsConfig {
-        ca: folder(dir, 1).join("ca.pem"),
+        ca: folder(dir, n).join("ca.pem"),
         certificate: dir.join(format!("{certificate}.pem")),
         key: dir.join(format!("{certificate}.key")),
         server_name: None,

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::authority::precedent::{Precedent, precedent};
 use crate::domain::event::InstructionReceived;
 use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal, Stop};
 use crate::store::instructions::{self, InstructionRow, JtiRow};
@@ -146,14 +147,15 @@ impl Admit {
 
     /// The answer a used-up `jti` gets.
     async fn answer_again(&self, tx: &mut Tx<'_>, used: JtiRow) -> Result<Decided, StoreError> {
-        if used.digest != self.instruction.digest().to_string() {
-            let refusal = Refusal::at(Reason::JtiReused, "payload.jti");
-            write_refusal(tx, &self.vault, &self.controller, &self.received, &refusal, Some(self.jti()))
-                .await?;
-            return Ok(Decided::Refused(refusal));
-        }
-        if let Some(reason) = Reason::from_code(&used.outcome) {
-            return Ok(Decided::Refused(reason.into()));
+        match precedent(&self.instruction.digest(), &used.digest, &used.outcome) {
+            Precedent::Taken => {}
+            Precedent::Refused(reason) => return Ok(Decided::Refused(reason.into())),
+            Precedent::Reused => {
+                let refusal = Refusal::at(Reason::JtiReused, "payload.jti");
+                write_refusal(tx, &self.vault, &self.controller, &self.received, &refusal, Some(self.jti()))
+                    .await?;
+                return Ok(Decided::Refused(refusal));
+            }
         }
         let row = instructions::find(tx.conn(), &self.controller, &self.jti())
             .await?

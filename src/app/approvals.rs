@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::authority::precedent::Signed;
 use crate::domain::event::{ApprovalGiven, ApprovalWithdrawn, InstructionEnded, SignatureWithdrawn};
 use crate::domain::{ControllerId, InstructionId, InstructionState, Reason, Refusal};
 use crate::store::instructions::{self, InstructionRow};
@@ -88,7 +89,7 @@ impl App {
             let key_set = self.newest_key_set(controller).await?.ok_or(Reason::NotFound)?;
             let verified =
                 Detached::read(Says::Withdrawn, &given.protected, &given.signature).and_then(|read| {
-                    check_set(&row, &key_set)?;
+                    signed(&row).check_set(&key_set)?;
                     read.verify(&stored(&row)?, &key_set).map(|signer| (read, signer))
                 });
             let (withdrawal, signer) = match verified {
@@ -130,13 +131,8 @@ fn stored(row: &InstructionRow) -> Result<Envelope, Refusal> {
     Envelope::read_signed_part(&row.signed_part).map_err(|_| Reason::Internal.into())
 }
 
-/// Under any other set than the newest it can never be completed.
-fn check_set(row: &InstructionRow, set: &KeySet) -> Result<(), Refusal> {
-    if row.key_set_version == set.version() {
-        return Ok(());
-    }
-    Err(Refusal::at(Reason::KeySetNotCurrent, "name")
-        .note("it waits under a key set that is no longer the newest; sign a new one"))
+fn signed(row: &InstructionRow) -> Signed<'_> {
+    Signed { state: row.state, key_set_version: row.key_set_version, withdrawn: &row.withdrawn }
 }
 
 /// The instruction with the approval, every signature and disclosure checked.
@@ -147,7 +143,7 @@ fn approved(
     set: &KeySet,
     origin: &str,
 ) -> Result<(Instruction, Signer), Refusal> {
-    check_set(row, set)?;
+    signed(row).check_set(set)?;
     let envelope = stored(row)?;
     let signer = approval.verify(&envelope, set)?;
     let expected = Expected { iss: &row.controller, aud: origin };
@@ -190,8 +186,7 @@ impl Command for Approve {
             // Counted before, also where it was written down in other bytes.
             return Ok(Decided::Done(row.into()));
         }
-        if row.state != InstructionState::Waiting {
-            let refusal = Refusal::at(Reason::StageConflict, "name").note("it waits for no signature");
+        if let Err(refusal) = signed(&row).check_waits() {
             return self.refuse(tx, refusal).await;
         }
         let (whole, signer) =
@@ -202,9 +197,8 @@ impl Command for Approve {
                 }
                 Err(refusal) => return self.refuse(tx, refusal).await,
             };
-        let back = row.withdrawn.iter().filter_map(|kid| self.key_set.key(kid));
-        if back.into_iter().any(|key| key.signer == signer.signer) {
-            return self.refuse(tx, Reason::SignatureWithdrawn.into()).await;
+        if let Err(refusal) = signed(&row).check_approver(&signer, &self.key_set) {
+            return self.refuse(tx, refusal).await;
         }
         let candidate = Candidate {
             controller: &self.controller,
@@ -264,22 +258,10 @@ impl Command for Withdraw {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
         let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
-        let is_ours =
-            |kid: &crate::token::KeyId| self.key_set.key(kid).is_some_and(|k| k.signer == self.signer.signer);
-        if row.withdrawn.iter().any(is_ours) {
-            return Ok(Decided::Done(row.into()));
-        }
-        if row.state != InstructionState::Waiting {
-            return Err(Refusal::at(Reason::StageConflict, "name")
-                .note("only what still waits can be withdrawn from; revoke it instead")
-                .into());
-        }
         let envelope = stored(&row)?;
-        let own: Vec<_> = envelope.kids().filter(is_ours).collect();
+        let own = signed(&row).taken_back_by(&self.signer, &self.key_set, envelope.kids())?;
         if own.is_empty() {
-            return Err(Refusal::at(Reason::StageConflict, "name")
-                .note("the signer has signed nothing here")
-                .into());
+            return Ok(Decided::Done(row.into()));
         }
         let rest = envelope.without(&own);
         let missing = match &rest {

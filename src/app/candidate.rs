@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::authority::admission::{AdmissionContext, Judged, held_until, judge};
+use crate::authority::precedent::{Case, check_case, check_target};
 use crate::authority::{AgreementTerms, Scope};
 use crate::domain::event::{InstructionAdmitted, Order};
-use crate::domain::request::served_by;
 use crate::domain::{
     AppId, ControllerId, ExecutionId, InstructionId, InstructionState, Reason, Refusal, RequestId,
     RequestStage, Right, RightStage, StoreId,
@@ -115,21 +115,12 @@ impl Candidate<'_> {
             Ok(judged) => judged,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let mut served = Vec::new();
-        if statement.req.is_some() {
-            let Some(case) = case else {
-                return Ok(Err(Refusal::at(Reason::RequestUnknown, "payload.req")));
-            };
-            if case.app != statement.app || !case.stage.may_be_instructed() {
-                return Ok(Err(Refusal::at(Reason::RequestUnknown, "payload.req")
-                    .note("the case is of another app or over")));
-            }
-            let rights: Vec<_> = case.rights.iter().map(|r| (r.right, r.stage)).collect();
-            served = match served_by(statement.act, &rights) {
-                Ok(served) => served,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-        }
+        let rights: Vec<_> = case.iter().flat_map(|case| &case.rights).map(|r| (r.right, r.stage)).collect();
+        let case = case.as_ref().map(|case| Case { app: &case.app, stage: case.stage, rights: &rights });
+        let served = match check_case(statement, case) {
+            Ok(served) => served,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if let Err(refusal) = self.check_target(tx).await? {
             return Ok(Err(refusal));
         }
@@ -147,17 +138,7 @@ impl Candidate<'_> {
         let statement = self.instruction.statement();
         let Some(target) = &statement.target else { return Ok(Ok(())) };
         let found = instructions::find(tx.conn(), self.controller, target).await?;
-        let Some(found) = found.filter(|row| row.app == statement.app) else {
-            return Ok(Err(Refusal::at(Reason::TargetUnknown, "payload.target")));
-        };
-        let over = |note| Ok(Err(Refusal::at(Reason::StageConflict, "payload.target").note(note)));
-        if found.state.is_over() {
-            return over("the instruction has ended");
-        }
-        if found.state.is_stopped() {
-            return over("the instruction was stopped before");
-        }
-        Ok(Ok(()))
+        Ok(check_target(statement, found.as_ref().map(|row| (&row.app, row.state))))
     }
 
     /// The pure rule, under each agreement in turn: the first that covers it is enough.

@@ -25,6 +25,7 @@ mod judged;
 mod leaf_form;
 mod log_keys;
 pub mod pins;
+pub mod precedent;
 pub mod proven;
 pub mod published;
 mod published_audit;

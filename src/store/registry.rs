@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::precedent::check_key_use;
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId,
 };
@@ -431,13 +432,12 @@ pub async fn claim_or_keep_thumbprint(
         .bind(thumbprint)
         .fetch_optional(tx.conn())
         .await?;
-    match known {
-        None => claim_thumbprint(tx, thumbprint, key_use, principal).await,
-        Some(row) if row.get::<String>("use") == key_use && row.get::<String>("principal") == principal => {
-            Ok(())
-        }
-        Some(_) => Err(Refusal::at(Reason::KeyAlreadyUsed, "key_set.keys").into()),
+    let known = known.map(|row| (row.get::<String>("use"), row.get::<String>("principal")));
+    let has = known.as_ref().map(|(key_use, principal)| (key_use.as_str(), principal.as_str()));
+    if check_key_use(has, key_use, principal)? {
+        claim_thumbprint(tx, thumbprint, key_use, principal).await?;
     }
+    Ok(())
 }
 
 pub async fn insert_access_key(

@@ -171,6 +171,18 @@ may jwcrypto-reads-mandate-sign-by-two "$python" "$suite/sd_jwt_check.py" \
     "$dir/signed-by-two.json"
 may two-signers "$python" "$suite/two_signers.py" submit "$dir" "$dir/signed-by-two.json"
 
+# One list of tampered instructions: what the gateway refuses, the libraries refuse, whoever made the instruction.
+may mandate-sign-a-preview "$mandate" sign --profile "$profiles/leting.toml" --act preview --app apps/leting-fm \
+    --user letingfm-660318 --category device --basis pipl-45 --out "$dir/preview.sd-jwt"
+may tampered-by-sd-jwt "$python" "$suite/tampered.py" alone "$profiles/leting.toml" letingfm-660318 "$dir/preview.sd-jwt"
+may mandate-sign-another "$mandate" sign --profile "$profiles/xiaolu.toml" --act preview --app apps/xiaolu-class \
+    --user DX-204417 --category device --basis pipl-45 --out "$dir/another.sd-jwt"
+may tampered-by-node node "$work/node/tampered.mjs" "$suite/tampered.json" "$profiles/xiaolu.toml" DX-204417 "$dir/another.sd-jwt"
+may mandate-sign-by-two-more "$mandate" sign --profile "$profiles/yunting.toml" --act preview \
+    --app apps/yunting-class --user YT-900127 --category device --basis pipl-45 \
+    --key "$two/instruction.jwk" --key "$two/second.jwk" --out "$dir/by-two-more.json"
+may tampered-by-jwcrypto "$python" "$suite/tampered.py" together "$dir" YT-900127 "$dir/by-two-more.json"
+
 # grpcurl as an operator's hand would use it; the token comes from the Python client.
 grpcurl=("$venv/bin/grpcurl" -max-time 20 -cacert "$dir/ca/server.pem"
     -cert "$dir/keys/xingyu/tls.pem" -key "$dir/keys/xingyu/tls.key" -authority mandate.ppio.example)

@@ -137,7 +137,7 @@ def check(vector: dict) -> str | None:
     match vector["form"]:
         case "instruction":
             return check_instruction(vector)
-        case "approval":
+        case "approval" | "withdrawal":
             # The payload is that of the instruction it adds to (RFC 7515 appendix F).
             payload = vector["of"].split("~")[0].split(".")[1]
             compact = vector["input"].replace("..", f".{payload}.") if ".." in vector["input"] else ""
@@ -154,7 +154,7 @@ def check(vector: dict) -> str | None:
 
 def check_all() -> None:
     wrong, good, must_refuse, total = [], 0, 0, 0
-    for form in ("instruction", "approval", "access-token", "key-set"):
+    for form in ("instruction", "approval", "withdrawal", "access-token", "key-set"):
         for path in sorted((VECTORS / form).glob("*.json")):
             vector = json.loads(path.read_text())
             fault = check(vector)

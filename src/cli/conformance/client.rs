@@ -110,7 +110,7 @@ pub async fn run(world: &World, cases: &Cases, folder: &Path, as_json: bool) -> 
     for token in &cases.access_tokens {
         let verdict = match given(folder, &token.file) {
             Err(fault) => Err(fault),
-            Ok(text) => match world.access_token(&format!("Bearer {text}")).await {
+            Ok(text) => match world.access_token(&format!("Bearer {text}"), None).await {
                 Err(refusal) => Err(refusal.into()),
                 Ok(()) => same_members(&token.claims, &members_of(&text)),
             },

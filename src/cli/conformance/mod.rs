@@ -4,6 +4,9 @@
 //! `inputs` prints what a client is to sign, and `client` judges what it signed.
 
 mod client;
+#[cfg(test)]
+mod coverage;
+mod sequence;
 mod vectors;
 mod world;
 

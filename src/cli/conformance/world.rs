@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::authority::admission::{Judged, NOBODY, judge};
-use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
-use crate::authority::{AdmissionContext, AgreementTerms, KeySetChain, TakenBack};
+use super::sequence::{Sequence, Step};
+use crate::authority::AgreementTerms;
+use crate::authority::precedent::check_key_use;
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
 use crate::domain::{
-    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Stop, StoreId, Timestamp,
+    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Right, StoreId, Timestamp,
 };
+use crate::grpc::access::{Access as CallAccess, rule_for};
 use crate::identity::{AccessKey, AccessKeys, AccessTokens, Peer, bearer};
-use crate::token::{
-    Detached, Digest, Envelope, Expected, Instruction, KeySet, PublicJwk, Says, SignedKeySet,
-};
+use crate::token::{Digest, Expected, Instruction, KeySet, PublicJwk, SignedKeySet};
 
 /// `world.json` beside the vectors.
 #[derive(Deserialize)]
@@ -31,6 +30,7 @@ struct File {
     controller: String,
     app: String,
     agreements: BTreeMap<String, Agreement>,
+    requests: BTreeMap<String, Request>,
     keys: BTreeMap<String, Published>,
     key_sets: BTreeMap<String, String>,
     pin: Digest,
@@ -46,6 +46,22 @@ struct Agreement {
     regions: BTreeSet<Region>,
     valid_from: i64,
     valid_until: Option<i64>,
+}
+
+/// A case that was brought to the controller.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    app: String,
+    pub rights: Vec<Right>,
+    /// It was made by or for a minor.
+    pub minor: bool,
+}
+
+impl Request {
+    pub fn app(&self) -> Result<AppId, Refusal> {
+        AppId::from_resource_name(&self.app).map_err(|_| Reason::FieldInvalid.into())
+    }
 }
 
 /// A key that stands in an RFC, private part and all.
@@ -81,15 +97,16 @@ pub struct Circumstances {
     pub key_set: Option<String>,
     pub agreement: Option<String>,
     pub until: Option<Until>,
-    pub at_lease_under: Option<String>,
+    /// What the gateway has seen, in this order.
+    pub before: Vec<Step>,
+    /// What comes between its admission and its first lease, at which it is judged again.
+    pub then: Option<Vec<Step>>,
     pub after: Option<String>,
     pub pin: Option<Digest>,
-    /// The instruction that an approval adds to.
+    /// The instruction that an approval adds to, or a withdrawal takes from.
     pub of: Option<String>,
-    /// The case that is answered was made by or for a minor.
-    pub minor: bool,
-    /// What the authority log says of it before its first lease.
-    pub stopped: Option<Stop>,
+    /// What an access token is sent with: `<service>/<method>`.
+    pub call: Option<String>,
 }
 
 /// An instruction that is refused for nothing.
@@ -143,13 +160,31 @@ impl World {
         self.file.keys.iter().find(|(_, key)| key.kid == kid).map(|(name, _)| name.as_str())
     }
 
-    fn key_set(&self, name: &str) -> Result<&KeySet, Refusal> {
+    pub(super) fn key_set(&self, name: &str) -> Result<&KeySet, Refusal> {
         self.key_sets
             .get(name)
             .ok_or_else(|| Refusal::new(Reason::NotFound).note("the world has no such key set"))
     }
 
-    fn terms(&self, name: &str) -> Result<AgreementTerms, Refusal> {
+    pub(super) fn now(&self) -> i64 {
+        self.file.now
+    }
+
+    /// Whose instructions for which trail are judged here.
+    pub(super) fn expected(&self) -> Expected<'_> {
+        Expected { iss: &self.controller, aud: &self.file.origin }
+    }
+
+    /// The world has one app, and it is the controller's.
+    pub(super) fn owner_of(&self, app: &AppId) -> Option<&ControllerId> {
+        (app.resource_name() == self.file.app).then_some(&self.controller)
+    }
+
+    pub(super) fn request(&self, name: &str) -> Option<&Request> {
+        self.file.requests.get(name)
+    }
+
+    pub(super) fn terms(&self, name: &str) -> Result<AgreementTerms, Refusal> {
         let unknown = || Refusal::new(Reason::NotFound).note("the world has no such agreement");
         let agreement = self.file.agreements.get(name).ok_or_else(unknown)?;
         let apps = agreement.apps.iter().map(|app| AppId::from_resource_name(app));
@@ -165,96 +200,54 @@ impl World {
         })
     }
 
-    /// As the gateway judges it when it arrives; and, where the circumstances say so, as the agent does later.
+    /// As the gateway judges it when it arrives, after what came before; and, where the circumstances say what came
+    /// then, as the agent does at the first lease.
     pub fn instruction(&self, input: &str, under: &Circumstances) -> Result<Taken, Refusal> {
-        let newest = self.key_set(under.key_set.as_deref().unwrap_or("current"))?;
-        self.judge(Envelope::read(input.as_bytes())?, newest, under)
+        let mut sequence = Sequence::begin(self, under)?;
+        let taken = sequence.submit(input)?;
+        if let Some(then) = &under.then {
+            let admitted_at = sequence.now();
+            sequence.take(then)?;
+            sequence.at_first_lease(&taken.instruction, admitted_at)?;
+        }
+        Ok(taken)
     }
 
     /// A signature that was given later, `<protected>..<signature>`, with the instruction it completes.
     pub fn approval(&self, input: &str, under: &Circumstances) -> Result<Taken, Refusal> {
-        let newest = self.key_set(under.key_set.as_deref().unwrap_or("current"))?;
-        let envelope = Envelope::read(under.of.as_deref().unwrap_or_default().as_bytes())?;
-        let approval = Detached::parse(Says::Approved, input)?;
-        approval.verify(&envelope, newest)?;
-        self.judge(envelope.approved(&approval), newest, under)
+        Sequence::begin(self, under)?.approve(input, under.of.as_deref().unwrap_or_default())
     }
 
-    fn judge(&self, envelope: Envelope, newest: &KeySet, under: &Circumstances) -> Result<Taken, Refusal> {
-        let expected = Expected { iss: &self.controller, aud: &self.file.origin };
-        let text = envelope.to_wire();
-        let instruction = envelope.verify(newest)?.parse(&expected)?;
-        if under.until == Some(Until::Form) {
-            return Ok(Taken { instruction, waits: false });
-        }
-        let terms = self.terms(under.agreement.as_deref().unwrap_or("current"))?;
-        let owned = instruction.statement().app.resource_name() == self.file.app;
-        let context = AdmissionContext {
-            newest,
-            app_owner: owned.then_some(&self.controller),
-            agreement: Some(&terms),
-            now: self.file.now,
-            minor: under.minor,
-            without: NOBODY,
-            witnesses: 0,
-        };
-        let waits = matches!(judge(&instruction, &context)?, Judged::Waits(_));
-        if let Some(later) = &under.at_lease_under {
-            self.at_first_lease(&text, newest, self.key_set(later)?, (&terms, under.stopped))?;
-        }
-        Ok(Taken { instruction, waits })
-    }
-
-    /// Admitted under the first set, leased after the second came into force.
-    fn at_first_lease(
-        &self,
-        input: &str,
-        first: &KeySet,
-        later: &KeySet,
-        (terms, stopped): (&AgreementTerms, Option<Stop>),
-    ) -> Result<(), Refusal> {
-        let mut log = vec![(0, first.bytes())];
-        if later.version() > first.version() {
-            log.push((1, later.bytes()));
-        }
-        let chain = KeySetChain::from_log(&self.controller, &self.file.origin, &first.digest(), log)?;
-        let mut taken_back = TakenBack::default();
-        if let Some(stop) = stopped {
-            let jti = Envelope::read(input.as_bytes())?.verify(first)?;
-            let expected = Expected { iss: &self.controller, aud: &self.file.origin };
-            taken_back.stop(jti.parse_public(&expected)?.jti, stop, None);
-        }
-        let store = terms.stores.first().ok_or(Reason::StoreUnknown)?;
-        let admission =
-            AdmissionFacts { key_set_version: first.version(), authority_size: 1, at: self.file.now };
-        let order = Order { instruction: input.as_bytes(), store, admission, lease: Lease::First };
-        let standing = Standing {
-            chain: &chain,
-            origin: &self.file.origin,
-            authority_size: 2,
-            agreement: terms,
-            stores: &terms.stores,
-            taken_back: &taken_back,
-            witnesses: 0,
-            now: self.file.now,
-        };
-        check_order(&order, &standing).map(drop)
+    /// A signature that is taken back, `<protected>..<signature>`, and the instruction that it stood on.
+    pub fn withdrawal(&self, input: &str, under: &Circumstances) -> Result<(), Refusal> {
+        Sequence::begin(self, under)?.withdraw(input, under.of.as_deref().unwrap_or_default())
     }
 
     /// A first key set under its pin, or the successor of the one named.
     pub fn key_set_of(&self, input: &str, under: &Circumstances) -> Result<(), Refusal> {
         let signed = SignedKeySet::read(input.as_bytes())?;
-        match &under.after {
-            Some(previous) => signed.succeed(self.key_set(previous)?).map(drop),
+        let set = match &under.after {
+            Some(previous) => signed.succeed(self.key_set(previous)?)?,
             None => {
                 let pin = under.pin.unwrap_or_else(|| signed.digest());
-                signed.genesis(&self.controller, &self.file.origin, &pin).map(drop)
+                signed.genesis(&self.controller, &self.file.origin, &pin)?
             }
+        };
+        if set.is_expired(self.file.now) {
+            return Err(Reason::KeySetExpired.into());
         }
+        // Registered before it: the key that opens the gateway.
+        let access = self.file.keys.get(&self.file.access.key).map(|key| key.kid.as_str());
+        for (kid, key) in set.keys() {
+            let known =
+                (access == Some(kid.to_string().as_str())).then_some(("access", &*self.file.controller));
+            check_key_use(known, key.usage.as_str(), &self.file.controller)?;
+        }
+        Ok(())
     }
 
-    /// The value of the `authorization` metadata; empty: there is none.
-    pub async fn access_token(&self, input: &str) -> Result<(), Refusal> {
+    /// The value of the `authorization` metadata; empty: there is none. `call`: what it is sent with.
+    pub async fn access_token(&self, input: &str, call: Option<&str>) -> Result<(), Refusal> {
         let token = bearer((!input.is_empty()).then_some(input.as_bytes()).into_iter())?;
         let access = &self.file.access;
         let key = self.file.keys.get(&access.key).ok_or(Reason::TokenKeyUnknown)?;
@@ -269,7 +262,16 @@ impl World {
         };
         let clock = Arc::new(FixedClock::at(self.file.now));
         let tokens = AccessTokens::new(access.audience.clone(), Arc::new(registered), clock);
-        tokens.verify(token, &peer).await.map(drop)
+        let caller = tokens.verify(token, &peer).await?;
+        let Some(call) = call else { return Ok(()) };
+        match rule_for(&format!("/mandate.v1.{call}")) {
+            Some(CallAccess::Guarded(rule)) => {
+                caller.require_kind(rule.kinds)?;
+                caller.require_scope(rule.scope)
+            }
+            Some(CallAccess::CertificateOnly) => Ok(()),
+            None => Err(Refusal::new(Reason::NotFound).note("there is no such call")),
+        }
     }
 }
 

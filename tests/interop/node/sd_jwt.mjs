@@ -7,6 +7,7 @@
 // Runs beside the files of examples/node: run.sh puts them into one folder.
 
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 import { GeneralJSON, SDJwtGeneralJSONInstance, SDJwtInstance } from "@sd-jwt/core";
 import { calculateJwkThumbprint, compactVerify, decodeProtectedHeader, importJWK } from "jose";
@@ -15,7 +16,7 @@ import { hashing, readKeySet, TYP } from "./instruction.mjs";
 import { algorithm, keyMaterial, require } from "./mandate-client.mjs";
 
 // Verifies one signature with the key its header names, if the key set holds that key.
-function verifierOf(keySet) {
+export function verifierOf(keySet) {
   return async (data, signature) => {
     const header = decodeProtectedHeader(`${data}.${signature}`);
     require(Object.keys(header).sort().join() === "alg,kid,typ", "the header has other members");
@@ -71,13 +72,16 @@ async function readGeneral(keySetFile, user, file) {
   console.log(`@sd-jwt/core accepts ${json.signatures.length} signatures over one payload`);
 }
 
-const [mode, ...rest] = process.argv.slice(2);
-const run = { read, "read-general": readGeneral }[mode];
-if (!run || rest.length !== 3) {
-  console.error("usage: see the head of this file");
-  process.exit(2);
+// Not where another file takes the verifier from here.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [mode, ...rest] = process.argv.slice(2);
+  const run = { read, "read-general": readGeneral }[mode];
+  if (!run || rest.length !== 3) {
+    console.error("usage: see the head of this file");
+    process.exit(2);
+  }
+  run(...rest).catch((error) => {
+    console.error(`FAILED: ${error.message}`);
+    process.exit(1);
+  });
 }
-run(...rest).catch((error) => {
-  console.error(`FAILED: ${error.message}`);
-  process.exit(1);
-});

@@ -24,7 +24,7 @@ const BY_SIGNATURE = [
 ];
 // Signatures of these key sets verify; which keys count, and how many, a library cannot know.
 const COUNTED = ["one-of-two-roots", "one-root-twice", "old-root-missing", "new-root-missing", "signed-by-no-root", "root-and-another"];
-const KEYS = { instruction: ["ed", "ed-2", "p256", "p384", "rsa"], approval: ["ed", "ed-2", "p256", "p384", "rsa"], "access-token": ["access"], "key-set": ["root", "root-2", "ed"] };
+const KEYS = { instruction: ["ed", "ed-2", "p256", "p384", "rsa"], approval: ["ed", "ed-2", "p256", "p384", "rsa"], withdrawal: ["ed", "ed-2", "p256", "p384", "rsa"], "access-token": ["access"], "key-set": ["root", "root-2", "ed"] };
 
 const [folder, mode, out] = process.argv.slice(2);
 const json = (name) => JSON.parse(readFileSync(join(folder, name)));
@@ -92,7 +92,7 @@ async function check(vector) {
   try {
     let text = vector.form === "access-token" ? vector.input.split(" ")[1] : vector.input;
     // The payload is that of the instruction it adds to (RFC 7515 appendix F).
-    if (vector.form === "approval") text = text.replace("..", `.${vector.of.split("~")[0].split(".")[1]}.`);
+    if (vector.form === "approval" || vector.form === "withdrawal") text = text.replace("..", `.${vector.of.split("~")[0].split(".")[1]}.`);
     for (const compact of asCompacts(text)) await verify(compact.split("~")[0], KEYS[vector.form]);
   } catch (error) {
     return vector.expect === "OK" ? `a good one was refused: ${error.message}` : null;

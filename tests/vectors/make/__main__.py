@@ -16,9 +16,10 @@ import collector
 import forms
 import instructions
 import key_sets
+import withdrawals
 from published import KEYS, VECTORS
 
-FORMS = [instructions.cases, approvals.cases, access_tokens.cases, key_sets.cases]
+FORMS = [instructions.cases, approvals.cases, withdrawals.cases, access_tokens.cases, key_sets.cases]
 
 
 def world() -> dict:
@@ -33,6 +34,9 @@ def world() -> dict:
         "agreements": {
             "current": agreement, "ended": agreement | {"valid_until": forms.NOW},
             "media": agreement | {"categories": ["device", "network", "sdk_interaction", "media"]},
+        },
+        "requests": {
+            name: {"app": forms.APP, "rights": rights, "minor": minor} for name, rights, minor in forms.REQUESTS
         },
         "keys": {name: {"source": key.source, "kid": key.kid, "jwk": key.jwk()} for name, key in KEYS.items()},
         "key_sets": forms.KEY_SETS, "pin": forms.PIN,

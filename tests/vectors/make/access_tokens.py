@@ -31,6 +31,16 @@ good("a-little-late", "ended 30 seconds ago: within the leeway",
 good("a-little-early", "issued 30 seconds ahead: within the leeway",
      bearer("a-little-early", iat=NOW + 30, exp=NOW + 330))
 
+CALL = "InstructionService/SubmitInstruction"
+cases.good("for-a-call", "its scopes hold the call's", bearer("for-a-call"), call=CALL)
+bad("scope-of-another-call", "its scopes lack the call's", "SCOPE_MISSING",
+    "Put the call's scope into scope: docs/access.txt names it for each call.", bearer("scope-of-another-call", scope="requests.read"), call=CALL)
+bad("scope-in-one-word", "scopes joined by a comma", "SCOPE_MISSING",
+    "Write scopes with one space between them (RFC 6749 section 3.3).",
+    bearer("scope-in-one-word", scope="requests.read,instructions.submit"), call=CALL)
+bad("not-for-controllers", "a call that controllers may not make", "KIND_NOT_ALLOWED",
+    "Leave it to whom docs/access.txt names.", bearer("not-for-controllers", scope="registry.write"), call="RegistryService/CreateApp")
+
 bad("nothing", "no token", "TOKEN_MISSING", "Send the metadata authorization: Bearer <token>.", "")
 bad("basic", "another scheme", "TOKEN_MISSING", "Send the metadata authorization: Bearer <token>.", "Basic eDp5")
 bad("two-parts", "a token of two parts", "TOKEN_MALFORMED", "Send header, claims and signature, joined by dots.",

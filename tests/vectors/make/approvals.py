@@ -3,8 +3,13 @@
 The input is `<protected>..<signature>`, `of` the instruction. On the wire the two parts stand in ApproveInstruction.
 """
 
+from typing import Any
+
 from collector import Cases
-from forms import APPROVAL, INSTRUCTION, WITHDRAWAL, claims, compact, detached
+from forms import (
+    APPROVAL, DAY, INSTRUCTION, KEY_SETS, WITHDRAWAL, approval_step, before, claims, compact, detached, instruction_step,
+    key_set_digest, name_of, withdrawal_step,
+)
 from published import KEYS, b64
 
 cases = Cases("approval")
@@ -15,12 +20,12 @@ def waiting(label: str, name: str = "ed") -> str:
     return compact(name, *claims(label, "erase"))
 
 
-def good(name: str, what: str, of: str, signature: str) -> None:
-    cases.good(name, what, signature, of=of)
+def good(name: str, what: str, of: str, signature: str, **more: Any) -> None:
+    cases.good(name, what, signature, of=of, **more)
 
 
-def bad(name: str, what: str, reason: str, change: str, of: str, signature: str) -> None:
-    cases.bad(name, what, reason, change, signature, of=of)
+def bad(name: str, what: str, reason: str, change: str, of: str, signature: str, **more: Any) -> None:
+    cases.bad(name, what, reason, change, signature, of=of, **more)
 
 
 of = waiting("completes")
@@ -51,3 +56,46 @@ bad("alg-none", "alg none", "ALGORITHM_NOT_ALLOWED", "Sign with a key of the key
 undisclosed = of.split("~")[0] + "~"
 bad("undisclosed", "approved without the disclosures", "DISCLOSURE_MISSING", "Send every disclosure of the instruction: nobody approves what he cannot see.",
     undisclosed, detached("p256", undisclosed))
+
+# -- what the gateway has seen before --------------------------------------------------------------------
+
+CAREFUL = {"key_set": "careful", "agreement": "media"}
+
+
+def recordings(label: str, name: str = "ed") -> str:
+    """A preview of recordings, which takes three under the set `careful`."""
+    named = {"version": 1, "digest": key_set_digest(KEY_SETS["careful"])}
+    return compact(name, *claims(label, categories=["media"], key_set=named))
+
+
+of = recordings("took-back")
+WAITS = instruction_step(of, "WAITS")
+second = approval_step(of, detached("p256", of), "WAITS")
+back = withdrawal_step(of, detached("p256", of, WITHDRAWAL))
+ANEW = "Sign a new instruction under another jti."
+bad("second-of-three", "the second of three: it still waits", "WAITS", "Have a third signer of the role approve.",
+    of, detached("p256", of), before=before(WAITS), **CAREFUL)
+good("third-of-three", "the third of three", of, detached("rsa", of), before=before(WAITS, second), **CAREFUL)
+bad("took-back", "a signer approves again what he took his signature from", "SIGNATURE_WITHDRAWN", ANEW,
+    of, detached("p256", of), before=before(WAITS, second, back), **CAREFUL)
+bad("third-without-the-second", "the third, after the second took his back: it still waits", "WAITS",
+    "Have another signer of the role approve: who took his signature back does not count.",
+    of, detached("rsa", of), before=before(WAITS, second, back), **CAREFUL)
+of = waiting("enough-before")
+bad("enough-before", "enough had signed before", "STAGE_CONFLICT", "Leave it: it was admitted, and waits for nobody.",
+    of, detached("ed-2", of), before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of))))
+good("the-same-again", "the very approval that completed it: it gets the first answer", of, detached("p256", of),
+     before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of))))
+of = waiting("all-took-back")
+bad("all-took-back", "everybody who had signed took it back", "STAGE_CONFLICT", ANEW, of, detached("p256", of),
+    before=before(instruction_step(of, "WAITS"), withdrawal_step(of, detached("ed", of, WITHDRAWAL))))
+of = waiting("contested-meanwhile")
+bad("contested-meanwhile", "contested by the processor while it waited", "STAGE_CONFLICT",
+    "Speak with the processor; only a new instruction resumes.", of, detached("p256", of),
+    before=before(instruction_step(of, "WAITS"), {"contest": name_of(of)}))
+of = waiting("rotated-meanwhile")
+bad("rotated-meanwhile", "the key set was rotated while it waited", "KEY_SET_NOT_CURRENT", "Sign a new instruction under the newest key set.",
+    of, detached("p256", of), before=before(instruction_step(of, "WAITS"), {"key_set": "rotated"}))
+of = waiting("ended-meanwhile")
+bad("ended-meanwhile", "its end came while it waited", "INSTRUCTION_EXPIRED", "Sign a new one, with a new jti, and let it live longer.",
+    of, detached("p256", of), before=before(instruction_step(of, "WAITS"), {"wait": 7 * DAY}))

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from published import KEYS, b64, digest
+from published import KEYS, b64, digest, unb64
 
 NOW = 1795420800
 DAY = 86400
@@ -85,6 +85,16 @@ def user(sub: str, app: str = APP) -> dict[str, str]:
 def device(value: str) -> dict[str, str]:
     return {"format": "opaque", "id": value}
 
+
+# Cases that were brought to the controller: name, rights that are asked for, whether a minor's.
+REQUEST = "requests/01938a5e-0000-7000-8000-000000000001"
+EXPLAIN = "requests/01938a5e-0000-7000-8000-000000000002"
+MINORS = "requests/01938a5e-0000-7000-8000-000000000003"
+REQUESTS = [
+    (REQUEST, ["access", "delete"], False),
+    (EXPLAIN, ["explain_use_and_sharing"], False),
+    (MINORS, ["delete"], True),
+]
 
 SUBJECT = [user("u_8839201"), device("device-7f31c2")]
 
@@ -213,6 +223,32 @@ def detached(name: str, text: str, typ: str = APPROVAL) -> str:
     segment = json.loads(text)["payload"] if text.startswith("{") else text.split("~")[0].split(".")[1]
     protected = b64(text_of(header(name, typ)))
     return f"{protected}..{b64(KEYS[name].sign(f'{protected}.{segment}'.encode('ascii')))}"
+
+
+# -- what comes before ---------------------------------------------------------------------------------
+
+
+def before(*steps: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(steps)
+
+
+def instruction_step(given: Any, answer: str | None = None) -> dict[str, Any]:
+    return {"instruction": text_of(given)} | ({"answer": answer} if answer else {})
+
+
+def approval_step(of: Any, signature: str, answer: str | None = None) -> dict[str, Any]:
+    return {"approval": {"input": signature, "of": text_of(of)}} | ({"answer": answer} if answer else {})
+
+
+def withdrawal_step(of: Any, signature: str) -> dict[str, Any]:
+    return {"withdrawal": {"input": signature, "of": text_of(of)}}
+
+
+def name_of(given: Any) -> str:
+    """The resource name of an instruction."""
+    text = text_of(given)
+    segment = json.loads(text)["payload"] if text.startswith("{") else text.split("~")[0].split(".")[1]
+    return f"instructions/{json.loads(unb64(segment))['jti']}"
 
 
 # -- access tokens -------------------------------------------------------------------------------------

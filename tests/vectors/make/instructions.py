@@ -6,7 +6,7 @@ from typing import Any
 from collector import Cases
 from forms import (
     APP, APPROVAL, WITHDRAWAL, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
-    general, header, key_set_digest, member, placeholders, salt, signature, text_of, user, with_private,
+    EXPLAIN, MINORS, REQUEST, before, general, header, instruction_step, key_set_digest, member, name_of, placeholders, salt, signature, text_of, user, with_private,
 )
 from published import KEYS, b64, digest
 
@@ -36,6 +36,10 @@ def disclosed(label: str, *arrays: str) -> str:
     payload, _ = claims(label)
     payload["sub_id"]["identifiers"] = placeholders(disclosures)
     return compact("ed", payload, disclosures)
+
+
+def revoke(label: str, target: Any, **changes: Any) -> str:
+    return signed(label, act="revoke", sub_id=..., subject=[], target=name_of(target), **changes)
 
 
 def private(label: str, act: str = "reply", name: str = "ed", change: Any = None, **values: Any) -> str:
@@ -83,14 +87,14 @@ good("one-signer-with-two-keys-and-another", "three signatures by two signers",
 good("after-a-preview", "an erasure that names the preview its signers saw",
      together("after-a-preview", ["p256", "ed"], preview={"digest": digest("preview"), "as_of": NOW - 60}))
 good("answers-a-request", "req names the request it answers",
-     signed("answers-a-request", req="requests/01938a5e-0000-7000-8000-000000000001"))
-good("revoke", "takes another instruction back: no subject", signed(
-    "revoke", act="revoke", sub_id=..., subject=[], target="instructions/01938a5e-7c1d-7b2e-9f7a-000000000000"))
+     signed("answers-a-request", req=REQUEST))
+target = signed("taken-back")
+good("revoke", "takes another instruction back: no subject", revoke("revoke", target), before=before(instruction_step(target)))
 good("return-and-erase", "signed years ahead, good for 30 days from the contract's end", signed(
     "return-and-erase", act="return_and_erase", sub_id=..., subject=[], basis="contract-end",
     nbf=NOW + 3 * 365 * DAY, exp=NOW + 3 * 365 * DAY + 30 * DAY), until="form")
 good("routine-rotation", "at its first lease, under a newer key set in which its signer still has the role",
-     signed("routine-rotation"), at_lease_under="rotated")
+     signed("routine-rotation"), then=[{"key_set": "rotated"}])
 
 # -- size, shape ---------------------------------------------------------------------------------------
 
@@ -438,7 +442,7 @@ bad("key-set-expired", "the key set is past its end", "KEY_SET_EXPIRED", "Regist
 bad("left-the-set", "signed by a key that left in version 2", "KEY_UNKNOWN", "Sign with a key of the newest key set.",
     signed("left-the-set", key_set={"version": 2, "digest": key_set_digest(KEY_SETS["without-ed"])}), key_set="without-ed")
 bad("signer-left", "at its first lease its signer has left the role", "SIGNER_REVOKED",
-    "Sign again with keys of the newest key set.", signed("signer-left"), at_lease_under="without-ed")
+    "Sign again with keys of the newest key set.", signed("signer-left"), then=[{"key_set": "without-ed"}])
 
 # -- roles and threshold -------------------------------------------------------------------------------
 
@@ -472,9 +476,10 @@ bad("erased-unseen", "an erasure that names no preview, where the policy asks fo
 bad("ends-while-held", "it would end while the policy still holds it back", "INSTRUCTION_LIFETIME",
     "Let it live longer than the hold of the key set's policy.", careful("ends-while-held", exp=NOW + 3600), key_set="careful")
 bad("held", "leased before the hold of the key set's policy is over", "INSTRUCTION_HELD",
-    "Wait: the agent begins when the hold is over; until then it can be revoked.", careful("held"), key_set="careful", at_lease_under="careful")
+    "Wait: the agent begins when the hold is over; until then it can be revoked.", careful("held"), key_set="careful", then=[{"wait": 3599}])
+good("hold-over", "the same, a second later", careful("hold-over"), key_set="careful", then=[{"wait": 3600}])
 bad("minor", "one signer, where the policy asks for two if the case is a minor's: it waits", "WAITS",
-    "Have as many signers sign as the policy's tier asks for.", careful("minor"), key_set="careful", minor=True)
+    "Have as many signers sign as the policy's tier asks for.", careful("minor", req=MINORS), key_set="careful")
 bad("recordings", "one signer, where the policy asks for three if recordings are meant: it waits", "WAITS",
     "Have as many signers sign as the policy's tier asks for, or leave media out.",
     careful("recordings", categories=["media"]), key_set="careful", agreement="media")
@@ -482,9 +487,57 @@ good("no-tier", "the same, of an adult's data without recordings", careful("no-t
 bad("witnesses", "the policy asks for more witnesses than the gateway has", "WITNESSES_MISSING",
     "Have the operator add witnesses, or ask for fewer in the next key set.", careful("witnesses", key_set="witnessed"), key_set="witnessed")
 bad("revoked", "revoked before its first lease", "INSTRUCTION_REVOKED", "Sign a new one, with a new jti, if it is still wanted.",
-    signed("revoked"), at_lease_under="current", stopped="revoked")
+    one := signed("revoked"), then=[instruction_step(revoke("revokes-it", one))])
 bad("contested", "contested by the processor before its first lease", "INSTRUCTION_CONTESTED",
-    "Speak with the processor; only a new instruction resumes.", signed("contested"), at_lease_under="current", stopped="contested")
+    "Speak with the processor; only a new instruction resumes.", one := signed("contested"), then=[{"contest": name_of(one)}])
+bad("expired-unleased", "no agent began it before its end", "INSTRUCTION_EXPIRED",
+    "Sign a new one, with a new jti, and let it live as long as the store may be away.",
+    signed("expired-unleased"), then=[{"wait": 7 * DAY}])
+good("begun-in-time", "the same, a second earlier", signed("begun-in-time"), then=[{"wait": 7 * DAY - 1}])
+
+# -- what the gateway has seen before --------------------------------------------------------------------
+
+first = signed("used-up")
+jti = {"jti": name_of(first).removeprefix("instructions/")}
+JTI = "Make a new UUIDv7 for every instruction, also for one that is corrected."
+good("again", "the very same again: it gets the first answer, and nothing happens twice", first, before=before(instruction_step(first)))
+bad("jti-reused", "another payload under an id that was used up", "JTI_REUSED", JTI,
+    signed("jti-reused", **jti), before=before(instruction_step(first)))
+bad("jti-reused-by-a-revoke", "a revocation under the id of what it revokes", "JTI_REUSED", JTI,
+    revoke("jti-reused-by-a-revoke", first, **jti), before=before(instruction_step(first)))
+bad("signed-again", "the same members with new salts: another payload", "JTI_REUSED", JTI,
+    signed("used-up-with-new-salts", **jti), before=before(instruction_step(first)))
+outside = signed("outside", categories=["media"])
+refused = instruction_step(outside, "OUTSIDE_AGREEMENT")
+bad("jti-of-a-refused", "corrected after a refusal, under the same id", "JTI_REUSED", JTI,
+    signed("outside-corrected", jti=name_of(outside).removeprefix("instructions/")), before=before(refused))
+bad("refused-again", "the very same again after a refusal: it stays refused", "OUTSIDE_AGREEMENT",
+    "Stay within the agreement, and make a new jti: a refused instruction is not tried again.", outside, before=before(refused))
+spoilt = first.replace(".", "..", 1)
+good("jti-after-a-broken-one", "an id is used up once the signatures verify, not before", first,
+     before=before(instruction_step(spoilt, "INSTRUCTION_MALFORMED")))
+bad("target-unknown", "revokes what never was", "TARGET_UNKNOWN", "Name an instruction of yours, of the same app, as instructions/<jti>.",
+    revoke("target-unknown", first))
+bad("target-refused", "revokes what was refused", "TARGET_UNKNOWN", "Leave it: what was refused is not carried out.",
+    revoke("target-refused", outside), before=before(refused))
+STOPPED = "Leave it: it was stopped before, and nothing more of it is begun."
+bad("revoked-twice", "revokes what was revoked", "STAGE_CONFLICT", STOPPED, revoke("revoked-twice", first),
+    before=before(instruction_step(first), instruction_step(revoke("revoked-once", first))))
+bad("revokes-what-is-contested", "revokes what the processor contests", "STAGE_CONFLICT", STOPPED,
+    revoke("revokes-what-is-contested", first), before=before(instruction_step(first), {"contest": name_of(first)}))
+bad("revokes-a-revocation", "revokes a revocation, which is done", "STAGE_CONFLICT",
+    "Sign a new instruction under another jti if the first is wanted after all.", revoke("revokes-a-revocation", revoke("a-revocation", first)),
+    before=before(instruction_step(first), instruction_step(revoke("a-revocation", first))))
+waiting = signed("revoked-while-it-waits", "ed", "erase")
+good("revokes-what-waits", "revokes what still waits for a second signer", revoke("revokes-what-waits", waiting),
+     before=before(instruction_step(waiting, "WAITS")))
+bad("late", "it arrives when its end has come", "INSTRUCTION_EXPIRED", "Sign a new one, with a new jti.", signed("late"), before=before({"wait": 7 * DAY}))
+bad("rotated-before", "the key set was rotated while it was on its way", "KEY_SET_NOT_CURRENT", NEWEST,
+    signed("rotated-before"), before=before({"key_set": "rotated"}))
+bad("request-unknown", "answers a request that is not yours", "REQUEST_UNKNOWN", "Name one of your requests, or leave req out.",
+    signed("request-unknown", req="requests/01938a5e-0000-7000-8000-00000000000f"))
+bad("does-not-serve", "an erasure answers a request for an explanation", "ACT_DOES_NOT_SERVE",
+    "Name a request with a right that the act serves, or answer this one with RecordOutcome.", together("does-not-serve", ["ed", "p256"], req=EXPLAIN))
 
 # -- app, agreement, act -------------------------------------------------------------------------------
 

@@ -63,6 +63,13 @@ bad("not-pinned", "another set than the pinned one", "KEY_SET_THUMBPRINT", THUMB
 bad("not-first", "the first key set shown is version 2", "KEY_SET_VERSION", "Begin with version 1; later ones follow it one by one.", second())
 bad("other-issuer", "iss is another controller", "KEY_SET_ISSUER", "Set iss to the controller and aud to the trail's origin.", first(iss="controllers/other"))
 bad("other-audience", "aud is another trail", "KEY_SET_ISSUER", "Set iss to the controller and aud to the trail's origin.", first(aud="other.example/trail"))
+bad("past-its-end", "its end has come", "KEY_SET_EXPIRED", "Let exp lie ahead: a year is usual.", first(iat=NOW - 10, exp=NOW))
+bad("next-past-its-end", "the next version, whose end has come", "KEY_SET_EXPIRED", "Let exp lie ahead: a year is usual.",
+    second(iat=NOW - 10, exp=NOW), after="current")
+USE = "Make a new key: a key has one use and one principal, for ever."
+with_access = [*key_set_payload()["keys"], listed("access", "instruction", "eve")]
+bad("access-key", "a key that opens the gateway would sign instructions, too", "KEY_ALREADY_USED", USE, first(keys=with_access))
+bad("access-key-later", "the same in the next version", "KEY_ALREADY_USED", USE, second(keys=with_access), after="current")
 SIGN = "Have the root keys sign: as many distinct signers as the threshold of the root role asks for."
 bad("signed-by-no-root", "signed by an instruction key", "KEY_SET_SIGNATURE", SIGN, first(["ed"]))
 bad("signed-by-a-stranger", "signed by a key that is not in the set", "KEY_SET_SIGNATURE", SIGN, first(["stranger"]))

@@ -1,0 +1,306 @@
+//! What a gateway has seen before a vector arrives, and what it makes of it: steps, one after the other.
+//!
+//! The state is a few maps; every judgement is made by the very rules that gateway and agent ask
+//! ([`crate::authority::precedent`], [`crate::authority::admission`], [`crate::authority::warrant`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::world::{Circumstances, Taken, Until, World};
+use crate::authority::admission::{Judged, held_until, judge};
+use crate::authority::precedent::{Case, Precedent, Signed, check_case, check_target, precedent};
+use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
+use crate::authority::{AdmissionContext, KeySetChain, TakenBack};
+use crate::domain::{InstructionId, InstructionState, Reason, Refusal, RequestStage, RightStage, Stop};
+use crate::token::{Detached, Digest, Envelope, Instruction, KeyId, KeySet, Says, SignedStatement};
+
+/// One thing that comes before, and the answer it gets: `OK` where none is named.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Step {
+    #[serde(flatten)]
+    does: Does,
+    answer: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Does {
+    /// As sent. It may take another back.
+    Instruction(String),
+    Approval(OfAnother),
+    Withdrawal(OfAnother),
+    /// The processor contests the instruction of this name.
+    Contest(String),
+    /// This key set of the world's comes into force.
+    KeySet(String),
+    /// So many seconds pass.
+    Wait(i64),
+}
+
+/// `<protected>..<signature>`, and the instruction it is about.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfAnother {
+    input: String,
+    of: String,
+}
+
+/// An instruction that was taken.
+struct Kept {
+    envelope: Envelope,
+    statement: SignedStatement,
+    state: InstructionState,
+    withdrawn: BTreeSet<KeyId>,
+}
+
+impl Kept {
+    fn signed(&self) -> Signed<'_> {
+        let key_set_version = self.statement.key_set.version;
+        Signed { state: self.state, key_set_version, withdrawn: &self.withdrawn }
+    }
+}
+
+/// What used an id up.
+struct Used {
+    digest: String,
+    outcome: String,
+}
+
+/// A gateway's memory, as far as vectors need it.
+pub struct Sequence<'a> {
+    world: &'a World,
+    under: &'a Circumstances,
+    now: i64,
+    /// The sets that came into force, by their names.
+    key_sets: Vec<String>,
+    used: BTreeMap<InstructionId, Used>,
+    kept: BTreeMap<InstructionId, Kept>,
+}
+
+/// A step that goes another way than the file says is the file's fault.
+fn astray(step: &str, answer: &str) -> Refusal {
+    Refusal::new(Reason::Internal).note(format!("a step before it ({step}) was answered {answer}"))
+}
+
+impl<'a> Sequence<'a> {
+    /// After the steps that come before.
+    pub fn begin(world: &'a World, under: &'a Circumstances) -> Result<Self, Refusal> {
+        let first = under.key_set.as_deref().unwrap_or("current").to_owned();
+        let (used, kept) = (BTreeMap::new(), BTreeMap::new());
+        let mut begun = Self { world, under, now: world.now(), key_sets: vec![first], used, kept };
+        begun.take(&under.before)?;
+        Ok(begun)
+    }
+
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    pub fn take(&mut self, steps: &[Step]) -> Result<(), Refusal> {
+        for Step { does, answer } in steps {
+            let waits = |taken: Taken| if taken.waits { "WAITS" } else { "OK" };
+            let (what, got) = match does {
+                Does::Instruction(input) => ("instruction", self.submit(input).map(waits)),
+                Does::Approval(given) => ("approval", self.approve(&given.input, &given.of).map(waits)),
+                Does::Withdrawal(given) => {
+                    ("withdrawal", self.withdraw(&given.input, &given.of).map(|()| "OK"))
+                }
+                Does::Contest(name) => ("contest", self.contest(name).map(|()| "OK")),
+                Does::KeySet(name) => {
+                    self.world.key_set(name)?;
+                    self.key_sets.push(name.clone());
+                    ("key set", Ok("OK"))
+                }
+                Does::Wait(seconds) => {
+                    self.now += seconds;
+                    ("wait", Ok("OK"))
+                }
+            };
+            let got = got.unwrap_or_else(|refusal| refusal.reason.code());
+            if got != answer.as_deref().unwrap_or("OK") {
+                return Err(astray(what, got));
+            }
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> Result<&'a KeySet, Refusal> {
+        self.world.key_set(&self.key_sets[self.key_sets.len() - 1])
+    }
+
+    /// Whatever the gateway could take in: admitted, waiting, or as it was answered before.
+    pub fn submit(&mut self, input: &str) -> Result<Taken, Refusal> {
+        let newest = self.newest()?;
+        let instruction = Envelope::read(input.as_bytes())?.verify(newest)?.parse(&self.world.expected())?;
+        if self.under.until == Some(Until::Form) {
+            return Ok(Taken { instruction, waits: false });
+        }
+        let id = instruction.statement().jti;
+        if let Some(Used { digest, outcome }) = self.used.get(&id) {
+            return match precedent(&instruction.digest(), digest, outcome) {
+                Precedent::Taken => Ok(self.answer(instruction)),
+                Precedent::Refused(reason) => Err(reason.into()),
+                Precedent::Reused => Err(Refusal::at(Reason::JtiReused, "payload.jti")),
+            };
+        }
+        let decided = self.decide(&instruction, newest, &BTreeSet::new());
+        let outcome = decided.as_ref().map_or_else(|refusal| refusal.reason.code(), |state| state.as_str());
+        self.used.insert(id, Used { digest: instruction.digest().to_string(), outcome: outcome.to_owned() });
+        let state = decided?;
+        self.keep(&instruction, state);
+        Ok(self.answer(instruction))
+    }
+
+    fn answer(&self, instruction: Instruction) -> Taken {
+        let state = self.kept.get(&instruction.statement().jti).map(|kept| kept.state);
+        Taken { waits: state == Some(InstructionState::Waiting), instruction }
+    }
+
+    fn keep(&mut self, instruction: &Instruction, state: InstructionState) {
+        let statement = instruction.statement();
+        if let Some(target) = statement.target.filter(|_| state != InstructionState::Waiting)
+            && let Some(kept) = self.kept.get_mut(&target)
+        {
+            kept.state = InstructionState::Revoked;
+        }
+        let kept = self.kept.remove(&statement.jti);
+        let withdrawn = kept.map(|kept| kept.withdrawn).unwrap_or_default();
+        let envelope = instruction.envelope().clone();
+        let kept = Kept { envelope, statement: statement.clone(), state, withdrawn };
+        self.kept.insert(kept.statement.jti, kept);
+    }
+
+    /// In the order of the gateway's own decision: the instruction, the case it answers, what it takes back.
+    fn decide(
+        &self,
+        instruction: &Instruction,
+        newest: &KeySet,
+        without: &BTreeSet<&str>,
+    ) -> Result<InstructionState, Refusal> {
+        let statement = instruction.statement();
+        let terms = self.world.terms(self.under.agreement.as_deref().unwrap_or("current"))?;
+        let case = statement.req.as_ref().and_then(|req| self.world.request(&req.resource_name()));
+        let context = AdmissionContext {
+            newest,
+            app_owner: self.world.owner_of(&statement.app),
+            agreement: Some(&terms),
+            now: self.now,
+            minor: case.is_some_and(|case| case.minor),
+            without,
+            witnesses: 0,
+        };
+        let judged = judge(instruction, &context)?;
+        let rights: Vec<_> =
+            case.iter().flat_map(|case| &case.rights).map(|right| (*right, RightStage::Open)).collect();
+        let app = case.map(|case| case.app()).transpose()?;
+        let stage = RequestStage::Acknowledged;
+        check_case(statement, app.as_ref().map(|app| Case { app, stage, rights: &rights }))?;
+        let target = statement.target.as_ref().and_then(|target| self.kept.get(target));
+        check_target(statement, target.map(|kept| (&kept.statement.app, kept.state)))?;
+        Ok(match judged {
+            Judged::Waits(_) => InstructionState::Waiting,
+            Judged::Good(_) if statement.target.is_some() => InstructionState::Done,
+            Judged::Good(_) if held_until(statement, self.now, newest) > self.now => InstructionState::Held,
+            Judged::Good(_) => InstructionState::Admitted,
+        })
+    }
+
+    /// The instruction of that text; one that no step brought waits, whatever it is.
+    fn meant(&mut self, of: &str) -> Result<&Kept, Refusal> {
+        let envelope = Envelope::read(of.as_bytes())?;
+        let statement = envelope.clone().verify(self.newest()?)?.parse_public(&self.world.expected())?;
+        let new = Kept { envelope, statement, state: InstructionState::Waiting, withdrawn: BTreeSet::new() };
+        Ok(self.kept.entry(new.statement.jti).or_insert(new))
+    }
+
+    pub fn approve(&mut self, input: &str, of: &str) -> Result<Taken, Refusal> {
+        let newest = self.newest()?;
+        let approval = Detached::parse(Says::Approved, input)?;
+        let expected = self.world.expected();
+        let kept = self.meant(of)?;
+        kept.signed().check_set(newest)?;
+        let signer = approval.verify(&kept.envelope, newest)?;
+        let whole = kept.envelope.approved(&approval).verify(newest)?.parse(&expected)?;
+        if kept.envelope.kids().any(|kid| kid == approval.kid()) {
+            return Ok(self.answer(whole));
+        }
+        kept.signed().check_waits()?;
+        kept.signed().check_approver(&signer, newest)?;
+        let back: BTreeSet<&str> =
+            kept.withdrawn.iter().filter_map(|kid| newest.key(kid)).map(|key| key.signer.as_str()).collect();
+        let state = self.decide(&whole, newest, &back)?;
+        self.keep(&whole, state);
+        Ok(self.answer(whole))
+    }
+
+    pub fn withdraw(&mut self, input: &str, of: &str) -> Result<(), Refusal> {
+        let newest = self.newest()?;
+        let withdrawal = Detached::parse(Says::Withdrawn, input)?;
+        let kept = self.meant(of)?;
+        kept.signed().check_set(newest)?;
+        let signer = withdrawal.verify(&kept.envelope, newest)?;
+        let own = kept.signed().taken_back_by(&signer, newest, kept.envelope.kids())?;
+        let (id, rest) = (kept.statement.jti, kept.envelope.without(&own));
+        if let Some(kept) = self.kept.get_mut(&id).filter(|_| !own.is_empty()) {
+            kept.withdrawn.insert(withdrawal.kid());
+            match rest {
+                Some(rest) => kept.envelope = rest,
+                // Nobody orders it any more.
+                None => kept.state = InstructionState::Revoked,
+            }
+        }
+        Ok(())
+    }
+
+    fn contest(&mut self, name: &str) -> Result<(), Refusal> {
+        let id = InstructionId::from_resource_name(name).map_err(|_| Reason::NotFound)?;
+        let kept = self.kept.get_mut(&id).ok_or(Reason::NotFound)?;
+        if kept.state.is_over() || kept.state.is_stopped() {
+            return Err(Reason::StageConflict.into());
+        }
+        kept.state = InstructionState::Contested;
+        Ok(())
+    }
+
+    /// What the authority log takes back by now.
+    fn taken_back(&self) -> TakenBack {
+        let mut back = TakenBack::default();
+        for (id, kept) in &self.kept {
+            match kept.state {
+                InstructionState::Revoked => back.stop(*id, Stop::Revoked, None),
+                InstructionState::Contested => back.stop(*id, Stop::Contested, None),
+                _ => {}
+            }
+            let digest: Digest = kept.envelope.instruction_digest();
+            kept.withdrawn.iter().for_each(|kid| back.withdraw(digest, *kid, 0));
+        }
+        back
+    }
+
+    /// As an agent judges it that replicated the log until now.
+    pub fn at_first_lease(&self, instruction: &Instruction, admitted_at: i64) -> Result<(), Refusal> {
+        let sets: Vec<&KeySet> =
+            self.key_sets.iter().map(|name| self.world.key_set(name)).collect::<Result<_, _>>()?;
+        let expected = self.world.expected();
+        let log = (0..).zip(&sets).map(|(index, set)| (index, set.bytes()));
+        let chain = KeySetChain::from_log(expected.iss, expected.aud, &sets[0].digest(), log)?;
+        let terms = self.world.terms(self.under.agreement.as_deref().unwrap_or("current"))?;
+        let store = terms.stores.first().ok_or(Reason::StoreUnknown)?;
+        let version = instruction.verified_under().version;
+        let admission = AdmissionFacts { key_set_version: version, authority_size: 1, at: admitted_at };
+        let text = instruction.envelope().to_wire();
+        let order = Order { instruction: text.as_bytes(), store, admission, lease: Lease::First };
+        let standing = Standing {
+            chain: &chain,
+            origin: expected.aud,
+            authority_size: sets.len() as u64,
+            agreement: &terms,
+            stores: &terms.stores,
+            taken_back: &self.taken_back(),
+            witnesses: 0,
+            now: self.now,
+        };
+        check_order(&order, &standing).map(drop)
+    }
+}

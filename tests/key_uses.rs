@@ -1,0 +1,140 @@
+//! One key has one use and one principal, for ever (DESIGN §5): whatever a key was registered for, every other way to
+//! register it is refused, and so is the same use for another.
+
+use mandate::cli::client::Client;
+use mandate::cli::demo::Enterprise;
+use mandate::domain::Clock;
+use mandate::domain::clock::SystemClock;
+use mandate::grpc::v1;
+use mandate::token::{KeyEntryDraft, KeySetDraft, KeyUse, PrivateKey, SetRole};
+
+use crate::harness::{World, reason};
+use crate::key_sets::{key_of, named, new_key, next, rotate};
+
+fn answer<T>(done: Result<tonic::Response<T>, tonic::Status>) -> String {
+    done.map_or_else(|status| reason(&status), |_| "taken".to_owned())
+}
+
+async fn as_access_key(operator: &Client, principal: &str, key: &PrivateKey) -> String {
+    let call = v1::CreateAccessKeyRequest {
+        principal: principal.into(),
+        key: key.public().canonical(),
+        request_id: String::new(),
+    };
+    answer(operator.registry().create_access_key(call).await)
+}
+
+async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
+    let agent = v1::Agent {
+        name: "agents/second".into(),
+        stores: vec!["stores/second".into()],
+        region: "cn".into(),
+        report_key: key.public().canonical(),
+    };
+    let call =
+        v1::CreateAgentRequest { agent_id: "second".into(), agent: Some(agent), request_id: String::new() };
+    answer(operator.registry().create_agent(call).await)
+}
+
+/// The first set of a controller that has none, with these two keys.
+fn first_set(of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> Vec<u8> {
+    let entry = |key: &PrivateKey, signer: &str, usage| KeyEntryDraft {
+        jwk: key.public().clone(),
+        signer: signer.to_owned(),
+        usage,
+    };
+    let now = SystemClock.now_seconds();
+    let draft = KeySetDraft {
+        iss: "newcomer".parse().expect("a slug"),
+        aud: format!("{}/trail", of.client.profile.audience),
+        version: 1,
+        prev: None,
+        iat: now,
+        exp: now + 86_400,
+        keys: vec![entry(root, "board", KeyUse::Root), entry(signs, "office", KeyUse::Instruction)],
+        roles: vec![(SetRole::Root, vec![root.id()], 1)],
+    };
+    draft.sign(&[root]).expect("signs")
+}
+
+async fn register(operator: &Client, key_set: Vec<u8>) -> String {
+    let confirmed_digest = named(&key_set).digest.to_string();
+    let call = v1::CreateKeySetRequest { key_set: key_set.into(), confirmed_digest };
+    answer(operator.registry().create_key_set(call).await)
+}
+
+async fn as_first_set(operator: &Client, of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> String {
+    register(operator, first_set(of, root, signs)).await
+}
+
+/// The next set of a controller, in which the key signs.
+async fn as_instruction_key(of: &Enterprise, root: &PrivateKey, key: &PrivateKey) -> String {
+    let set = next(of, root, &[(key, "somebody")]).sign(&[root]).expect("signs");
+    rotate(of, &set).await.err().unwrap_or_else(|| "taken".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_a_use_gets_no_other() {
+    let world = World::without_agent(|_| {}).await;
+    let operator = world.client("operator").await;
+    let (xingyu, leting) = (world.enterprise("xingyu").await, world.enterprise("leting").await);
+    let root = key_of(world.path(), "xingyu", "root");
+    let their_root = key_of(world.path(), "leting", "root");
+    let newcomer = v1::CreateControllerRequest {
+        controller_id: "newcomer".into(),
+        display_name: "Newcomer".into(),
+        house: false,
+        request_id: String::new(),
+    };
+    operator.registry().create_controller(newcomer).await.expect("registered");
+    const USED: &str = "KEY_ALREADY_USED";
+
+    let of_xingyu = |name| key_of(world.path(), "xingyu", name);
+    let keys = [
+        ("a root key", of_xingyu("root")),
+        ("an instruction key", of_xingyu("instruction")),
+        ("an access key", of_xingyu("access")),
+        ("a report key", key_of(world.path(), "rtc-agent", "report")),
+        ("an operator's access key", key_of(world.path(), "operator", "access")),
+    ];
+    for (what, key) in &keys {
+        for principal in ["controllers/xingyu", "controllers/leting", "support/s-1"] {
+            // The very same registration again is no second use.
+            if (*what, principal) != ("an access key", "controllers/xingyu") {
+                assert_eq!(as_access_key(&operator, principal, key).await, USED, "{what}, of {principal}");
+            }
+        }
+        assert_eq!(as_report_key(&operator, key).await, USED, "{what} to sign reports");
+        assert_eq!(as_first_set(&operator, &xingyu, key, &new_key()).await, USED, "{what} as another's root");
+        assert_eq!(
+            as_first_set(&operator, &xingyu, &new_key(), key).await,
+            USED,
+            "{what} as another's signer"
+        );
+        assert_eq!(as_instruction_key(&leting, &their_root, key).await, USED, "{what} in another's next set");
+        if *what != "an instruction key" && *what != "a root key" {
+            assert_eq!(as_instruction_key(&xingyu, &root, key).await, USED, "{what} in the own next set");
+        }
+    }
+    // Within one set and from one set to the next.
+    let [signs, again] = [of_xingyu("instruction"), of_xingyu("instruction")];
+    let twice = next(&xingyu, &root, &[(&signs, "privacy-office-1"), (&again, "privacy-office-2")]);
+    assert_eq!(rotate(&xingyu, &twice.sign(&[&root]).expect("signs")).await, Err("KEY_SET_MALFORMED".into()));
+    let as_root = next(&xingyu, &signs, &[(&new_key(), "privacy-office-2")]);
+    let as_root = as_root.sign(&[&root, &signs]).expect("signs");
+    assert_eq!(rotate(&xingyu, &as_root).await, Err("KEY_SET_MALFORMED".into()), "a signer's key as root");
+
+    // A new key is taken for any one of these, and for that alone.
+    let fresh = new_key();
+    assert_eq!(as_report_key(&operator, &fresh).await, "taken");
+    assert_eq!(as_access_key(&operator, "controllers/xingyu", &fresh).await, USED);
+    assert_eq!(as_first_set(&operator, &xingyu, &new_key(), &fresh).await, USED);
+    let set = first_set(&xingyu, &new_key(), &new_key());
+    let digest = named(&set).digest.to_string();
+    assert_eq!(register(&operator, set).await, "taken");
+    crate::witness::edit(&world.path().join("pins.toml"), |pins| {
+        let pin = toml::Table::from_iter([("key_set_digest".to_owned(), digest.into())]);
+        pins["controllers"].as_table_mut().expect("a table").insert("newcomer".into(), pin.into());
+    });
+    world.export_and_verify().await;
+}
