@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Region;
 use crate::identity::{AnchorConfig, Configured, MaterialFiles};
 use crate::token::PublicJwk;
 use crate::trail::VerifierKey;
@@ -41,6 +42,8 @@ pub struct GatewayConfig {
     pub epochs: PathBuf,
     /// Folder of encrypted export packages.
     pub exports: PathBuf,
+    /// Where these lie (R22).
+    pub residency: Residency,
     /// Seconds between two rounds of shredding and removing.
     #[serde(default = "default_housekeeping")]
     pub housekeeping_seconds: u64,
@@ -69,6 +72,24 @@ pub struct GatewayConfig {
     /// Access keys registered at start where they are not yet: the first operator's way in.
     #[serde(default, rename = "bootstrap_access_key")]
     pub bootstrap: Vec<BootstrapKey>,
+}
+
+/// In which region the gateway's data lies. It stays in the mainland, or the gateway does not start (R22).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Residency {
+    pub database: Region,
+    pub keyring: Region,
+    pub exports: Region,
+}
+
+impl Residency {
+    /// The first of them that lies elsewhere.
+    fn abroad(&self) -> Option<(&'static str, Region)> {
+        [("database", self.database), ("keyring", self.keyring), ("exports", self.exports)]
+            .into_iter()
+            .find(|(_, region)| !region.is_mainland())
+    }
 }
 
 /// Where rows lie.
@@ -238,6 +259,10 @@ impl GatewayConfig {
             let message = "trail_name is 1 to 32 of a-z, 0-9 and -, and not authority".to_owned();
             return Err(ConfigError::Form { path: path.to_owned(), message });
         }
+        if let Some((place, region)) = config.residency.abroad() {
+            let message = format!("residency.{place} is {region}: what the gateway keeps stays in cn");
+            return Err(ConfigError::Form { path: path.to_owned(), message });
+        }
         let folder = folder_of(path);
         for file in config.paths() {
             *file = folder.join(&*file);
@@ -343,6 +368,10 @@ database = "data/gateway.sqlite"
 keyring = "/elsewhere/keyring.sqlite"
 epochs = "keys/gateway/epoch"
 exports = "data/exports"
+[residency]
+database = "cn"
+keyring = "cn"
+exports = "cn"
 [tls]
 certificate = "keys/gateway/tls.pem"
 key = "keys/gateway/tls.key"
@@ -391,6 +420,17 @@ kinds = ["operator"]
         let error =
             load(&TEXT.replace("[retention]", "[limits]\nlease_seconds = 3\n[retention]")).unwrap_err();
         assert!(error.to_string().contains("lease_seconds"), "{error}");
+    }
+
+    #[test]
+    fn data_that_would_lie_abroad_or_nobody_knows_where_is_refused() {
+        for place in ["database", "keyring", "exports"] {
+            let error = load(&TEXT.replace(&format!("{place} = \"cn\""), &format!("{place} = \"us\"")));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&format!("residency.{place} is us")), "{error}");
+        }
+        let error = load(&TEXT.replace("keyring = \"cn\"\n", "")).unwrap_err();
+        assert!(error.to_string().contains("keyring"), "{error}");
     }
 
     #[test]

@@ -23,8 +23,9 @@ import {
 import { b64url, Failed, Gateway, grpc, loadProfile, reasonOf, require, sha256 } from "./mandate-client.mjs";
 import { checkAdmission, checkConsistency, checkReceipt, checkReport } from "./proof.mjs";
 
-// Which acts answer which rights; a preview may precede any.
-const SERVES = { export: ["access", "copy", "transfer"], erase: ["delete", "close_account", "withdraw_consent"] };
+// Which acts answer which rights; a preview may precede any. (A transfer goes to a third party: private.account, a
+// basis of consent or contract, export.evidence.)
+const SERVES = { export: ["access", "copy"], erase: ["delete", "close_account", "withdraw_consent"] };
 
 const say = (text) => console.log(text);
 

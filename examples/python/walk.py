@@ -53,7 +53,8 @@ from mandate.v1.receipt_pb2 import Receipt
 CALL_SECONDS = 30
 # Which acts answer which rights; a preview may precede any.
 SERVES = {
-    "export": {"access", "copy", "transfer"},
+    # A transfer goes to a third party: private.account, a basis of consent or contract, export.evidence.
+    "export": {"access", "copy"},
     "erase": {"delete", "close_account", "withdraw_consent"},
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::authority::{AgreementTerms, TenantBinding};
-use crate::domain::{AgentId, AppId, Category, ControllerId, Purpose, Region, StoreId};
+use crate::domain::{AgentId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId};
 
 /// Why a text is no configuration. Names the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,6 +185,17 @@ impl AgentConfig {
             .collect()
     }
 
+    /// That a store may lie where its overlay says: in the mainland, or where every agreement over it lets data
+    /// go (R22).
+    pub fn check_region(&self, store: &StoreId, region: Region) -> Result<(), Refusal> {
+        let mut over = self.terms().into_iter().filter(|terms| terms.stores.contains(store));
+        match over.all(|terms| terms.may_lie_in(region)) {
+            true => Ok(()),
+            false => Err(Refusal::at(Reason::RegionNotAllowed, "overlay.region")
+                .note("the store lies where an agreement lets no data go")),
+        }
+    }
+
     pub fn terms(&self) -> Vec<AgreementTerms> {
         self.agreements
             .iter()
@@ -256,6 +267,20 @@ valid_from = 1700000000
         assert_eq!(config.notebook(), Path::new("/etc/mandate/agent/ledger.notebook.sqlite"));
         assert_eq!(config.terms()[0].valid_until, None);
         assert_eq!(config.bindings().len(), 1);
+    }
+
+    #[test]
+    fn a_store_abroad_is_served_only_where_every_agreement_over_it_allows_that() {
+        let config = AgentConfig::parse(GOOD, Path::new("")).unwrap();
+        let [rtc, other] = ["rtc", "other"].map(|id| id.parse().unwrap());
+        let check =
+            |config: &AgentConfig, store, region| config.check_region(store, region).map_err(|r| r.reason);
+        assert_eq!(check(&config, &rtc, Region::Cn), Ok(()));
+        assert_eq!(check(&config, &rtc, Region::Sg), Err(Reason::RegionNotAllowed));
+        assert_eq!(check(&config, &other, Region::Sg), Ok(()));
+        let text = GOOD.replace(r#"regions = ["cn"]"#, r#"regions = ["cn", "sg"]"#);
+        let wider = AgentConfig::parse(&text, Path::new("")).unwrap();
+        assert_eq!(check(&wider, &rtc, Region::Sg), Ok(()));
     }
 
     #[test]

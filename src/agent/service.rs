@@ -138,6 +138,7 @@ async fn open(
                 .note("the overlay is another store's")
                 .into());
         }
+        config.check_region(&store.id, map.region())?;
         let connector = SqliteStore::open(map.database(), map.statement_timeout()).await?;
         sites.insert(store.id.clone(), Site { map, connector });
     }

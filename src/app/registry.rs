@@ -368,6 +368,10 @@ impl Command for RegisterAgreement {
                 .note("a category that PPIO holds in another role")
                 .into());
         }
+        for (store, region) in rows::store_regions(tx.conn(), &self.row.terms.stores).await? {
+            may_lie_in(&self.row.terms, region)
+                .map_err(|refusal| refusal.note(format!("{store} lies in {region}")))?;
+        }
         rows::insert_agreement(tx, &self.row).await?;
         let terms = &self.row.terms;
         let name = self.row.id.resource_name();
@@ -385,6 +389,14 @@ impl Command for RegisterAgreement {
             },
         )?;
         remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
+    }
+}
+
+/// A store lies in the mainland, or where the agreement lets data go (R22).
+fn may_lie_in(terms: &Terms, region: Region) -> Result<(), Refusal> {
+    match region.is_mainland() || terms.regions.contains(&region) {
+        true => Ok(()),
+        false => Err(Refusal::at(Reason::RegionNotAllowed, "region")),
     }
 }
 
@@ -439,6 +451,10 @@ impl Command for RegisterAgent {
         }
         let name = self.row.id.resource_name();
         rows::claim_thumbprint(tx, &self.thumbprint, "report", &name).await?;
+        for agreement in rows::agreements_over(tx.conn(), &self.row.stores).await? {
+            may_lie_in(&agreement.terms, self.row.region)
+                .map_err(|refusal| refusal.note(format!("{} lets no data go there", agreement.id)))?;
+        }
         rows::insert_agent(tx, &self.row).await?;
         let report_key: Value = serde_json::from_str(&self.row.report_key)
             .map_err(|_| Refusal::at(Reason::KeyUnsuitable, "agent.report_key"))?;

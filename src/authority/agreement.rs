@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::destination;
 use crate::domain::{AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId};
 use crate::token::{Categories, SignedStatement};
 
@@ -29,6 +30,11 @@ pub struct Scope {
 }
 
 impl AgreementTerms {
+    /// Whether the data may lie there: in the mainland, or where the agreement lets it go (R22).
+    pub fn may_lie_in(&self, region: Region) -> bool {
+        region.is_mainland() || self.regions.contains(&region)
+    }
+
     pub fn in_force(&self, now: i64) -> bool {
         self.valid_from <= now && self.valid_until.is_none_or(|until| now < until)
     }
@@ -69,6 +75,7 @@ impl AgreementTerms {
         {
             return Err(Refusal::at(Reason::RegionNotAllowed, "payload.export.region"));
         }
+        destination::check(statement)?;
         Ok(Scope { categories, stores })
     }
 }

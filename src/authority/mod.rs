@@ -18,6 +18,7 @@ mod audit_orders;
 mod audit_replay;
 pub mod authority_log;
 pub mod chain;
+mod destination;
 pub mod evidence;
 mod external_sort;
 pub mod head;

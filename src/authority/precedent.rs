@@ -73,7 +73,7 @@ pub fn check_case(statement: &SignedStatement, found: Option<Case<'_>>) -> Resul
     if *case.app != statement.app || !case.stage.may_be_instructed() {
         return Err(unknown().note("the case is of another app or over"));
     }
-    served_by(statement.act, case.rights)
+    served_by(statement.act, statement.goes_to_third_party(), case.rights)
 }
 
 /// An instruction that an approval or a withdrawal is about.

@@ -13,10 +13,10 @@ use super::sample_registry::{
     terms_of,
 };
 use crate::config::{
-    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, Place, PublishSection, RetentionSeconds,
-    TlsFiles,
+    BootstrapKey, GatewayConfig, IntakeSection, Limits, LogKeyFiles, Place, PublishSection, Residency,
+    RetentionSeconds, TlsFiles,
 };
-use crate::domain::{Kind, Timestamp};
+use crate::domain::{Kind, Region, Timestamp};
 use crate::identity::AnchorConfig;
 
 /// Days the sample agreements last.
@@ -85,6 +85,7 @@ fn gateway(port: u16, publish: Option<u16>) -> GatewayConfig {
         keyring: Place::File("data/keyring.sqlite".into()),
         epochs: key("epoch"),
         exports: "data/exports".into(),
+        residency: Residency { database: Region::Cn, keyring: Region::Cn, exports: Region::Cn },
         housekeeping_seconds: 60,
         reload_seconds: 10,
         tls: TlsFiles { certificate: key("tls.pem"), key: key("tls.key") },

@@ -84,6 +84,12 @@ pub struct Order {
     /// Where the export goes
     #[arg(long)]
     region: Option<String>,
+    /// An export to a third party: the person's account there
+    #[arg(long)]
+    account: Option<String>,
+    /// Digest of the recorded basis for an export to a third party or abroad
+    #[arg(long)]
+    evidence: Option<String>,
     /// Digest of the preview that was seen
     #[arg(long, requires = "preview_as_of")]
     preview_digest: Option<String>,
@@ -270,7 +276,11 @@ impl Order {
             target: None,
             subject: self.subject(&app),
             app,
-            private: Private::None,
+            private: match &self.account {
+                Some(account) if act == Act::Export => Private::Export { account: account.clone() },
+                Some(_) => return Err(CliError::plain("--account belongs to an export")),
+                None => Private::None,
+            },
             categories,
             stores,
             window: None,
@@ -299,7 +309,7 @@ impl Order {
             recipient: parse(required(&self.recipient, "--recipient")?, "--recipient")?,
             format: ExportFormat::JsonlCsv,
             region: parse::<Region>(self.region.as_deref().unwrap_or("cn"), "--region")?,
-            evidence: None,
+            evidence: self.evidence.as_deref().map(|digest| parse(digest, "--evidence")).transpose()?,
         }))
     }
 }

@@ -99,19 +99,32 @@ pub fn stage_of(before: RequestStage, rights: &[RightStage]) -> RequestStage {
 }
 
 /// The rights of a case that an act would serve now. `ACT_DOES_NOT_SERVE` where there is none.
-/// A preview serves none and may always come.
-pub fn served_by(act: Act, rights: &[(Right, RightStage)]) -> Result<Vec<Right>, Refusal> {
+/// A preview serves none and may always come. An export to a third party serves a transfer and nothing else,
+/// one to the controller no transfer: where that was asked for, the third party is (R11).
+pub fn served_by(
+    act: Act,
+    to_third_party: bool,
+    rights: &[(Right, RightStage)],
+) -> Result<Vec<Right>, Refusal> {
     if act == Act::Preview {
         return Ok(Vec::new());
     }
-    let served: Vec<Right> = rights
+    let mut open: Vec<Right> = rights
         .iter()
         .filter(|(right, stage)| {
             act.serves(*right) && matches!(stage, RightStage::Open | RightStage::Partial)
         })
         .map(|(right, _)| *right)
         .collect();
-    if served.is_empty() { Err(Reason::ActDoesNotServe.into()) } else { Ok(served) }
+    let transfer = open.contains(&Right::Transfer);
+    open.retain(|right| (*right == Right::Transfer) == to_third_party);
+    if !open.is_empty() {
+        return Ok(open);
+    }
+    Err(match transfer {
+        true => Refusal::at(Reason::TransferTargetMissing, "payload.private"),
+        false => Reason::ActDoesNotServe.into(),
+    })
 }
 
 /// What became of a right when its instruction ended.
@@ -147,8 +160,20 @@ mod tests {
     #[test]
     fn an_erasure_serves_a_deletion_and_no_explanation() {
         let rights = [(Right::Delete, RightStage::Open), (Right::ExplainUseAndSharing, RightStage::Open)];
-        assert_eq!(served_by(Act::Erase, &rights).unwrap(), vec![Right::Delete]);
-        assert!(served_by(Act::Rectify, &rights).is_err());
-        assert!(served_by(Act::Preview, &rights).unwrap().is_empty());
+        assert_eq!(served_by(Act::Erase, false, &rights).unwrap(), vec![Right::Delete]);
+        assert!(served_by(Act::Rectify, false, &rights).is_err());
+        assert!(served_by(Act::Preview, false, &rights).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_transfer_is_served_by_an_export_to_the_third_party_alone() {
+        let asked = [(Right::Copy, RightStage::Open), (Right::Transfer, RightStage::Open)];
+        let served = |to_third_party, rights: &[_]| {
+            served_by(Act::Export, to_third_party, rights).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(served(true, &asked), Ok(vec![Right::Transfer]));
+        assert_eq!(served(false, &asked), Ok(vec![Right::Copy]));
+        assert_eq!(served(false, &asked[1..]), Err(Reason::TransferTargetMissing));
+        assert_eq!(served(true, &asked[..1]), Err(Reason::ActDoesNotServe));
     }
 }

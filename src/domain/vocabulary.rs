@@ -163,6 +163,10 @@ impl Act {
 vocabulary! {
     /// On what ground the controller orders it.
     Basis, "basis" {
+        /// 取得个人的同意
+        Pipl13Consent = "pipl-13-1",
+        /// 为订立、履行个人作为一方当事人的合同所必需
+        Pipl13Contract = "pipl-13-2",
         Pipl15 = "pipl-15",
         Pipl21 = "pipl-21",
         Pipl44 = "pipl-44",
@@ -170,6 +174,8 @@ vocabulary! {
         Pipl46 = "pipl-46",
         Pipl47 = "pipl-47",
         Pipl48 = "pipl-48",
+        Gdpr6Consent = "gdpr-6-1-a",
+        Gdpr6Contract = "gdpr-6-1-b",
         Gdpr7 = "gdpr-7",
         Gdpr15 = "gdpr-15",
         Gdpr16 = "gdpr-16",
@@ -181,6 +187,21 @@ vocabulary! {
         Ccpa110 = "ccpa-1798.110",
         ContractEnd = "contract-end",
         ControllerDecision = "controller-decision",
+    }
+}
+
+impl Basis {
+    /// Consent, or a contract with the person: what data may go to a third party of the person's choice on
+    /// (条例 25; GDPR 20 applies to nothing else).
+    pub fn is_consent_or_contract(self) -> bool {
+        matches!(
+            self,
+            Basis::Pipl13Consent
+                | Basis::Pipl13Contract
+                | Basis::Gdpr6Consent
+                | Basis::Gdpr6Contract
+                | Basis::Gdpr20
+        )
     }
 }
 
@@ -234,6 +255,13 @@ vocabulary! {
         Sg = "sg",
         Eu = "eu",
         Us = "us",
+    }
+}
+
+impl Region {
+    /// Whether it is 中国境内, which data leaves only on a recorded basis.
+    pub fn is_mainland(self) -> bool {
+        self == Region::Cn
     }
 }
 

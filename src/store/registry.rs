@@ -239,6 +239,27 @@ pub async fn agreements_of(
     rows.iter().map(agreement_row).collect()
 }
 
+/// The agreements that let any of these stores be touched.
+pub async fn agreements_over(conn: &mut Conn, stores: &[StoreId]) -> Result<Vec<Agreement>, StoreError> {
+    let rows = query("SELECT id, controller_id, terms, start_at, end_at FROM agreements ORDER BY id")
+        .fetch_all(conn)
+        .await?;
+    let all: Vec<Agreement> = rows.iter().map(agreement_row).collect::<Result<_, _>>()?;
+    Ok(all.into_iter().filter(|one| one.terms.stores.iter().any(|store| stores.contains(store))).collect())
+}
+
+/// In which region each of these stores lies; one that no agent stands beside yet is not among them.
+pub async fn store_regions(
+    conn: &mut Conn,
+    stores: &[StoreId],
+) -> Result<Vec<(StoreId, Region)>, StoreError> {
+    let rows = query("SELECT s.store_id, a.region FROM agent_stores s JOIN agents a ON a.id = s.agent_id WHERE s.store_id IN ")
+        .bind_list(stores.iter().map(|store| store.as_str()))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((id(row, "store_id")?, id(row, "region")?))).collect()
+}
+
 pub async fn agreements(conn: &mut Conn, after: &str, limit: u32) -> Result<Vec<Agreement>, StoreError> {
     let rows = query(
         "SELECT id, controller_id, terms, start_at, end_at FROM agreements WHERE id > ? ORDER BY id LIMIT ?",

@@ -186,6 +186,10 @@ impl Envelope {
     pub fn kids(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.jws.signatures().iter().map(|signature| signature.kid)
     }
+    /// Whether the payload, verified or not, has private members.
+    pub fn has_private(&self) -> bool {
+        super::json::read_object(self.payload()).is_ok_and(|payload| payload.contains_key("private"))
+    }
     /// As received. Personal data.
     pub fn disclosures(&self) -> &[String] {
         &self.disclosures

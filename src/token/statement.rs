@@ -153,6 +153,11 @@ impl SignedStatement {
         Ok(statement)
     }
 
+    /// Whether it sends data to a third party of the person's choice. Everybody sees that, nobody to whom.
+    pub fn goes_to_third_party(&self) -> bool {
+        self.act == Act::Export && !self.private_digests.is_empty()
+    }
+
     /// From when it may be carried out, seconds.
     pub fn begins(&self) -> i64 {
         self.nbf.unwrap_or(self.iat)

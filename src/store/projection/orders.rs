@@ -11,7 +11,9 @@ use crate::domain::event::{
 };
 use crate::domain::execution::{Stand, is_expired, settled};
 use crate::domain::request::{right_after, served_by, stage_of};
-use crate::domain::{ControllerId, ExecutionState, InstructionState, RequestStage, Right, RightStage, Stop};
+use crate::domain::{
+    Act, ControllerId, ExecutionState, InstructionState, RequestStage, Right, RightStage, Stop,
+};
 use crate::sql::{Conn, query};
 use crate::store::instructions::kids;
 use crate::store::logs::to_i64;
@@ -221,7 +223,9 @@ async fn instructed(
         let right = right.parse().map_err(|_| ProjectError::Contradiction("a right that is not known"))?;
         rights.push((right, *stage));
     }
-    let served = served_by(event.act, &rights)
+    let third_party = event.act == Act::Export
+        && Envelope::read_signed_part(event.signed_part.as_bytes()).is_ok_and(|one| one.has_private());
+    let served = served_by(event.act, third_party, &rights)
         .map_err(|_| ProjectError::Contradiction("its act serves no open right of the case"))?;
     for right in &served {
         let set = query(

@@ -33,6 +33,7 @@ def world() -> dict:
         "now": forms.NOW, "origin": forms.ORIGIN, "controller": forms.CONTROLLER, "app": forms.APP,
         "agreements": {
             "current": agreement, "ended": agreement | {"valid_until": forms.NOW},
+            "abroad": agreement | {"regions": ["cn", "sg"]},
             "media": agreement | {"categories": ["device", "network", "sdk_interaction", "media"]},
         },
         "requests": {

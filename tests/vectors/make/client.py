@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from forms import APP, DAY, NOW, PIN, RECIPIENT, X5T, device, jti, user
+from forms import APP, DAY, EVIDENCE, NOW, PIN, RECIPIENT, X5T, device, jti, user
 from published import digest
 
 
@@ -35,7 +35,8 @@ INSTRUCTIONS = [
     order("export", "export", ["p384"], "an export to the holder of an age key",
           export={"recipient": RECIPIENT, "format": "jsonl+csv", "region": "cn"}),
     order("export-account", "export", ["p384"], "an export with a private member: a third party's account",
-          private={"account": "acc-1"}, export={"recipient": RECIPIENT, "format": "jsonl+csv", "region": "cn"}),
+          basis="pipl-13-1", private={"account": "acc-1"},
+          export={"recipient": RECIPIENT, "format": "jsonl+csv", "region": "cn", "evidence": EVIDENCE}),
 ]
 
 ACCESS_TOKENS = [{

@@ -218,6 +218,10 @@ def export(**changes: Any) -> dict[str, Any]:
     return {"recipient": RECIPIENT, "format": "jsonl+csv", "region": "cn"} | changes
 
 
+# Of the record of the person's separate consent, which stays with the controller.
+EVIDENCE = digest("the record of the consent, with 16 random bytes of its own")
+
+
 def detached(name: str, text: str, typ: str = APPROVAL) -> str:
     """One more signature over the payload segment of an instruction (RFC 7515 appendix F)."""
     segment = json.loads(text)["payload"] if text.startswith("{") else text.split("~")[0].split(".")[1]

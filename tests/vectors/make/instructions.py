@@ -5,7 +5,7 @@ from typing import Any
 
 from collector import Cases
 from forms import (
-    APP, APPROVAL, WITHDRAWAL, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
+    APP, APPROVAL, EVIDENCE, WITHDRAWAL, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
     EXPLAIN, MINORS, REQUEST, before, general, header, instruction_step, key_set_digest, member, name_of, placeholders, salt, signature, text_of, user, with_private,
 )
 from published import KEYS, b64, digest
@@ -54,6 +54,12 @@ def together(label: str, names: list[str], act: str = "erase", **changes: Any) -
     return general(names, payload, disclosures)
 
 
+def third_party(label: str, basis: str = "pipl-13-1", **changes: Any) -> str:
+    """An export to the third party that the person chose, on consent or a contract that is on record."""
+    section = {name: value for name, value in export(**({"evidence": EVIDENCE} | changes)).items() if value is not ...}
+    return compact("p384", *with_private(label, *claims(label, "export", basis=basis, export=section), account="acc-1"))
+
+
 # -- good ----------------------------------------------------------------------------------------------
 
 good("eddsa", "one signer, Ed25519", signed("eddsa"))
@@ -79,8 +85,7 @@ good("clock-ahead", "iat is 30 seconds ahead: within the leeway", signed("clock-
 good("longest-life", "a life of exactly 30 days", signed("longest-life", iat=NOW, exp=NOW + 30 * DAY))
 good("export", "an export to the holder of an age key, within the agreement's region",
      signed("export", "p384", "export", export=export()))
-good("export-account", "an export with a private member: the third party's account", compact("p384", *with_private(
-    "export-account", *claims("export-account", "export", export=export()), account="acc-1")))
+good("export-account", "an export with a private member: the account of the third party that the person chose", third_party("export-account"))
 good("two-signers", "an erasure signed by two: General JSON", together("two-signers", ["ed", "p256"]))
 good("one-signer-with-two-keys-and-another", "three signatures by two signers",
      together("one-signer-with-two-keys-and-another", ["ed", "ed-2", "p256"]))
@@ -549,6 +554,18 @@ bad("category-outside", "a category outside the agreement", "OUTSIDE_AGREEMENT",
 bad("store-outside", "a store outside the agreement", "OUTSIDE_AGREEMENT", "Stay within the agreement's stores, or have it extended.", signed("store-outside", stores=["hr"]))
 bad("abroad", "an export out of the agreement's region", "REGION_NOT_ALLOWED", "Choose a region the agreement allows.",
     signed("abroad", "p384", "export", export=export(region="us")))
+good("abroad-on-record", "an export that leaves the mainland, within the agreement's regions, its basis on record",
+     signed("abroad-on-record", "p384", "export", export=export(region="sg", evidence=EVIDENCE)), agreement="abroad")
+bad("abroad-unrecorded", "an export that leaves the mainland without a recorded basis", "EVIDENCE_MISSING",
+    "Record the separate consent or what else permits it, and set export.evidence to the record's digest.",
+    signed("abroad-unrecorded", "p384", "export", export=export(region="sg")), agreement="abroad")
+good("transfer-under-contract", "an export to a third party, of data that was given under a contract", third_party("transfer-under-contract", "pipl-13-2"))
+bad("transfer-unrecorded", "an export to a third party without recorded consent", "EVIDENCE_MISSING",
+    "Record the person's separate consent, and set export.evidence to the record's digest.",
+    third_party("transfer-unrecorded", evidence=...))
+bad("transfer-basis", "an export to a third party that stands on the right of access", "BASIS_NOT_FITTING",
+    "Name consent or contract as basis: pipl-13-1, pipl-13-2, gdpr-6-1-a, gdpr-6-1-b or gdpr-20.",
+    third_party("transfer-basis", "pipl-45"))
 LATER = "Wait for the release that carries it out; the case can be closed with RecordOutcome."
 bad("rectify", "an act of a later release", "ACT_NOT_SUPPORTED", LATER, private("rectify", "rectify", set={"city": "x"}))
 bad("reply", "an act of a later release", "ACT_NOT_SUPPORTED", LATER, private("reply", text="done", to="user@example.com"))
