@@ -172,6 +172,8 @@ fn agreement() -> AgreementTerms {
         purposes: [Purpose::ServiceDelivery].into(),
         stores: ["sdk".parse().expect("an id")].into(),
         regions: [Region::Cn].into(),
+        sub_processors: Default::default(),
+        sinks: Default::default(),
         valid_from: NOW - 1000,
         valid_until: None,
     }

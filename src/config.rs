@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Region;
+use crate::domain::{Region, SubProcessorId};
 use crate::identity::{AnchorConfig, Configured, MaterialFiles};
 use crate::token::PublicJwk;
 use crate::trail::VerifierKey;
@@ -81,6 +81,9 @@ pub struct Residency {
     pub database: Region,
     pub keyring: Region,
     pub exports: Region,
+    /// Who keeps the export packages, where it is not PPIO itself: the id of a registered sub-processor (R25).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports_operated_by: Option<SubProcessorId>,
 }
 
 impl Residency {

@@ -49,6 +49,7 @@ mod replicas;
 mod rotation;
 mod shredding;
 mod stopping;
+mod sub_processors;
 mod taken_over_gateway;
 mod unleased;
 mod withheld_authority;

@@ -115,6 +115,7 @@ fn leaf(tx: &mut Tx<'_>, forgery: &Forgery) -> Result<(u64, ExecutionId), StoreE
         request: None,
         target: None,
         executions: vec![Order { execution, store: forgery.store.clone() }],
+        sub_processors: Vec::new(),
     };
     Ok((tx.append(&forgery.jti.resource_name(), event)?, execution))
 }

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::authority::{AgreementTerms, TenantBinding};
-use crate::domain::{AgentId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId};
+use crate::authority::{AgreementTerms, Sinks, TenantBinding};
+use crate::domain::{
+    AgentId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, SubProcessorId,
+};
 
 /// Why a text is no configuration. Names the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +55,8 @@ pub struct StoreConfig {
     pub map: PathBuf,
     /// The Mandate overlay.
     pub overlay: PathBuf,
+    /// Whose it is, where it is not PPIO's own.
+    pub operated_by: Option<SubProcessorId>,
 }
 
 /// Which tenant of the stores an app is.
@@ -74,6 +78,9 @@ pub struct AgreementConfig {
     pub purposes: BTreeSet<Purpose>,
     pub stores: BTreeSet<StoreId>,
     pub regions: BTreeSet<Region>,
+    /// Who may touch the data in PPIO's stead.
+    #[serde(default)]
+    pub sub_processors: BTreeSet<SubProcessorId>,
     pub valid_from: i64,
     pub valid_until: Option<i64>,
 }
@@ -97,6 +104,8 @@ pub struct AgentConfig {
     pub epochs: PathBuf,
     /// Folder where export packages grow.
     pub spool: PathBuf,
+    /// Who keeps the packages at the gateway, where it is not PPIO itself.
+    pub exports_operated_by: Option<SubProcessorId>,
     /// How long one question for orders may wait at the gateway, 1 to 30.
     #[serde(default = "default_poll")]
     pub poll_seconds: u32,
@@ -196,6 +205,14 @@ impl AgentConfig {
         }
     }
 
+    fn sinks(&self) -> Sinks {
+        let operated = |store: &StoreConfig| Some((store.id.clone(), store.operated_by.clone()?));
+        Sinks {
+            stores: self.stores.iter().filter_map(operated).collect(),
+            exports: self.exports_operated_by.clone(),
+        }
+    }
+
     pub fn terms(&self) -> Vec<AgreementTerms> {
         self.agreements
             .iter()
@@ -207,6 +224,8 @@ impl AgentConfig {
                 purposes: agreement.purposes,
                 stores: agreement.stores,
                 regions: agreement.regions,
+                sub_processors: agreement.sub_processors,
+                sinks: self.sinks(),
                 valid_from: agreement.valid_from,
                 valid_until: agreement.valid_until,
             })

@@ -249,6 +249,7 @@ pub(super) mod tests {
                 execution: EXECUTION.parse().unwrap(),
                 store: "sdk".parse().unwrap(),
             }],
+            sub_processors: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::authority::precedent::{Precedent, precedent};
 use crate::domain::event::InstructionReceived;
-use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal, Stop};
+use crate::domain::{ControllerId, ExecutionId, InstructionId, Reason, Refusal, Stop, SubProcessorId};
 use crate::store::instructions::{self, InstructionRow, JtiRow};
 use crate::store::{Command, RanTogether, StoreError, Tx, executions};
 use crate::token::{Instruction, KeySet};
@@ -42,6 +42,8 @@ pub(super) struct Admit {
     pub vault: Vault,
     /// How many witnesses the heads get.
     pub witnesses: usize,
+    /// Who keeps the export packages.
+    pub exports_by: Option<SubProcessorId>,
     pub last_try: bool,
 }
 
@@ -98,6 +100,7 @@ impl Admit {
             key_set: &self.key_set,
             withdrawn: &NOBODY,
             witnesses: self.witnesses,
+            exports_by: self.exports_by.as_ref(),
         }
     }
 

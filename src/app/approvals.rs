@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::authority::precedent::Signed;
 use crate::domain::event::{ApprovalGiven, ApprovalWithdrawn, InstructionEnded, SignatureWithdrawn};
-use crate::domain::{ControllerId, InstructionId, InstructionState, Reason, Refusal};
+use crate::domain::{ControllerId, InstructionId, InstructionState, Reason, Refusal, SubProcessorId};
 use crate::store::instructions::{self, InstructionRow};
 use crate::store::{Command, StoreError, Tx, executions};
 use crate::token::{Detached, Envelope, Expected, Instruction, KeySet, Says, Signer};
@@ -70,6 +70,7 @@ impl App {
                 key: self.vault.keyring().key(key_id, RetentionClass::Instruction).await?,
                 vault: self.vault.clone(),
                 witnesses: self.settings.witnessing.required,
+                exports_by: self.settings.exports_operated_by.clone(),
                 last_try,
             };
             match self.store.transact(command).await?.value {
@@ -163,6 +164,7 @@ struct Approve {
     key: DataKey,
     vault: Vault,
     witnesses: usize,
+    exports_by: Option<SubProcessorId>,
     last_try: bool,
 }
 
@@ -206,6 +208,7 @@ impl Command for Approve {
             key_set: &self.key_set,
             withdrawn: &row.withdrawn,
             witnesses: self.witnesses,
+            exports_by: self.exports_by.as_ref(),
         };
         let facts = Facts::load(tx.conn(), std::slice::from_ref(&candidate)).await?;
         if !facts.is_newest(&candidate) {

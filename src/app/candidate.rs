@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::authority::admission::{AdmissionContext, Judged, held_until, judge};
 use crate::authority::precedent::{Case, check_case, check_target};
-use crate::authority::{AgreementTerms, Scope};
+use crate::authority::{AgreementTerms, Scope, Sinks};
 use crate::domain::event::{InstructionAdmitted, Order};
 use crate::domain::{
     AppId, ControllerId, ExecutionId, InstructionId, InstructionState, Reason, Refusal, RequestId,
-    RequestStage, Right, RightStage, StoreId,
+    RequestStage, Right, RightStage, StoreId, SubProcessorId,
 };
 use crate::store::executions::NewExecution;
 use crate::store::instructions::{self, InstructionRow};
@@ -28,6 +28,8 @@ pub(super) struct Candidate<'a> {
     pub withdrawn: &'a BTreeSet<KeyId>,
     /// How many witnesses this gateway's heads get.
     pub witnesses: usize,
+    /// Who keeps this gateway's export packages, where it is not PPIO itself.
+    pub exports_by: Option<&'a SubProcessorId>,
 }
 
 /// What it comes to.
@@ -40,6 +42,8 @@ pub(super) enum Decision {
 /// What an instruction that may be admitted will bring about.
 pub(super) struct Orders {
     stores: BTreeSet<StoreId>,
+    /// Whom that reaches in PPIO's stead.
+    sub_processors: BTreeSet<SubProcessorId>,
     served: Vec<Right>,
     /// What a `revoke` takes back.
     pub target: Option<InstructionId>,
@@ -51,6 +55,7 @@ pub(super) struct Facts {
     agreements: Vec<registry::Agreement>,
     /// Version and digest of each controller's newest key set.
     key_sets: HashMap<ControllerId, (u64, String)>,
+    sinks: Sinks,
 }
 
 impl Facts {
@@ -61,6 +66,10 @@ impl Facts {
             owners: registry::app_owners(conn, &apps).await?,
             agreements: registry::agreements_of(conn, &controllers).await?,
             key_sets: registry::key_set_heads(conn, &controllers).await?,
+            sinks: Sinks {
+                stores: registry::operators(conn).await?,
+                exports: candidates.first().and_then(|one| one.exports_by.cloned()),
+            },
         })
     }
 
@@ -74,7 +83,7 @@ impl Facts {
 }
 
 /// An agreement covers every app of its controller.
-fn terms_of(agreement: &registry::Agreement, app: &AppId) -> AgreementTerms {
+fn terms_of(agreement: &registry::Agreement, app: &AppId, sinks: &Sinks) -> AgreementTerms {
     let registry::Agreement { id: _, controller, terms, start, end } = agreement;
     AgreementTerms {
         controller: controller.clone(),
@@ -83,6 +92,8 @@ fn terms_of(agreement: &registry::Agreement, app: &AppId) -> AgreementTerms {
         purposes: terms.purposes.iter().copied().collect(),
         stores: terms.stores.iter().cloned().collect(),
         regions: terms.regions.iter().cloned().collect(),
+        sub_processors: terms.sub_processors.iter().cloned().collect(),
+        sinks: sinks.clone(),
         valid_from: *start,
         valid_until: Some(*end),
     }
@@ -127,8 +138,8 @@ impl Candidate<'_> {
         Ok(Ok(match judged {
             Judged::Waits(waiting) => Decision::Wait(waiting.missing),
             Judged::Good(admission) => {
-                let Scope { stores, .. } = admission.scope().clone();
-                Decision::Admit(Orders { stores, served, target: statement.target })
+                let Scope { stores, sub_processors, categories: _ } = admission.scope().clone();
+                Decision::Admit(Orders { stores, sub_processors, served, target: statement.target })
             }
         }))
     }
@@ -157,7 +168,7 @@ impl Candidate<'_> {
         };
         let mut answer = None;
         for agreement in facts.agreements.iter().filter(|a| a.controller == *self.controller) {
-            let terms = terms_of(agreement, app);
+            let terms = terms_of(agreement, app, &facts.sinks);
             match judge(self.instruction, &AdmissionContext { agreement: Some(&terms), ..context }) {
                 Ok(judged) => return Ok(judged),
                 // "Outside" says more than "none in force".
@@ -236,6 +247,7 @@ impl Candidate<'_> {
                 request: statement.req,
                 target: orders.target,
                 executions: executions.clone(),
+                sub_processors: orders.sub_processors.iter().cloned().collect(),
             },
         )?;
         let from = held_until(statement, now, self.key_set);

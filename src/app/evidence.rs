@@ -18,11 +18,12 @@ const MOST: u32 = 1_000;
 /// Leaves of the authority log read at once.
 const PAGE: u32 = 1_024;
 
-const REGISTRATIONS: [&str; 4] = [
+const REGISTRATIONS: [&str; 5] = [
     "mandate.controller.registered",
     "mandate.agreement.registered",
     "mandate.app.registered",
     "mandate.agent.registered",
+    "mandate.sub_processor.registered",
 ];
 const EXECUTION: [&str; 4] = [
     "mandate.execution.leased",
@@ -167,11 +168,15 @@ impl App {
         let mut subjects = vec![row.controller.resource_name(), row.app.resource_name()];
         for agreement in registry::agreements_of(conn, &[&row.controller].into()).await? {
             subjects.push(agreement.id.resource_name());
+            subjects.extend(agreement.terms.sub_processors.iter().map(|one| one.resource_name()));
         }
         for execution in executions::of_instruction(conn, &row.controller, &row.id).await? {
             leaves.extend(logs::leaves_about(conn, &execution.id.resource_name(), &EXECUTION, MOST).await?);
             if let Some(agent) = execution.agent {
                 subjects.push(agent.resource_name());
+                let agent = registry::agent(conn, &agent).await?;
+                let operators = agent.iter().flat_map(|agent| agent.operated_by.values());
+                subjects.extend(operators.map(|one| one.resource_name()));
             }
             if let Some(export) = exports::of_execution(conn, &execution.id).await? {
                 leaves.extend(logs::leaves_about(conn, &export.id.resource_name(), &EXPORT, MOST).await?);

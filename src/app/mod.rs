@@ -17,6 +17,7 @@ mod key_sets;
 mod log_keys;
 mod orders;
 mod previews;
+mod processing_record;
 mod proofs;
 mod publishing;
 mod read_instructions;
@@ -32,7 +33,7 @@ mod witnessing;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Clock, ControllerId, Entropy};
+use crate::domain::{Clock, ControllerId, Entropy, SubProcessorId};
 use crate::store::{Store, StoreError};
 use crate::token::KeySet;
 use crate::trail::CosigningKey;
@@ -45,6 +46,7 @@ pub use idempotency::RequestUuid;
 pub use intake::{Assignment, MessageView, TakenIn};
 pub use orders::{LeasedOrder, Renewed};
 pub use previews::PreviewSeen;
+pub use processing_record::{ProcessingRecord, RecordedStore};
 pub use proofs::Proof;
 pub use publishing::{Lasting, Published};
 pub use read_instructions::{ExecutionView, InstructionView, KeySetView, PreviewDetails, Wanted};
@@ -65,6 +67,8 @@ pub type AppResult<T> = Result<T, AppError>;
 pub struct Settings {
     /// Folder of the encrypted export packages.
     pub exports: PathBuf,
+    /// Who keeps them, where it is not PPIO itself.
+    pub exports_operated_by: Option<SubProcessorId>,
     /// Largest export package, bytes.
     pub export_limit: u64,
     /// How long a package may be fetched.

@@ -1,18 +1,22 @@
 //! The operator registers controllers, agreements, apps, agents and first key sets. Every
 //! change is a leaf (R4). The operator sees no personal data here, for there is none.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
-    ControllerRegistered, KeySetPublished, KeySetRegistered,
+    ControllerRegistered, KeySetPublished, KeySetRegistered, SubProcessorRegistered,
 };
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Kind, Purpose, Reason, Refusal, Region, Role,
-    StoreId,
+    StoreId, SubProcessorId,
 };
 use crate::store::calls::{self, CallId, CallRow};
-use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, Terms};
+use crate::store::registry::{
+    self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, SubProcessor, Terms,
+};
 use crate::store::{Command, Issued, StoreError, Topic, Tx};
 use crate::token::{Digest, PublicJwk, SignedKeySet};
 
@@ -35,6 +39,7 @@ pub struct NewAgreement {
     pub purposes: Vec<Purpose>,
     pub stores: Vec<StoreId>,
     pub regions: Vec<Region>,
+    pub sub_processors: Vec<SubProcessorId>,
     pub start: i64,
     pub end: i64,
 }
@@ -54,6 +59,8 @@ pub struct NewAgent {
     pub id: AgentId,
     pub region: Region,
     pub stores: Vec<StoreId>,
+    /// Whose a store is, where it is not PPIO's own.
+    pub operated_by: BTreeMap<StoreId, SubProcessorId>,
     /// A public JWK.
     pub report_key: String,
 }
@@ -139,6 +146,7 @@ impl App {
             purposes: new.purposes,
             stores: new.stores,
             regions: new.regions,
+            sub_processors: new.sub_processors,
         };
         let row = Agreement { id: new.id, controller: new.controller, terms, start: new.start, end: new.end };
         let payload = plain_payload(&[
@@ -150,6 +158,18 @@ impl App {
         ]);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAgreement"));
         self.register(RegisterAgreement { by: who.by, call, payload, row }).await
+    }
+
+    /// Registers a company that may process in PPIO's stead, for whoever agrees to it (R25).
+    pub async fn register_sub_processor(&self, who: Registering, new: SubProcessor) -> AppResult<Issued> {
+        text(&new.display_name, "sub_processor.display_name")?;
+        if new.purposes.is_empty() {
+            return Err(Refusal::at(Reason::FieldRequired, "sub_processor.purposes").into());
+        }
+        let purposes = format!("{:?}", new.purposes);
+        let payload = plain_payload(&[new.id.as_str(), &new.display_name, new.region.as_str(), &purposes]);
+        let call = who.request_id.map(|r| r.call(&who.by, "CreateSubProcessor"));
+        self.register(RegisterSubProcessor { by: who.by, call, payload, row: new }).await
     }
 
     pub async fn register_app(&self, who: Registering, new: NewApp) -> AppResult<Issued> {
@@ -172,16 +192,23 @@ impl App {
         if new.stores.is_empty() {
             return Err(Refusal::at(Reason::FieldRequired, "agent.stores").into());
         }
+        if new.operated_by.keys().any(|store| !new.stores.contains(store)) {
+            return Err(Refusal::at(Reason::FieldInvalid, "agent.operators")
+                .note("a store that the agent does not stand beside")
+                .into());
+        }
         let key = public_key(&new.report_key, "agent.report_key")?;
         let row = Agent {
             id: new.id,
             region: new.region,
             stores: new.stores,
+            operated_by: new.operated_by,
             report_key: key.canonical(),
             anchor_sequence: 0,
             anchor_head: String::new(),
         };
-        let payload = plain_payload(&[row.id.as_str(), &row.report_key, &format!("{:?}", row.stores)]);
+        let stores = format!("{:?}{:?}", row.stores, row.operated_by);
+        let payload = plain_payload(&[row.id.as_str(), &row.report_key, &stores]);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAgent"));
         self.register(RegisterAgent {
             by: who.by,
@@ -321,6 +348,19 @@ async fn controller_exists(tx: &mut Tx<'_>, id: &ControllerId) -> Result<Control
     Ok(rows::controller(tx.conn(), id).await?.ok_or_else(|| Refusal::at(Reason::NotFound, "controller"))?)
 }
 
+async fn sub_processors_exist<'a>(
+    tx: &mut Tx<'_>,
+    named: impl IntoIterator<Item = &'a SubProcessorId> + Send,
+) -> Result<(), StoreError> {
+    let known = rows::sub_processors(tx.conn()).await?;
+    for id in named {
+        if !known.iter().any(|one| one.id == *id) {
+            return Err(Refusal::at(Reason::NotFound, "sub_processor").into());
+        }
+    }
+    Ok(())
+}
+
 struct RegisterController {
     by: String,
     call: Option<CallId>,
@@ -372,6 +412,7 @@ impl Command for RegisterAgreement {
             may_lie_in(&self.row.terms, region)
                 .map_err(|refusal| refusal.note(format!("{store} lies in {region}")))?;
         }
+        sub_processors_exist(tx, &self.row.terms.sub_processors).await?;
         rows::insert_agreement(tx, &self.row).await?;
         let terms = &self.row.terms;
         let name = self.row.id.resource_name();
@@ -384,6 +425,7 @@ impl Command for RegisterAgreement {
                 purposes: terms.purposes.clone(),
                 stores: terms.stores.clone(),
                 regions: terms.regions.clone(),
+                sub_processors: terms.sub_processors.clone(),
                 start: self.row.start,
                 end: self.row.end,
             },
@@ -455,6 +497,7 @@ impl Command for RegisterAgent {
             may_lie_in(&agreement.terms, self.row.region)
                 .map_err(|refusal| refusal.note(format!("{} lets no data go there", agreement.id)))?;
         }
+        sub_processors_exist(tx, self.row.operated_by.values()).await?;
         rows::insert_agent(tx, &self.row).await?;
         let report_key: Value = serde_json::from_str(&self.row.report_key)
             .map_err(|_| Refusal::at(Reason::KeyUnsuitable, "agent.report_key"))?;
@@ -465,8 +508,37 @@ impl Command for RegisterAgent {
                 stores: self.row.stores.clone(),
                 region: self.row.region,
                 report_key,
+                operated_by: self.row.operated_by.clone(),
             },
         )?;
+        remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
+    }
+}
+
+struct RegisterSubProcessor {
+    by: String,
+    call: Option<CallId>,
+    payload: String,
+    row: SubProcessor,
+}
+
+#[async_trait::async_trait]
+impl Command for RegisterSubProcessor {
+    const NAME: &'static str = "register_sub_processor";
+    type Output = Option<u64>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
+        if let Some(leaf) = again(tx, self.call.as_ref(), &self.payload).await? {
+            return Ok(Some(leaf));
+        }
+        rows::insert_sub_processor(tx, &self.row).await?;
+        let name = self.row.id.resource_name();
+        let event = SubProcessorRegistered {
+            by: self.by.clone(),
+            region: self.row.region,
+            purposes: self.row.purposes.clone(),
+        };
+        let leaf = tx.append(&name, event)?;
         remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
     }
 }

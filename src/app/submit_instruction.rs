@@ -51,6 +51,7 @@ impl App {
                     vault: self.vault.clone(),
                     received: bytes.to_vec(),
                     witnesses: self.settings.witnessing.required,
+                    exports_by: self.settings.exports_operated_by.clone(),
                     last_try,
                 })
                 .await?;

@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(admission.key_set().version, 1);
         assert_eq!(
             *admission.scope(),
-            Scope { categories: agreement().categories, stores: agreement().stores }
+            Scope { categories: agreement().categories, stores: agreement().stores, ..Scope::default() }
         );
         let named = judge(&erase(), |_| {}).unwrap();
         assert_eq!(named.scope().categories, [Category::Device, Category::Network].into());

@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::destination;
-use crate::domain::{AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId};
+use super::sub_processors::{self, Sinks};
+use crate::domain::{
+    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, SubProcessorId,
+};
 use crate::token::{Categories, SignedStatement};
 
 /// The terms that software can check. Times are seconds.
@@ -17,6 +20,10 @@ pub struct AgreementTerms {
     pub stores: BTreeSet<StoreId>,
     /// Where data may go.
     pub regions: BTreeSet<Region>,
+    /// Who may touch the data in PPIO's stead.
+    pub sub_processors: BTreeSet<SubProcessorId>,
+    /// Who operates what, as the judge knows it.
+    pub sinks: Sinks,
     pub valid_from: i64,
     /// At this second it is over; none = until ended.
     pub valid_until: Option<i64>,
@@ -27,6 +34,8 @@ pub struct AgreementTerms {
 pub struct Scope {
     pub categories: BTreeSet<Category>,
     pub stores: BTreeSet<StoreId>,
+    /// Whom that reaches.
+    pub sub_processors: BTreeSet<SubProcessorId>,
 }
 
 impl AgreementTerms {
@@ -76,6 +85,8 @@ impl AgreementTerms {
             return Err(Refusal::at(Reason::RegionNotAllowed, "payload.export.region"));
         }
         destination::check(statement)?;
-        Ok(Scope { categories, stores })
+        let sub_processors = self.sinks.reached(statement, &stores);
+        sub_processors::check(&sub_processors, &self.sub_processors)?;
+        Ok(Scope { categories, stores, sub_processors })
     }
 }

@@ -135,6 +135,7 @@ impl Judge<'_> {
             | Event::AppRegistered(_)
             | Event::AgreementRegistered(_)
             | Event::AgentRegistered(_)
+            | Event::SubProcessorRegistered(_)
             | Event::AccessKeyRegistered(_)
             | Event::AccessKeyRevoked(_)
             | Event::KeySetRegistered(_) => {

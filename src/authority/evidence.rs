@@ -159,6 +159,7 @@ pub(super) fn part_of(event: &Event) -> Option<Part> {
         Event::ControllerRegistered(_)
         | Event::AgreementRegistered(_)
         | Event::AppRegistered(_)
+        | Event::SubProcessorRegistered(_)
         | Event::AgentRegistered(_) => Some(Part::Registration),
         Event::ExecutionLeased(_)
         | Event::ExecutionDeferred(_)

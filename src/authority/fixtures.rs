@@ -13,6 +13,8 @@ pub fn agreement() -> AgreementTerms {
         purposes: [Purpose::ServiceDelivery].into(),
         stores: ["sdk".parse().unwrap(), "logs".parse().unwrap()].into(),
         regions: [Region::Cn].into(),
+        sub_processors: Default::default(),
+        sinks: Default::default(),
         valid_from: NOW - 1000,
         valid_until: None,
     }

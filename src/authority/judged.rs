@@ -15,7 +15,8 @@ use super::rules::{Broken, Rule};
 use super::signers::{self, Count, Stakes};
 use crate::domain::event::{ExecutionReported, InstructionAdmitted, InstructionReceived, Order};
 use crate::domain::{
-    Act, AppId, Category, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId, Timestamp,
+    Act, AppId, Category, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId,
+    SubProcessorId, Timestamp,
 };
 use crate::token::report::{AuthorityHead, ExportReport};
 use crate::token::{
@@ -49,6 +50,8 @@ pub struct Admitted {
     pub authority_size: u64,
     pub request: Option<RequestId>,
     pub orders: Vec<Order>,
+    /// Whom it reaches in PPIO's stead.
+    pub sub_processors: Vec<SubProcessorId>,
 }
 
 /// What both leaves say that hold an instruction: the one that admits it, and the one that lets it wait.
@@ -180,7 +183,7 @@ pub(super) fn admission(event: &InstructionAdmitted, place: Place<'_>) -> Result
             Rule::InAgreement.holds(event.executions.is_empty(), "a revocation orders something")?;
             Scope::default()
         }
-        _ => check_orders(statement, &event.executions, place.registered, now)?,
+        _ => check_orders(statement, event, place.registered, now)?,
     };
     let size = event.authority_size;
     let counted = held.count(&scope.categories, false, place, size)?.met().map_err(refused)?;
@@ -204,6 +207,7 @@ pub(super) fn admission(event: &InstructionAdmitted, place: Place<'_>) -> Result
         authority_size: event.authority_size,
         request: event.request,
         orders: event.executions.clone(),
+        sub_processors: event.sub_processors.clone(),
     })
 }
 
@@ -245,19 +249,30 @@ pub(super) fn waiting(event: &InstructionReceived, place: Place<'_>) -> Result<i
     Ok(statement.exp)
 }
 
-/// One agreement covers the instruction, and there is one order for each of its stores.
+/// One agreement covers the instruction and all whom it reaches, and there is one order for each of its stores.
 fn check_orders(
     statement: &SignedStatement,
-    orders: &[Order],
+    event: &InstructionAdmitted,
     registered: RegisteredBefore<'_>,
     now: i64,
 ) -> Result<Scope, Broken> {
+    let orders = &event.executions;
+    let named: BTreeSet<SubProcessorId> = event.sub_processors.iter().cloned().collect();
     let stores: BTreeSet<StoreId> = orders.iter().map(|order| order.store.clone()).collect();
     Rule::InAgreement.holds(stores.len() == orders.len(), "a store is ordered twice")?;
     let mut refusal = None;
     for terms in registered.terms(&statement.iss, &statement.app) {
         match terms.cover(statement, now) {
-            Ok(scope) if scope.stores == stores => return Ok(scope),
+            Ok(scope)
+                if scope.stores == stores
+                    && scope.sub_processors.is_subset(&named)
+                    && named.is_subset(&terms.sub_processors) =>
+            {
+                return Ok(scope);
+            }
+            Ok(scope) if scope.stores == stores => {
+                refusal = Some("the leaf does not name the sub-processors that it reaches, or one that the agreement does not".to_owned());
+            }
             Ok(_) => {
                 refusal = Some("the orders are not exactly those of the instruction's stores".to_owned())
             }

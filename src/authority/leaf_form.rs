@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::event::{Event, EventError};
 use crate::domain::ids::{
     AgentId, AgreementId, AppId, ControllerId, ExecutionId, ExportId, IdError, InstructionId, MessageId,
-    RequestId,
+    RequestId, SubProcessorId,
 };
 use crate::trail::{Leaf, Succession, canonical_json};
 
@@ -72,7 +72,8 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    const NOUNS: [&str; 6] = ["controller", "agreement", "app", "agent", "access_key", "key_set"];
+    const NOUNS: [&str; 7] =
+        ["controller", "agreement", "app", "agent", "sub_processor", "access_key", "key_set"];
     /// Bytes of what stands first and of a UUID.
     const UNTIL_ID: usize = br#"{"specversion":"1.0","id":""#.len() + 36;
 
@@ -132,6 +133,7 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
         }
         Event::AgreementRegistered(_) => is(AgreementId::from_resource_name(subject)),
         Event::AppRegistered(_) => is(AppId::from_resource_name(subject)),
+        Event::SubProcessorRegistered(_) => is(SubProcessorId::from_resource_name(subject)),
         Event::AgentRegistered(_) => is(AgentId::from_resource_name(subject)),
         Event::MessageReceived(_)
         | Event::MessageRead(_)
@@ -188,6 +190,7 @@ mod tests {
                 "mandate.agreement.registered",
                 "mandate.app.registered",
                 "mandate.agent.registered",
+                "mandate.sub_processor.registered",
                 "mandate.access_key.registered",
                 "mandate.key_set.registered",
             ]

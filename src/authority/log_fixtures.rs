@@ -124,6 +124,7 @@ pub fn admission(draft: &InstructionDraft, signed: &SignedInstruction) -> Instru
             execution: EXECUTION.trim_start_matches("executions/").parse().unwrap(),
             store: "rtc".parse().unwrap(),
         }],
+        sub_processors: Vec::new(),
     }
 }
 
@@ -207,6 +208,7 @@ pub fn trail_story() -> Story {
             purposes: vec![Purpose::ServiceDelivery],
             stores: vec!["rtc".parse().unwrap(), "logs".parse().unwrap()],
             regions: vec![Region::Cn],
+            sub_processors: Vec::new(),
             start: token::NOW - 1000,
             end: token::NOW + 1_000_000,
         },
@@ -229,6 +231,7 @@ pub fn trail_story() -> Story {
             stores: vec!["rtc".parse().unwrap()],
             region: Region::Cn,
             report_key: serde_json::from_str(&token::key("report").public().canonical()).unwrap(),
+            operated_by: Default::default(),
         },
     );
     leaf(

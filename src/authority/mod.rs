@@ -34,6 +34,7 @@ mod published_log;
 pub mod registered;
 pub mod rules;
 pub mod signers;
+pub mod sub_processors;
 pub mod taken_back;
 pub mod verdict;
 pub mod warrant;
@@ -46,6 +47,7 @@ pub use evidence::{Bundle, BundleBuilder, BundleError};
 pub use leaf_form::{log_event, successions};
 pub use pins::{Pins, PinsError};
 pub use rules::{LogName, Rule, Violation};
+pub use sub_processors::Sinks;
 pub use taken_back::TakenBack;
 pub use verdict::{Fault, Verdict, Which};
 pub use warrant::{

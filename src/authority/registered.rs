@@ -13,8 +13,9 @@ use super::agreement::AgreementTerms;
 use super::authority_log::AuthorityLog;
 use super::pins::Pins;
 use super::rules::{Broken, Rule};
+use super::sub_processors::Sinks;
 use crate::domain::event::{AgentRegistered, AgreementRegistered, Event, KeySetRegistered};
-use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId};
+use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
 use crate::token::{KeyId, PublicJwk, VerifyingKey};
 
 /// An agent as registered.
@@ -33,6 +34,9 @@ pub struct Registered {
     /// Their terms, without the app.
     terms: BTreeMap<ControllerId, Vec<(u64, AgreementTerms)>>,
     agents: BTreeMap<AgentId, RegisteredAgent>,
+    sub_processors: BTreeMap<SubProcessorId, u64>,
+    /// Whose a store is, where it is not PPIO's own.
+    operated_by: BTreeMap<StoreId, (SubProcessorId, u64)>,
     /// Thumbprint to use and owner.
     keys: BTreeMap<KeyId, (&'static str, String)>,
     revoked: BTreeSet<KeyId>,
@@ -62,6 +66,11 @@ impl Registered {
             }
             Event::AgreementRegistered(agreement) => self.take_agreement(index, subject, agreement),
             Event::AgentRegistered(agent) => self.take_agent(index, subject, agent),
+            Event::SubProcessorRegistered(_) => {
+                let id = id(SubProcessorId::from_resource_name(subject))?;
+                let new = once(&mut self.sub_processors, id, index);
+                Rule::Registered.holds(new, "the sub-processor is registered again")
+            }
             Event::AccessKeyRegistered(key) => {
                 // Its principal may be one that no leaf registers, such as the first operator.
                 let kid = thumbprint(&key.thumbprint)?;
@@ -84,6 +93,7 @@ impl Registered {
         agreement: &AgreementRegistered,
     ) -> Result<(), Broken> {
         self.before(index).needs_controller(&agreement.controller)?;
+        self.before(index).needs_sub_processors(&agreement.sub_processors)?;
         Rule::Registered.holds(agreement.start < agreement.end, "the agreement ends before it begins")?;
         let new = self.agreements.insert(id(AgreementId::from_resource_name(subject))?);
         Rule::Registered.holds(new, "the agreement is registered again")?;
@@ -94,6 +104,8 @@ impl Registered {
             purposes: agreement.purposes.iter().copied().collect(),
             stores: agreement.stores.iter().cloned().collect(),
             regions: agreement.regions.iter().copied().collect(),
+            sub_processors: agreement.sub_processors.iter().cloned().collect(),
+            sinks: Sinks::default(),
             valid_from: agreement.start,
             valid_until: Some(agreement.end),
         };
@@ -112,6 +124,12 @@ impl Registered {
             return Err(Rule::ReportSigned.broken("the agent's report key is not the pinned one"));
         }
         self.claim_key(key.id(), "report", subject)?;
+        self.before(index).needs_sub_processors(agent.operated_by.values())?;
+        for (store, operator) in &agent.operated_by {
+            Rule::Registered
+                .holds(agent.stores.contains(store), "a store that is not its own is operated")?;
+            once(&mut self.operated_by, store.clone(), (operator.clone(), index));
+        }
         let entry = RegisteredAgent { stores: agent.stores.iter().cloned().collect(), key, index };
         Rule::Registered.holds(once(&mut self.agents, id, entry), "the agent is registered again")
     }
@@ -182,6 +200,21 @@ impl<'a> RegisteredBefore<'a> {
         Rule::Registered.holds(known, "the controller was not registered before")
     }
 
+    pub(super) fn needs_sub_processors<'b>(
+        &self,
+        ids: impl IntoIterator<Item = &'b SubProcessorId>,
+    ) -> Result<(), Broken> {
+        let known = |id| self.all.sub_processors.get(id).is_some_and(|index| *index < self.index);
+        Rule::Registered.holds(ids.into_iter().all(known), "the sub-processor was not registered before")
+    }
+
+    /// Whose the stores are, as far as the agents beside them were registered.
+    fn sinks(&self) -> Sinks {
+        let known = self.all.operated_by.iter().filter(|(_, (_, index))| *index < self.index);
+        let stores = known.map(|(store, (operator, _))| (store.clone(), operator.clone())).collect();
+        Sinks { stores, exports: None }
+    }
+
     /// The app exists and is this controller's.
     pub(super) fn needs_app(&self, app: &AppId, controller: &ControllerId) -> Result<(), Broken> {
         let own = self.all.apps.get(app).is_some_and(|(owner, at)| owner == controller && *at < self.index);
@@ -211,11 +244,13 @@ impl<'a> RegisteredBefore<'a> {
         controller: &ControllerId,
         app: &AppId,
     ) -> impl Iterator<Item = AgreementTerms> + use<'a> {
-        let app = app.clone();
+        let (app, sinks) = (app.clone(), self.sinks());
         let all = self.all.terms.get(controller).map(Vec::as_slice).unwrap_or_default();
-        all.iter()
-            .filter(move |(index, _)| *index < self.index)
-            .map(move |(_, terms)| AgreementTerms { apps: [app.clone()].into(), ..terms.clone() })
+        all.iter().filter(move |(index, _)| *index < self.index).map(move |(_, terms)| AgreementTerms {
+            apps: [app.clone()].into(),
+            sinks: sinks.clone(),
+            ..terms.clone()
+        })
     }
 }
 

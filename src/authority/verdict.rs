@@ -16,7 +16,7 @@ use super::published::Break;
 use super::registered::{Registered, RegisteredBefore};
 use super::rules::{Broken, LogName};
 use crate::domain::event::{Event, InstructionAdmitted, InstructionContested, InstructionEnded};
-use crate::domain::{ControllerId, ExecutionId, ExportId, StoreId, Timestamp};
+use crate::domain::{ControllerId, ExecutionId, ExportId, StoreId, SubProcessorId, Timestamp};
 use crate::token::{CollectionReport, Envelope, Expected, KeySet, Report};
 use crate::trail::{Leaf, leaf_hash, verify_inclusion};
 
@@ -104,6 +104,9 @@ pub struct Verdict {
     /// Opaque ids.
     pub signers: Vec<String>,
     pub executions: Vec<ExecutionVerdict>,
+    /// Whom it reached in PPIO's stead, all of them named in the agreement.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sub_processors: Vec<SubProcessorId>,
     pub trail_size: u64,
     /// Everything here is as of this head of the authority log.
     pub authority_size: u64,
@@ -173,6 +176,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         key_set_digest: admitted.key_set.digest.to_string(),
         signers: admitted.signers,
         executions: found.executions,
+        sub_processors: admitted.sub_processors,
         trail_size: trail.checkpoint.size(),
         authority_size: authority.size(),
         authority_fresh_at: authority_head.dated(),
@@ -309,6 +313,7 @@ impl Reader<'_> {
             Event::ControllerRegistered(_)
             | Event::AgreementRegistered(_)
             | Event::AppRegistered(_)
+            | Event::SubProcessorRegistered(_)
             | Event::AgentRegistered(_) => {
                 self.registered.take(index, leaf.subject(), event).map_err(which.broken())
             }
@@ -476,6 +481,10 @@ impl fmt::Display for Verdict {
                     _ => writeln!(f)?,
                 }
             }
+        }
+        if !self.sub_processors.is_empty() {
+            let names: Vec<&str> = self.sub_processors.iter().map(SubProcessorId::as_str).collect();
+            writeln!(f, "  operated by  {}, as agreed (sub-processors)", names.join(", "))?;
         }
         if self.disclosures_match {
             writeln!(f, "  disclosures  are those that were signed")?;

@@ -85,7 +85,12 @@ fn gateway(port: u16, publish: Option<u16>) -> GatewayConfig {
         keyring: Place::File("data/keyring.sqlite".into()),
         epochs: key("epoch"),
         exports: "data/exports".into(),
-        residency: Residency { database: Region::Cn, keyring: Region::Cn, exports: Region::Cn },
+        residency: Residency {
+            database: Region::Cn,
+            keyring: Region::Cn,
+            exports: Region::Cn,
+            exports_operated_by: None,
+        },
         housekeeping_seconds: 60,
         reload_seconds: 10,
         tls: TlsFiles { certificate: key("tls.pem"), key: key("tls.key") },

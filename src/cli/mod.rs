@@ -26,6 +26,7 @@ mod key_checkpoint;
 pub mod keyset;
 pub mod migrate;
 pub mod print;
+mod processing_record;
 pub mod public_key;
 pub mod registry;
 pub mod request;

@@ -2,6 +2,7 @@
 //!
 //! Applying the same file again changes nothing: each call's request id follows from its content.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use super::client::{Client, request_id};
 use super::print::{print, timestamp};
-use super::{As, CliError, files};
+use super::{As, CliError, files, processing_record};
 use crate::config::{folder_of, read_toml};
 use crate::domain::{Category, Purpose, Region, Timestamp};
 use crate::grpc::v1;
@@ -32,6 +33,14 @@ enum Command {
         /// registry.toml
         file: PathBuf,
     },
+    /// Print what is done with a controller's data and with whose help (GDPR 30(2))
+    Record {
+        #[command(flatten)]
+        who: As,
+        /// Its id
+        #[arg(long)]
+        controller: String,
+    },
     /// Show controllers, apps and agreements
     List {
         #[command(flatten)]
@@ -45,6 +54,8 @@ enum Command {
 pub struct RegistryFile {
     #[serde(rename = "controller")]
     pub controllers: Vec<ControllerEntry>,
+    #[serde(rename = "sub_processor", skip_serializing_if = "Vec::is_empty")]
+    pub sub_processors: Vec<SubProcessorEntry>,
     #[serde(rename = "agreement")]
     pub agreements: Vec<AgreementEntry>,
     #[serde(rename = "app")]
@@ -68,6 +79,15 @@ pub struct ControllerEntry {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct SubProcessorEntry {
+    pub id: String,
+    pub display_name: String,
+    pub region: Region,
+    pub purposes: Vec<Purpose>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AgreementEntry {
     pub id: String,
     /// Bare id.
@@ -78,6 +98,9 @@ pub struct AgreementEntry {
     pub stores: Vec<String>,
     #[serde(default)]
     pub regions: Vec<Region>,
+    /// Bare ids: who may touch its data in PPIO's stead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sub_processors: Vec<String>,
     /// RFC 3339.
     pub start: String,
     pub end: String,
@@ -110,6 +133,9 @@ pub struct AgentEntry {
     pub stores: Vec<String>,
     /// A public JWK.
     pub report_key: String,
+    /// Whose a store is, where it is not PPIO's own: bare ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operated_by: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,6 +162,7 @@ impl Registry {
                 let applied = apply(&client, &file).await?;
                 print(who.json, &json!({"applied": applied}));
             }
+            Command::Record { who, controller } => processing_record::show(&who, &controller).await?,
             Command::List { who } => list(&who).await?,
         }
         Ok(())
@@ -173,6 +200,22 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
         registry.create_controller(call).await?;
         applied += 1;
     }
+    for SubProcessorEntry { id, display_name, region, purposes } in file.sub_processors {
+        let company = v1::SubProcessor {
+            name: String::new(),
+            display_name,
+            region: region.to_string(),
+            purposes: words(&purposes),
+        };
+        let call = v1::CreateSubProcessorRequest {
+            sub_processor_id: id,
+            sub_processor: Some(company),
+            request_id: String::new(),
+        };
+        let call = identified("CreateSubProcessor", call, |c, id| c.request_id = id);
+        registry.create_sub_processor(call).await?;
+        applied += 1;
+    }
     for entry in file.agreements {
         let agreement = v1::Agreement {
             name: String::new(),
@@ -183,6 +226,7 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
             regions: words(&entry.regions),
             start_time: Some(moment(&entry.start)?),
             end_time: Some(moment(&entry.end)?),
+            sub_processors: entry.sub_processors.iter().map(|id| format!("subProcessors/{id}")).collect(),
         };
         let call = v1::CreateAgreementRequest {
             agreement_id: entry.id,
@@ -215,6 +259,14 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
             stores: entry.stores.iter().map(|store| format!("stores/{store}")).collect(),
             region: entry.region.to_string(),
             report_key: entry.report_key,
+            operators: entry
+                .operated_by
+                .iter()
+                .map(|(store, id)| v1::StoreOperator {
+                    store: format!("stores/{store}"),
+                    sub_processor: format!("subProcessors/{id}"),
+                })
+                .collect(),
         };
         let call =
             v1::CreateAgentRequest { agent_id: entry.id, agent: Some(agent), request_id: String::new() };
@@ -275,6 +327,13 @@ async fn controllers(client: &Client) -> Result<Vec<v1::Controller>, CliError> {
     }
 }
 
+/// What was agreed, for people and programs.
+pub(super) fn agreement(a: v1::Agreement) -> serde_json::Value {
+    json!({"name": a.name, "controller": a.controller, "categories": a.categories,
+        "purposes": a.purposes, "stores": a.stores, "regions": a.regions, "sub_processors": a.sub_processors,
+        "start_time": timestamp(a.start_time), "end_time": timestamp(a.end_time)})
+}
+
 async fn list(who: &As) -> Result<(), CliError> {
     let client = Client::connect(who).await?;
     let mut registry = client.registry();
@@ -313,14 +372,7 @@ async fn list(who: &As) -> Result<(), CliError> {
                 "sdk_app_ids": a.sdk_app_ids, "common_name": a.common_name})
         })
         .collect();
-    let agreements: Vec<_> = agreements
-        .into_iter()
-        .map(|a| {
-            json!({"name": a.name, "controller": a.controller, "categories": a.categories,
-                "purposes": a.purposes, "stores": a.stores, "regions": a.regions,
-                "start_time": timestamp(a.start_time), "end_time": timestamp(a.end_time)})
-        })
-        .collect();
+    let agreements: Vec<_> = agreements.into_iter().map(agreement).collect();
     print(who.json, &json!({"controllers": controllers, "apps": apps, "agreements": agreements}));
     Ok(())
 }

@@ -242,6 +242,7 @@ pub fn registry(made: &Made) -> RegistryFile {
                     purposes: terms.purposes,
                     stores: vec![terms.store.to_owned()],
                     regions: vec![Region::Cn],
+                    sub_processors: Vec::new(),
                     start: made.start.clone(),
                     end: made.end.clone(),
                 }
@@ -253,7 +254,9 @@ pub fn registry(made: &Made) -> RegistryFile {
             region: Region::Cn,
             stores: STORES.map(str::to_owned).to_vec(),
             report_key: made.report_key.clone(),
+            operated_by: Default::default(),
         }],
+        sub_processors: Vec::new(),
         access_keys: PRINCIPALS
             .iter()
             .filter(|p| p.kind != Kind::Operator)

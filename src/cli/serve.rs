@@ -238,6 +238,7 @@ pub fn retention(config: &GatewayConfig) -> Retention {
 fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
     Ok(Settings {
         exports: config.exports.clone(),
+        exports_operated_by: config.residency.exports_operated_by.clone(),
         export_limit: config.limits.export_bytes,
         export_life: config.limits.export_seconds,
         lease: config.limits.lease_seconds,

@@ -4,12 +4,16 @@
 //! no field that could hold a name, an address, a user id or a person's words (I4).
 //! The same types are written by the gateway and read by the offline verifier.
 
+use std::collections::BTreeMap;
+
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::execution::{ContestGround, Stop};
-use super::ids::{AgentId, AppId, ControllerId, ExecutionId, InstructionId, RequestId, StoreId};
+use super::ids::{
+    AgentId, AppId, ControllerId, ExecutionId, InstructionId, RequestId, StoreId, SubProcessorId,
+};
 use super::refusal::Reason;
 use super::vocabulary::{Act, Category, Purpose, Region, Right};
 
@@ -106,12 +110,20 @@ events! {
     /// Subject `agreements/<id>` (R4).
     AgreementRegistered = "mandate.agreement.registered" {
         by: String, controller: ControllerId, categories: Vec<Category>, purposes: Vec<Purpose>,
-        stores: Vec<StoreId>, regions: Vec<Region>, start: i64, end: i64,
+        stores: Vec<StoreId>, regions: Vec<Region>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")] sub_processors: Vec<SubProcessorId>,
+        start: i64, end: i64,
     }
     /// Subject `apps/<id>`. The facts are public, but long: their digest.
     AppRegistered = "mandate.app.registered" { by: String, controller: ControllerId, facts: u32, facts_digest: String }
     /// Subject `agents/<id>`. The report key stands here so that reports verify from the trail alone.
-    AgentRegistered = "mandate.agent.registered" { by: String, stores: Vec<StoreId>, region: Region, report_key: Value }
+    /// `operated_by` says of a store whose it is, where it is not PPIO's own.
+    AgentRegistered = "mandate.agent.registered" {
+        by: String, stores: Vec<StoreId>, region: Region, report_key: Value,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")] operated_by: BTreeMap<StoreId, SubProcessorId>,
+    }
+    /// Subject `subProcessors/<id>` (R25).
+    SubProcessorRegistered = "mandate.sub_processor.registered" { by: String, region: Region, purposes: Vec<Purpose> }
     /// Subject: the principal.
     AccessKeyRegistered = "mandate.access_key.registered" { by: String, thumbprint: String }
     /// Subject: the principal.
@@ -168,13 +180,14 @@ events! {
     }
 
     /// Subject `instructions/<jti>`. `signed_part` is the instruction without its disclosures, for good. `target`
-    /// is what a `revoke` takes back, in force from this leaf on.
+    /// is what a `revoke` takes back, in force from this leaf on. `sub_processors` are all that it reaches.
     InstructionAdmitted = "mandate.instruction.admitted" {
         controller: ControllerId, app: AppId, act: Act, digest: String, signed_part: String,
         key_set_version: u64, key_set_digest: String, authority_size: u64,
         #[serde(skip_serializing_if = "Option::is_none")] request: Option<RequestId>,
         #[serde(skip_serializing_if = "Option::is_none")] target: Option<InstructionId>,
         executions: Vec<Order>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")] sub_processors: Vec<SubProcessorId>,
     }
     /// Subject: the principal. The digest is an HMAC-SHA256 of the input under a sealed salt.
     InstructionRefused = "mandate.instruction.refused" {

@@ -150,6 +150,8 @@ slug_id!(/// The contract under which PPIO processes for a controller (PIPL 21).
     AgreementId, "agreements");
 slug_id!(/// A data store that an agent stands beside.
     StoreId, "stores");
+slug_id!(/// A company that processes in PPIO's stead (转委托; GDPR 28(2)).
+    SubProcessorId, "subProcessors");
 slug_id!(/// The process beside a data store.
     AgentId, "agents");
 slug_id!(/// A person of PPIO support, opaque; the name lives in the vault.

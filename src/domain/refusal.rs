@@ -156,6 +156,7 @@ reasons! {
         ActNotSupported = "ACT_NOT_SUPPORTED", Precondition, "the act is known but not carried out by this release", "see docs for the acts of this release";
         AgreementMissing = "AGREEMENT_MISSING", Precondition, "no agreement is in force for the app", "have the agreement registered or renewed";
         OutsideAgreement = "OUTSIDE_AGREEMENT", Precondition, "the instruction goes beyond the agreement's categories or stores", "stay within the agreement, or have it extended";
+        SubProcessorUndeclared = "SUB_PROCESSOR_UNDECLARED", Denied, "the instruction would reach a sub-processor that the agreement does not name", "name stores that others operate, or agree to the sub-processor in a new agreement";
         BasisNotFitting = "BASIS_NOT_FITTING", Precondition, "the basis does not let data go to a third party", "a transfer stands on consent or a contract: pipl-13-1, pipl-13-2, gdpr-6-1-a, gdpr-6-1-b or gdpr-20";
         EvidenceMissing = "EVIDENCE_MISSING", Precondition, "data would go to a third party or out of the mainland without a recorded basis", "record the person's separate consent, or what else permits it, and put the record's digest in export.evidence (PIPL 23, 39)";
         TransferTargetMissing = "TRANSFER_TARGET_MISSING", Precondition, "the request asks for a transfer and the export names no third party", "ask the person, and disclose the third party's account as private.account";

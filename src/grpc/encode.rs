@@ -1,10 +1,12 @@
 //! From domain types and rows to the wire.
 
-use crate::app::{ExecutionView, ExportView, InstructionView, LeasedOrder, RequestView};
-use crate::domain::{ExecutionState, InstructionState, RequestStage, RightStage};
+use crate::app::{
+    ExecutionView, ExportView, InstructionView, LeasedOrder, ProcessingRecord, RecordedStore, RequestView,
+};
+use crate::domain::{AppId, ExecutionState, InstructionState, RequestStage, RightStage, SubProcessorId};
 use crate::grpc::v1;
 use crate::store::Issued;
-use crate::store::registry::{Agreement, App, Controller, FactKind};
+use crate::store::registry::{Agreement, App, Controller, FactKind, SubProcessor};
 use crate::token::{CollectionOutcome, CollectionReport, base64url};
 use crate::trail::Hash;
 
@@ -250,6 +252,46 @@ pub fn agreement(row: &Agreement) -> v1::Agreement {
         regions: texts(&row.terms.regions),
         start_time: Some(time(row.start)),
         end_time: Some(time(row.end)),
+        sub_processors: row.terms.sub_processors.iter().map(|one| one.resource_name()).collect(),
+    }
+}
+
+pub fn processing_record(record: ProcessingRecord) -> v1::ProcessingRecord {
+    let ProcessingRecord {
+        processor,
+        controller: of,
+        apps,
+        agreements,
+        stores,
+        sub_processors,
+        exports_operated_by,
+    } = record;
+    let name = |id: Option<SubProcessorId>| id.map(|id| id.resource_name()).unwrap_or_default();
+    let app = |(id, display_name): (AppId, String)| v1::App {
+        name: id.resource_name(),
+        controller: of.id.resource_name(),
+        display_name,
+        ..v1::App::default()
+    };
+    let store = |RecordedStore { id, agent, operated_by }| {
+        let (agent, region) =
+            agent.map(|(id, region)| (id.resource_name(), region.to_string())).unwrap_or_default();
+        v1::RecordedStore { name: id.resource_name(), agent, region, operated_by: name(operated_by) }
+    };
+    let company = |SubProcessor { id, display_name, region, purposes }| v1::SubProcessor {
+        name: id.resource_name(),
+        display_name,
+        region: region.to_string(),
+        purposes: texts(&purposes),
+    };
+    v1::ProcessingRecord {
+        processor,
+        agreements: agreements.iter().map(agreement).collect(),
+        apps: apps.into_iter().map(app).collect(),
+        stores: stores.into_iter().map(store).collect(),
+        sub_processors: sub_processors.into_iter().map(company).collect(),
+        exports_operated_by: name(exports_operated_by),
+        controller: Some(controller(of, String::new())),
     }
 }
 

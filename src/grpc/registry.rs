@@ -1,13 +1,15 @@
 //! `RegistryService`: controllers, agreements, apps, agents and keys. Every change is a leaf.
 
+use std::collections::BTreeMap;
+
 use tonic::{Request, Response, Status};
 
 use super::surface::Surface;
 use super::v1::registry_service_server::RegistryService;
 use super::{decode, encode, v1};
 use crate::app::{AppResult, NewAgent, NewAgreement, NewApp, NewController, Registering, RequestUuid};
-use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId};
-use crate::store::registry::Controller;
+use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
+use crate::store::registry::{Controller, SubProcessor};
 
 pub struct Registry(pub Surface);
 
@@ -64,6 +66,7 @@ impl RegistryService for Registry {
                     regions,
                     start_time,
                     end_time,
+                    sub_processors,
                 } = shown.clone();
                 let new = NewAgreement {
                     id,
@@ -76,6 +79,11 @@ impl RegistryService for Registry {
                     purposes: decode::words(&purposes, "agreement.purposes")?,
                     stores: decode::names(&stores, "agreement.stores", StoreId::from_resource_name)?,
                     regions: decode::words(&regions, "agreement.regions")?,
+                    sub_processors: decode::names(
+                        &sub_processors,
+                        "agreement.sub_processors",
+                        SubProcessorId::from_resource_name,
+                    )?,
                     start: decode::present(
                         decode::seconds(start_time, "agreement.start_time")?,
                         "agreement.start_time",
@@ -148,8 +156,20 @@ impl RegistryService for Registry {
                 let mut shown = decode::present(agent, "agent")?;
                 decode::same_name(&shown.name, &id.resource_name(), "agent.name")?;
                 shown.name = id.resource_name();
-                let v1::Agent { name: _, stores, region, report_key } = shown.clone();
+                let v1::Agent { name: _, stores, region, report_key, operators } = shown.clone();
+                let mut operated_by = BTreeMap::new();
+                for v1::StoreOperator { store, sub_processor } in operators {
+                    operated_by.insert(
+                        decode::name(&store, "agent.operators.store", StoreId::from_resource_name)?,
+                        decode::name(
+                            &sub_processor,
+                            "agent.operators.sub_processor",
+                            SubProcessorId::from_resource_name,
+                        )?,
+                    );
+                }
                 let new = NewAgent {
+                    operated_by,
                     id,
                     region: decode::word(&region, "agent.region")?,
                     stores: decode::names(&stores, "agent.stores", StoreId::from_resource_name)?,
@@ -157,6 +177,49 @@ impl RegistryService for Registry {
                 };
                 let issued = self.0.app.register_agent(who(by, &request_id)?, new).await?;
                 Ok(v1::CreateAgentResponse { agent: Some(shown), receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
+    }
+
+    async fn create_sub_processor(
+        &self,
+        request: Request<v1::CreateSubProcessorRequest>,
+    ) -> Result<Response<v1::CreateSubProcessorResponse>, Status> {
+        let by = self.0.by(&request)?;
+        let v1::CreateSubProcessorRequest { sub_processor_id, sub_processor, request_id } =
+            request.into_inner();
+        self.0
+            .reply(async {
+                let id: SubProcessorId = decode::word(&sub_processor_id, "sub_processor_id")?;
+                let mut shown = decode::present(sub_processor, "sub_processor")?;
+                decode::same_name(&shown.name, &id.resource_name(), "sub_processor.name")?;
+                shown.name = id.resource_name();
+                let v1::SubProcessor { name: _, display_name, region, purposes } = shown.clone();
+                let new = SubProcessor {
+                    id,
+                    display_name,
+                    region: decode::word(&region, "sub_processor.region")?,
+                    purposes: decode::words(&purposes, "sub_processor.purposes")?,
+                };
+                let issued = self.0.app.register_sub_processor(who(by, &request_id)?, new).await?;
+                Ok(v1::CreateSubProcessorResponse {
+                    sub_processor: Some(shown),
+                    receipt: Some(encode::receipt(&issued)),
+                })
+            })
+            .await
+    }
+
+    async fn get_processing_record(
+        &self,
+        request: Request<v1::GetProcessingRecordRequest>,
+    ) -> Result<Response<v1::GetProcessingRecordResponse>, Status> {
+        let v1::GetProcessingRecordRequest { controller } = request.into_inner();
+        self.0
+            .reply(async {
+                let id = decode::name(&controller, "controller", ControllerId::from_resource_name)?;
+                let record = self.0.app.processing_record(&id).await?;
+                Ok(v1::GetProcessingRecordResponse { record: Some(encode::processing_record(record)) })
             })
             .await
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::precedent::check_key_use;
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId,
+    SubProcessorId,
 };
 
 use super::logs::{to_i64, to_u64};
@@ -40,6 +41,8 @@ pub struct Terms {
     pub purposes: Vec<Purpose>,
     pub stores: Vec<StoreId>,
     pub regions: Vec<Region>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sub_processors: Vec<SubProcessorId>,
 }
 
 /// The kind of a registered fact. Names and aliases share one space.
@@ -93,11 +96,23 @@ pub struct App {
     pub facts: Vec<Fact>,
 }
 
+/// A company that processes in PPIO's stead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubProcessor {
+    pub id: SubProcessorId,
+    pub display_name: String,
+    pub region: Region,
+    /// What it does for PPIO.
+    pub purposes: Vec<Purpose>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     pub id: AgentId,
     pub region: Region,
     pub stores: Vec<StoreId>,
+    /// Whose a store is, where it is not PPIO's own.
+    pub operated_by: BTreeMap<StoreId, SubProcessorId>,
     /// Public JWK, as JSON text.
     pub report_key: String,
     /// The ledger head it last reported (DESIGN §10).
@@ -373,14 +388,81 @@ pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreErr
         .await
         .map_err(|e| taken(e, Reason::NameTaken, "agent_id"))?;
     for store in &agent.stores {
-        query("INSERT INTO agent_stores (store_id, agent_id) VALUES (?, ?)")
+        query("INSERT INTO agent_stores (store_id, agent_id, operated_by) VALUES (?, ?, ?)")
             .bind(store.as_str())
             .bind(agent.id.as_str())
+            .bind(agent.operated_by.get(store).map(SubProcessorId::as_str))
             .execute(tx.conn())
             .await
             .map_err(|e| taken(e, Reason::NameTaken, "agent.stores"))?;
     }
     Ok(())
+}
+
+/// A store and whose it is.
+fn operated(row: &Row) -> Result<(StoreId, Option<SubProcessorId>), StoreError> {
+    let by: Option<String> = row.get("operated_by");
+    let by = by.map(|by| by.parse().map_err(|_| StoreError::Corrupt("agent_stores.operated_by")));
+    Ok((id(row, "store_id")?, by.transpose()?))
+}
+
+/// Whose each store is that is not PPIO's own.
+pub async fn operators(conn: &mut Conn) -> Result<BTreeMap<StoreId, SubProcessorId>, StoreError> {
+    let rows = query("SELECT store_id, operated_by FROM agent_stores WHERE operated_by IS NOT NULL")
+        .fetch_all(conn)
+        .await?;
+    let all = rows.iter().map(operated).collect::<Result<Vec<_>, _>>()?;
+    Ok(all.into_iter().filter_map(|(store, by)| Some((store, by?))).collect())
+}
+
+pub async fn insert_sub_processor(tx: &mut Tx<'_>, row: &SubProcessor) -> Result<(), StoreError> {
+    let name = tx.name();
+    query(
+        "INSERT INTO sub_processors (id, display_name, region, purposes, written_by) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(row.id.as_str())
+    .bind(&row.display_name)
+    .bind(row.region.as_str())
+    .bind(to_json(&row.purposes))
+    .bind(name)
+    .execute(tx.conn())
+    .await
+    .map_err(|e| taken(e, Reason::NameTaken, "sub_processor_id"))?;
+    Ok(())
+}
+
+/// All of them, by id: they are few.
+pub async fn sub_processors(conn: &mut Conn) -> Result<Vec<SubProcessor>, StoreError> {
+    let rows = query("SELECT id, display_name, region, purposes FROM sub_processors ORDER BY id")
+        .fetch_all(conn)
+        .await?;
+    let read = |row: &Row| {
+        Ok(SubProcessor {
+            id: id(row, "id")?,
+            display_name: row.get("display_name"),
+            region: id(row, "region")?,
+            purposes: json(&row.get::<String>("purposes"), "sub_processors.purposes")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Which agent stands beside a store.
+pub async fn agent_of(conn: &mut Conn, store: &StoreId) -> Result<Option<AgentId>, StoreError> {
+    let row = query("SELECT agent_id FROM agent_stores WHERE store_id = ?")
+        .bind(store.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(|row| id(row, "agent_id")).transpose()
+}
+
+/// The apps of one controller, without the facts that route to them.
+pub async fn app_names(conn: &mut Conn, of: &ControllerId) -> Result<Vec<(AppId, String)>, StoreError> {
+    let rows = query("SELECT id, display_name FROM apps WHERE controller_id = ? ORDER BY id")
+        .bind(of.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((id(row, "id")?, row.get("display_name")))).collect()
 }
 
 pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
@@ -392,14 +474,16 @@ pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, St
     else {
         return Ok(None);
     };
-    let stores = query("SELECT store_id FROM agent_stores WHERE agent_id = ? ORDER BY store_id")
+    let rows = query("SELECT store_id, operated_by FROM agent_stores WHERE agent_id = ? ORDER BY store_id")
         .bind(agent.as_str())
         .fetch_all(conn)
         .await?;
+    let stores: Vec<_> = rows.iter().map(operated).collect::<Result<_, _>>()?;
     Ok(Some(Agent {
         id: id(&row, "id")?,
         region: id(&row, "region")?,
-        stores: stores.iter().map(|row| id(row, "store_id")).collect::<Result<_, _>>()?,
+        operated_by: stores.iter().filter_map(|(store, by)| Some((store.clone(), by.clone()?))).collect(),
+        stores: stores.into_iter().map(|(store, _)| store).collect(),
         report_key: row.get("report_key"),
         anchor_sequence: to_u64(row.get("anchor_sequence")),
         anchor_head: row.get("anchor_head"),

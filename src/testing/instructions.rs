@@ -153,6 +153,7 @@ pub fn admit(
                 store: parties.agents[*agent].store.clone(),
             })
             .collect(),
+        sub_processors: Vec::new(),
     };
     let ordered = Ordered {
         id: draft.jti,

@@ -165,6 +165,7 @@ impl Parties {
                 purposes: vec![Purpose::ServiceDelivery],
                 stores: self.agents.iter().map(|agent| agent.store.clone()).collect(),
                 regions: vec![Region::Cn],
+                sub_processors: Vec::new(),
                 start: START - 1000,
                 end: START + YEAR,
             };
@@ -181,7 +182,13 @@ impl Parties {
         for agent in &self.agents {
             let report_key = serde_json::from_str(&agent.key.public().canonical()).expect("a JWK is JSON");
             let stores = vec![agent.store.clone()];
-            let event = AgentRegistered { by: by(), stores, region: Region::Cn, report_key };
+            let event = AgentRegistered {
+                by: by(),
+                stores,
+                region: Region::Cn,
+                report_key,
+                operated_by: Default::default(),
+            };
             out.push((agent.id.resource_name(), event.into()));
         }
         out

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::sequence::{Sequence, Step};
-use crate::authority::AgreementTerms;
 use crate::authority::precedent::check_key_use;
+use crate::authority::{AgreementTerms, Sinks};
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
 use crate::domain::{
@@ -195,6 +195,8 @@ impl World {
             purposes: [Purpose::ServiceDelivery].into(),
             stores: agreement.stores.clone(),
             regions: agreement.regions.clone(),
+            sub_processors: BTreeSet::new(),
+            sinks: Sinks::default(),
             valid_from: agreement.valid_from,
             valid_until: agreement.valid_until,
         })

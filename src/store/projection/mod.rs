@@ -76,6 +76,7 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         Event::AgreementRegistered(e) => registered::agreement(conn, at, e).await,
         Event::AppRegistered(e) => registered::app(conn, at, e).await,
         Event::AgentRegistered(e) => registered::agent(conn, at, e).await,
+        Event::SubProcessorRegistered(e) => registered::sub_processor(conn, at, e).await,
         Event::AccessKeyRegistered(e) => registered::access_key(conn, at, e).await,
         Event::AccessKeyRevoked(e) => registered::access_key_revoked(conn, at, e).await,
         Event::KeySetPublished(e) => registered::key_set_published(conn, at, e).await,
@@ -110,7 +111,7 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
 /// What no leaf holds of the rows that this one brings about; `None` where nothing is missing that counts.
 pub fn lacking(event: &Event) -> Option<&'static str> {
     Some(match event {
-        Event::ControllerRegistered(_) => "its display name",
+        Event::ControllerRegistered(_) | Event::SubProcessorRegistered(_) => "its display name",
         Event::AppRegistered(_) => "its display name and the facts that route to it",
         Event::AccessKeyRegistered(_) => "the access key itself: register another one for that principal",
         Event::MessageReceived(_) => "the mail: take it in again",

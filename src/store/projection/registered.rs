@@ -1,11 +1,11 @@
 //! Rows of what was registered.
 
 use super::{At, NAME, ProjectError, Projected, id_in, one};
-use crate::domain::ControllerId;
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
-    ControllerRegistered, KeySetPublished, KeySetRegistered,
+    ControllerRegistered, KeySetPublished, KeySetRegistered, SubProcessorRegistered,
 };
+use crate::domain::{ControllerId, SubProcessorId};
 use crate::sql::{Conn, query};
 use crate::store::logs::to_i64;
 use crate::store::registry::{Terms, to_json};
@@ -31,6 +31,7 @@ pub(super) async fn agreement(conn: &mut Conn, at: At<'_>, event: &AgreementRegi
         purposes: event.purposes.clone(),
         stores: event.stores.clone(),
         regions: event.regions.clone(),
+        sub_processors: event.sub_processors.clone(),
     };
     query("INSERT INTO agreements (id, controller_id, terms, start_at, end_at, written_by) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(id_in(at, "agreements")?)
@@ -69,12 +70,26 @@ pub(super) async fn agent(conn: &mut Conn, at: At<'_>, event: &AgentRegistered) 
         .execute(conn)
         .await?;
     for store in &event.stores {
-        query("INSERT INTO agent_stores (store_id, agent_id) VALUES (?, ?)")
+        query("INSERT INTO agent_stores (store_id, agent_id, operated_by) VALUES (?, ?, ?)")
             .bind(store.as_str())
             .bind(id)
+            .bind(event.operated_by.get(store).map(SubProcessorId::as_str))
             .execute(conn)
             .await?;
     }
+    Ok(())
+}
+
+pub(super) async fn sub_processor(conn: &mut Conn, at: At<'_>, event: &SubProcessorRegistered) -> Projected {
+    query(
+        "INSERT INTO sub_processors (id, display_name, region, purposes, written_by) VALUES (?, '', ?, ?, ?)",
+    )
+    .bind(id_in(at, "subProcessors")?)
+    .bind(event.region.as_str())
+    .bind(to_json(&event.purposes))
+    .bind(NAME)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

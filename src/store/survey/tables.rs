@@ -82,9 +82,16 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "agent_stores",
         key: &[("store_id", Text)],
-        columns: &[("agent_id", Text)],
+        columns: &[("agent_id", Text), ("operated_by", Text)],
         but_for: None,
         resource: name!("stores"),
+    },
+    Table {
+        name: "sub_processors",
+        key: ID,
+        columns: &[("region", Text), ("purposes", Text)],
+        but_for: None,
+        resource: name!("subProcessors"),
     },
     Table {
         name: "thumbprints",
