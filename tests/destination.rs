@@ -84,8 +84,9 @@ async fn a_transfer_needs_its_target_a_fitting_basis_and_a_recorded_consent() {
     world.agent = Some(Process::agent(world.path()));
     let (answer, done, _) = xingyu.carry_out(&transfer(&xingyu, Some(request))).await.expect("followed");
     assert_eq!(done[0].state(), v1::ExecutionState::Completed, "{}", done[0].reason);
-    let answered = xingyu.client.requests().get_request(v1::GetRequestRequest { name: asked.name });
-    let rights = answered.await.expect("shown").into_inner().request.expect("a case").rights;
+    let call = v1::GetRequestRequest { name: asked.name };
+    let answered = xingyu.client.requests().get_request(call).await.expect("shown").into_inner();
+    let rights = answered.request.expect("a case").rights;
     assert_eq!(rights[0].stage(), v1::RightStage::Executed, "{rights:?}");
 
     // The record's digest is in the trail for good; whom it goes to is not.
