@@ -39,6 +39,7 @@ mod published;
 mod published_vectors;
 mod race;
 mod race_rotation;
+mod recovery;
 mod refusal_quota;
 mod refused_callers;
 mod refused_certificates;

@@ -182,6 +182,7 @@ static PINS: LazyLock<Pins> = LazyLock::new(|| {
         witnesses: WitnessPins::default(),
         controllers: Default::default(),
         agents: Default::default(),
+        recovered: Default::default(),
         reopened: Vec::new(),
     }
 });

@@ -6,7 +6,7 @@
 //! that came, is the head's. It is dated by the cosignatures of *k* pinned witnesses;
 //! where the pins ask for none, by the pinned freshness cosigner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::authority::head::{self, Head, HeadFault};
@@ -43,8 +43,8 @@ pub struct Replica {
     chains: BTreeMap<ControllerId, KeySetChain>,
     /// What the log takes back.
     taken_back: TakenBackBy,
-    /// Controllers whose key sets do not follow from their pin: nothing of theirs is carried out.
-    broken: BTreeSet<ControllerId>,
+    /// Controllers whose key sets do not follow from their pins, and why: nothing of theirs is carried out.
+    broken: BTreeMap<ControllerId, Refusal>,
     /// When the newest believed head was dated; none before the first.
     fresh_at: Option<i64>,
 }
@@ -58,7 +58,7 @@ impl Replica {
             tree: Appender::new(),
             chains: BTreeMap::new(),
             taken_back: TakenBackBy::new(),
-            broken: BTreeSet::new(),
+            broken: BTreeMap::new(),
             fresh_at: None,
         };
         for leaf in leaves {
@@ -145,7 +145,7 @@ impl Replica {
         // Not pinned: nothing of it can be carried out here.
         let Some(pin) = self.pins.controllers.get(&controller) else { return };
         let taken = SignedKeySet::read(key_set).and_then(|signed| match self.chains.get_mut(&controller) {
-            Some(chain) => chain.append(index, signed),
+            Some(chain) => chain.follow(index, signed, self.pins.recovered_of(&controller)),
             None => {
                 // For which trail it is, is looked at when it is asked for: that this one was another's before
                 // may stand in a later leaf.
@@ -154,8 +154,11 @@ impl Replica {
                     .map(|chain| drop(self.chains.insert(controller.clone(), chain)))
             }
         });
-        if taken.is_err() {
-            self.broken.insert(controller);
+        if let Err(refusal) = taken {
+            let note = refusal.note.unwrap_or("the controller's key sets do not follow from its pin".into());
+            tracing::error!(%controller, %note, "nothing of this controller is carried out");
+            let why = Refusal::at(Reason::AuthorityForked, "authority").note(note);
+            self.broken.entry(controller).or_insert(why);
         }
     }
 
@@ -182,13 +185,18 @@ impl Replica {
         if !self.is_fresh(now) {
             return Err(Reason::AuthorityStale.into());
         }
-        if self.broken.contains(controller) {
-            return Err(forked("the controller's key sets do not follow from its pin"));
+        if let Some(why) = self.broken.get(controller) {
+            return Err(why.clone());
         }
         let chain = self.chains.get(controller).ok_or_else(|| {
             Refusal::new(Reason::KeySetNotCurrent).note("the controller has no pinned key set")
         })?;
-        // All of a chain are for one trail.
+        // Who pinned that the root was lost obeys it no more, whatever a gateway withholds.
+        if chain.restarts().count() < self.pins.recovered_of(controller).len() {
+            return Err(Refusal::new(Reason::AuthorityStale)
+                .note("the key sets that are pinned after the lost root are not in the log yet"));
+        }
+        // All of a chain are for one trail, but for those that begin anew: they are for the one of that time.
         match self.pins.trail_origins().any(|origin| origin == chain.newest().aud()) {
             true => Ok(chain),
             false => Err(forked("the controller's key sets are for another trail")),

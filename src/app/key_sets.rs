@@ -34,7 +34,7 @@ impl App {
     pub(super) async fn key_set_moved(&self, controller: &ControllerId) -> AppResult<bool> {
         let Some(known) = self.key_sets.get(controller) else { return Ok(false) };
         let heads = registry::key_set_heads(&mut self.store.reader().await?, &[controller].into()).await?;
-        let moved = heads.get(controller).is_none_or(|(version, _)| *version != known.version());
+        let moved = heads.get(controller).is_none_or(|(_, digest)| *digest != known.digest().to_string());
         if moved {
             self.forget_key_set(controller);
         }
@@ -72,7 +72,9 @@ impl App {
         let jws = String::from_utf8(set.bytes().to_vec())
             .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
         let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
+        let after = chain.newest().digest().to_string();
         let rotate = Rotate {
+            after,
             controller: controller.clone(),
             version,
             digest: digest.clone(),
@@ -99,10 +101,13 @@ pub(super) async fn load(
     let Some(first) = rows.first() else { return Ok(None) };
     let corrupt = || StoreError::Corrupt("key_sets");
     let pin: Digest = first.digest.parse().map_err(|_| corrupt())?;
+    // The operator has confirmed each of them over a second channel.
+    let anew = rows[1..].iter().filter(|row| row.version == 1).map(|row| row.digest.parse());
+    let anew: Vec<Digest> = anew.collect::<Result<_, _>>().map_err(|_| corrupt())?;
     let entries = rows.iter().map(|row| (row.authority_index, row.jws.as_bytes()));
     // It was registered for the trail, under an origin that this one has or had.
     let origin = SignedKeySet::read(first.jws.as_bytes()).map_err(|_| corrupt())?.aud().to_owned();
-    KeySetChain::from_log(controller, &origin, &pin, entries).map(Some).map_err(|_| corrupt())
+    KeySetChain::from_log(controller, &origin, &pin, &anew, entries).map(Some).map_err(|_| corrupt())
 }
 
 /// Before the first lease: every key that signed still has the act's role in the newest set.
@@ -111,11 +116,14 @@ pub(super) async fn check_signers_stand(
     instruction: &InstructionRow,
 ) -> Result<Result<(), Refusal>, StoreError> {
     let controller = &instruction.controller;
-    let heads = registry::key_set_heads(conn, &[controller].into()).await?;
-    if heads.get(controller).is_none_or(|(version, _)| *version <= instruction.key_set_version) {
+    let newest = registry::key_set_index(conn, controller).await?;
+    if newest.is_none_or(|index| index < instruction.authority_size) {
         return Ok(Ok(()));
     }
     let chain = load(conn, controller).await?.ok_or(StoreError::Corrupt("key_sets"))?;
+    if chain.restarted_since(instruction.authority_size) {
+        return Ok(Err(Reason::KeySetRecovered.into()));
+    }
     // A row that was edited is found when its order is opened.
     let Ok(envelope) = Envelope::read_signed_part(&instruction.signed_part) else { return Ok(Ok(())) };
     Ok(check_still_signed(instruction.act, envelope.kids(), chain.newest()))
@@ -130,14 +138,15 @@ async fn again(
 ) -> Result<Option<u64>, StoreError> {
     let rows = registry::key_sets(conn, controller).await?;
     if rows.iter().any(|row| row.version == version && row.digest == *digest) {
-        return Ok(Some(registry::key_set_leaf(conn, controller, version).await?));
+        return Ok(Some(registry::key_set_leaf(conn, controller, digest).await?));
     }
     Ok(None)
 }
 
 struct Rotate {
     controller: ControllerId,
-    /// It was checked against the version before, which never changes.
+    /// Digest of the set it was checked against.
+    after: String,
     version: u64,
     digest: String,
     jws: String,
@@ -174,6 +183,7 @@ impl Command for Rotate {
                 version: self.version,
                 digest: self.digest.clone(),
                 authority_index,
+                recovers: None,
             },
         )?;
         let row = KeySetRow {
@@ -183,8 +193,7 @@ impl Command for Rotate {
             jws: self.jws.clone(),
             authority_index,
         };
-        // Refused where another version came in between: exactly one higher.
-        registry::insert_key_set(tx, &row, leaf).await?;
+        registry::insert_key_set(tx, &row, Some(&self.after), leaf).await?;
         Ok(leaf)
     }
 }

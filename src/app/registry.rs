@@ -21,6 +21,7 @@ use crate::store::{Command, Issued, StoreError, Topic, Tx};
 use crate::token::{Digest, PublicJwk, SignedKeySet};
 
 use super::idempotency::{Once, once, plain_payload};
+use super::key_sets;
 use super::{App, AppResult, RequestUuid};
 
 const MAX_TEXT: usize = 128;
@@ -259,18 +260,28 @@ impl App {
         self.register(RevokeAccessKey { by: who.by, call, payload, thumbprint: thumbprint.to_owned() }).await
     }
 
-    /// Registers version 1 of a key set. `confirmed` is the digest read aloud over a second channel.
+    /// Registers version 1 of a key set. `confirmed` is the digest read aloud over a second channel. `recovers` is that
+    /// of the newest set of a chain whose root was lost: nothing admitted under it is begun any more, and agents
+    /// obey the new one when their own operators have pinned it.
     pub async fn register_key_set(
         &self,
         by: String,
         bytes: &[u8],
         confirmed: &str,
+        recovers: Option<String>,
     ) -> AppResult<(u64, String, Issued)> {
         let signed = SignedKeySet::read(bytes)?;
         let pin: Digest = confirmed
             .parse()
             .map_err(|_| Refusal::at(Reason::FieldInvalid, "confirmed_digest").note("base64url, 32 bytes"))?;
         let controller = signed.iss().clone();
+        if recovers.is_some()
+            && let Some(mut chain) = key_sets::load(&mut self.store.reader().await?, &controller).await?
+            && chain.newest().digest() != signed.digest()
+        {
+            // Its keys keep the uses and signers that they had.
+            chain.restart(u64::MAX, &pin, signed.clone())?;
+        }
         let set = signed.genesis(&controller, &self.store.origins.trail(), &pin)?;
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
@@ -279,8 +290,15 @@ impl App {
         let (version, digest) = (set.version(), set.digest().to_string());
         let jws = String::from_utf8(set.bytes().to_vec())
             .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let command =
-            RegisterKeySet { by, controller: controller.clone(), version, digest: digest.clone(), jws, keys };
+        let command = RegisterKeySet {
+            by,
+            controller: controller.clone(),
+            version,
+            digest: digest.clone(),
+            jws,
+            keys,
+            recovers,
+        };
         let issued = self.register(command).await?;
         self.forget_key_set(&controller);
         Ok((version, digest, issued))
@@ -602,6 +620,8 @@ struct RegisterKeySet {
     jws: String,
     /// Thumbprint and use of each key.
     keys: Vec<(String, &'static str)>,
+    /// Digest of the newest set before, whose root was lost.
+    recovers: Option<String>,
 }
 
 #[async_trait::async_trait]
@@ -612,15 +632,16 @@ impl Command for RegisterKeySet {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
         let name = self.controller.resource_name();
         // The same set again gets the first answer.
-        if let Some(row) =
-            rows::key_sets(tx.conn(), &self.controller).await?.iter().find(|r| r.version == self.version)
-            && row.digest == self.digest
-        {
-            return Ok(Some(rows::key_set_leaf(tx.conn(), &self.controller, self.version).await?));
+        if rows::key_sets(tx.conn(), &self.controller).await?.iter().any(|row| row.digest == self.digest) {
+            return Ok(Some(rows::key_set_leaf(tx.conn(), &self.controller, &self.digest).await?));
         }
         controller_exists(tx, &self.controller).await?;
         for (thumbprint, key_use) in &self.keys {
-            rows::claim_thumbprint(tx, thumbprint, key_use, &name).await?;
+            match self.recovers {
+                // What was not lost may go on.
+                Some(_) => rows::claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?,
+                None => rows::claim_thumbprint(tx, thumbprint, key_use, &name).await?,
+            }
         }
         let authority_index = tx.append_authority(
             &name,
@@ -633,6 +654,7 @@ impl Command for RegisterKeySet {
                 version: self.version,
                 digest: self.digest.clone(),
                 authority_index,
+                recovers: self.recovers.clone(),
             },
         )?;
         let row = KeySetRow {
@@ -642,7 +664,7 @@ impl Command for RegisterKeySet {
             jws: self.jws.clone(),
             authority_index,
         };
-        rows::insert_key_set(tx, &row, leaf).await?;
+        rows::insert_key_set(tx, &row, self.recovers.as_deref(), leaf).await?;
         Ok(Some(leaf))
     }
 }

@@ -331,7 +331,7 @@ impl Judge<'_> {
     fn admitted(&self, index: u64, leaf: &Leaf, event: &InstructionAdmitted) -> Result<Admitted, Broken> {
         let place = self.place(index, leaf);
         let admitted = judged::admission(event, place)?;
-        place.registered.needs_key_set(&admitted.controller, admitted.key_set.version)?;
+        place.registered.needs_key_set(&admitted.controller, &admitted.key_set.digest)?;
         Ok(admitted)
     }
 

@@ -163,9 +163,9 @@ impl Order {
             stopped.is_none_or(|stopped| stopped.as_second() >= at),
             "it was first leased after it was revoked or contested",
         )?;
-        let newest = authority.newest_before(&self.controller, at);
-        // Its own set may be of this very second.
-        if let Some(newest) = newest.filter(|newest| newest.version() > asked.key_set_version) {
+        let recovered = authority.restarted_between(&self.controller, asked.authority_size, at);
+        ordered(!recovered, "it was first leased after its controller began anew, its root lost")?;
+        if let Some(newest) = authority.newest_between(&self.controller, asked.authority_size, at) {
             let still = check_still_signed(asked.act, asked.kids.iter().copied(), newest);
             ordered(still.is_ok(), "it was first leased after a signer had left the key set")?;
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::KeySetChain;
+use super::chain::{KeySetChain, Restart};
 use super::leaf_form;
 use super::log_keys::LogKeys;
 use super::pins::Pins;
@@ -145,7 +145,11 @@ impl AuthorityLog {
             "the leaf names another version or digest than the key set has",
         )?;
         match (self.chains.get_mut(&controller), self.pins.get(&controller)) {
-            (Some(chain), _) => chain.append(index, signed),
+            (Some(chain), _) => {
+                let known = self.trail.trail_origins().any(|origin| origin == signed.aud());
+                Rule::KeySetChain.holds(known, "the key set is for another trail")?;
+                chain.follow(index, signed, self.trail.recovered_of(&controller))
+            }
             (None, Some(pin)) => {
                 KeySetChain::begin(&controller, self.trail.trail_origins(), pin, index, signed)
                     .map(|chain| drop(self.chains.insert(controller.clone(), chain)))
@@ -239,11 +243,36 @@ impl AuthorityLog {
         self.withdrawn.get(&index)
     }
 
-    /// The controller's newest key set of those published in seconds before this one.
-    pub(super) fn newest_before(&self, controller: &ControllerId, second: i64) -> Option<&KeySet> {
+    /// The controller's newest key set of those published after the first `size` leaves, in seconds before this one.
+    pub(super) fn newest_between(
+        &self,
+        controller: &ControllerId,
+        size: u64,
+        second: i64,
+    ) -> Option<&KeySet> {
         let later = |time: &Option<Timestamp>| time.is_some_and(|time| time.as_second() >= second);
-        let size = self.times.iter().position(later).unwrap_or(self.times.len());
-        self.newest_at(controller, size as u64)
+        let until = self.times.iter().position(later).unwrap_or(self.times.len());
+        self.chains.get(controller)?.newest_between(size, until as u64)
+    }
+
+    /// Where the controller's key sets broke off and began anew.
+    pub fn restarts(&self, controller: &ControllerId) -> Vec<Restart> {
+        self.chains.get(controller).map(|chain| chain.restarts().collect()).unwrap_or_default()
+    }
+
+    /// The same of every controller.
+    pub fn all_restarts(&self) -> Vec<Restart> {
+        self.chains.values().flat_map(KeySetChain::restarts).collect()
+    }
+
+    /// Whether the controller began anew after the first `size` leaves, in a second before this one.
+    pub(super) fn restarted_between(&self, controller: &ControllerId, size: u64, second: i64) -> bool {
+        let before = |index: u64| {
+            let time = usize::try_from(index).ok().and_then(|at| self.times.get(at)).copied().flatten();
+            time.is_some_and(|time| time.as_second() < second)
+        };
+        let chain = self.chains.get(controller);
+        chain.is_some_and(|chain| chain.restarts().any(|one| one.index >= size && before(one.index)))
     }
 
     /// The key set that leaf `index` published.

@@ -297,9 +297,7 @@ pub(super) struct Asked {
     pub not_before: i64,
     /// The keys that count.
     pub kids: Vec<KeyId>,
-    /// Of the set it was admitted under.
-    pub key_set_version: u64,
-    authority_size: u64,
+    pub authority_size: u64,
 }
 
 impl Admitted {
@@ -313,7 +311,6 @@ impl Admitted {
             exp: self.exp,
             not_before: self.not_before,
             kids: self.kids.clone(),
-            key_set_version: self.key_set.version,
             authority_size: self.authority_size,
         }
     }

@@ -66,6 +66,7 @@ pub fn pins() -> Pins {
         witnesses: WitnessPins::default(),
         controllers: [("xingyu".parse().unwrap(), token::key_set().digest())].into(),
         agents: [("rtc-agent".parse().unwrap(), token::key("report").public().clone())].into(),
+        recovered: Default::default(),
         reopened: Vec::new(),
     }
 }
@@ -242,6 +243,7 @@ pub fn trail_story() -> Story {
             version: 1,
             digest: token::key_set().digest().to_string(),
             authority_index: 1,
+            recovers: None,
         },
     );
     leaf(

@@ -42,7 +42,7 @@ pub mod warrant;
 pub use admission::{Admission, AdmissionContext, admit};
 pub use agreement::{AgreementTerms, Scope};
 pub use audit::Summary;
-pub use chain::KeySetChain;
+pub use chain::{KeySetChain, Restart};
 pub use evidence::{Bundle, BundleBuilder, BundleError};
 pub use leaf_form::{log_event, successions};
 pub use pins::{Pins, PinsError};
@@ -62,6 +62,8 @@ pub(crate) mod fixtures;
 pub(crate) mod log_fixtures;
 #[cfg(test)]
 mod published_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod reopening_tests;
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! vkeys = []
 //! [controllers.xingyu]
 //! key_set_digest = "…"                   # of version 1, base64url
+//! recovered = ["…"]                      # after a lost root: of each version 1 it began anew with, in order
 //! [agents.rtc-agent]
 //! report_key = '{"kty":"OKP",…}'         # public JWK
 //! ```
@@ -86,6 +87,8 @@ pub struct Pins {
     pub witnesses: WitnessPins,
     /// Digest of each controller's key set version 1.
     pub controllers: BTreeMap<ControllerId, Digest>,
+    /// Digests of the version 1 with which a controller began anew after it lost its root, in order.
+    pub recovered: BTreeMap<ControllerId, Vec<Digest>>,
     /// Agents not named here are trusted as the trail registers them.
     pub agents: BTreeMap<AgentId, PublicJwk>,
     /// New origins of the trail, as the authority log tells. Which one is believed is pinned by hand.
@@ -132,6 +135,8 @@ struct FileWitnesses {
 #[serde(deny_unknown_fields)]
 struct FileController {
     key_set_digest: Digest,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recovered: Vec<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,7 +164,13 @@ impl Pins {
             authority: LogPin::new(file.authority.origin, file.authority.vkey),
             freshness: file.authority.freshness,
             witnesses: WitnessPins { required: file.witnesses.required, vkeys: file.witnesses.vkeys },
-            controllers: file.controllers.into_iter().map(|(id, pin)| (id, pin.key_set_digest)).collect(),
+            controllers: file.controllers.iter().map(|(id, pin)| (id.clone(), pin.key_set_digest)).collect(),
+            recovered: file
+                .controllers
+                .into_iter()
+                .filter(|(_, pin)| !pin.recovered.is_empty())
+                .map(|(id, pin)| (id, pin.recovered))
+                .collect(),
             agents,
             reopened: Vec::new(),
         };
@@ -188,10 +199,23 @@ impl Pins {
         if cosigners.len() != named {
             return bad("freshness and witnesses must be different keys");
         }
+        for (id, first) in &self.controllers {
+            let all: Vec<&Digest> = std::iter::once(first).chain(self.recovered_of(id)).collect();
+            let distinct: std::collections::BTreeSet<&[u8; 32]> =
+                all.iter().map(|one| one.as_bytes()).collect();
+            if distinct.len() != all.len() {
+                return bad("controllers: a key set digest stands twice");
+            }
+        }
         if self.witnesses.required > self.witnesses.vkeys.len() {
             return bad("witnesses.required is more than there are witnesses");
         }
         Ok(())
+    }
+
+    /// With what the controller began anew after lost roots, in order.
+    pub fn recovered_of(&self, controller: &ControllerId) -> &[Digest] {
+        self.recovered.get(controller).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Follows what a leaf of the authority log says of the logs' keys: a key that a believed one vouched
@@ -280,7 +304,10 @@ impl Pins {
             controllers: self
                 .controllers
                 .iter()
-                .map(|(id, digest)| (id.clone(), FileController { key_set_digest: *digest }))
+                .map(|(id, digest)| {
+                    let recovered = self.recovered_of(id).to_vec();
+                    (id.clone(), FileController { key_set_digest: *digest, recovered })
+                })
                 .collect(),
             agents: self
                 .agents
@@ -303,6 +330,21 @@ mod tests {
         let pins = log_fixtures::pins();
         assert_eq!(Pins::parse(&pins.to_toml()).unwrap(), pins);
         assert_eq!(pins.source(), "mandate.ppio.example");
+    }
+
+    #[test]
+    fn what_a_controller_began_anew_with_is_pinned_in_order_and_once() {
+        let mut pins = log_fixtures::pins();
+        let xingyu: ControllerId = "xingyu".parse().unwrap();
+        let anew = [Digest::of("second"), Digest::of("third")];
+        pins.recovered.insert(xingyu.clone(), anew.to_vec());
+        let text = pins.to_toml();
+        assert_eq!(Pins::parse(&text).unwrap(), pins);
+        assert_eq!(Pins::parse(&text).unwrap().recovered_of(&xingyu), anew);
+        let twice = text.replace(&anew[1].to_string(), &anew[0].to_string());
+        assert!(Pins::parse(&twice).is_err(), "a digest stands twice");
+        let first = text.replace(&anew[0].to_string(), &pins.controllers[&xingyu].to_string());
+        assert!(Pins::parse(&first).is_err(), "it begins anew with what it began with");
     }
 
     #[test]

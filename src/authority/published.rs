@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::audit::{Judge, Summary};
+use super::chain::Restart;
 use super::external_sort::Scratch;
 use super::head;
 use super::leaf_form::Registrations;
@@ -145,6 +146,9 @@ pub struct Report {
     /// Where the trail broke off and went on under another origin, the last first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breaks: Vec<Break>,
+    /// Where a controller's key sets broke off, its root lost, and began anew by pin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<Restart>,
     /// What an earlier audit was believed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<SinceReport>,
@@ -245,6 +249,7 @@ pub fn verify<F: LogFiles + Sync>(
         authority_fresh_at: authority_head.dated(),
         witnesses: head.witnesses,
         breaks: pins.openings().map(Break::of).collect(),
+        restarts: authority.all_restarts(),
         since,
         spilled: audited.spilled,
     })

@@ -16,7 +16,7 @@ use super::rules::{Broken, Rule};
 use super::sub_processors::Sinks;
 use crate::domain::event::{AgentRegistered, AgreementRegistered, Event, KeySetRegistered};
 use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
-use crate::token::{KeyId, PublicJwk, VerifyingKey};
+use crate::token::{Digest, KeyId, PublicJwk, VerifyingKey};
 
 /// An agent as registered.
 #[derive(Debug, Clone)]
@@ -40,8 +40,8 @@ pub struct Registered {
     /// Thumbprint to use and owner.
     keys: BTreeMap<KeyId, (&'static str, String)>,
     revoked: BTreeSet<KeyId>,
-    /// Key sets that the trail named: controller and version.
-    key_sets: BTreeMap<(ControllerId, u64), u64>,
+    /// Key sets that the trail named: controller and digest.
+    key_sets: BTreeMap<(ControllerId, String), u64>,
     pinned_agents: BTreeMap<AgentId, PublicJwk>,
 }
 
@@ -149,11 +149,16 @@ impl Registered {
             *owner == controller && *version == event.version && digest.to_string() == event.digest
         });
         Rule::KeySetChain.holds(same, "the authority log has another leaf at the place it names")?;
-        // Versions of a published key set count from 1.
-        let before = (controller.clone(), event.version.saturating_sub(1));
-        let next = event.version == 1 || self.key_sets.contains_key(&before);
-        Rule::KeySetChain.holds(next, "the trail did not name the version before it")?;
-        let new = once(&mut self.key_sets, (controller.clone(), event.version), index);
+        let before =
+            authority.newest_at(&controller, event.authority_index).map(|set| set.digest().to_string());
+        let named = |digest: &String| self.key_sets.contains_key(&(controller.clone(), digest.clone()));
+        Rule::KeySetChain
+            .holds(before.as_ref().is_none_or(named), "the trail did not name the version before it")?;
+        // A version 1 after others begins anew, and the trail says after what.
+        let recovers = before.filter(|_| event.version == 1);
+        Rule::KeySetChain
+            .holds(recovers == event.recovers, "the trail says otherwise what it begins anew after")?;
+        let new = once(&mut self.key_sets, (controller.clone(), event.digest.clone()), index);
         Rule::KeySetChain.holds(new, "the trail names the key set again")?;
         if let Some(set) = authority.newest_at(&controller, event.authority_index.saturating_add(1)) {
             for (kid, _) in set.keys() {
@@ -227,9 +232,10 @@ impl<'a> RegisteredBefore<'a> {
         Rule::Registered.holds(known, "the app was not registered before")
     }
 
-    /// The trail named this version of the controller's key sets.
-    pub(super) fn needs_key_set(&self, controller: &ControllerId, version: u64) -> Result<(), Broken> {
-        let named = self.all.key_sets.get(&(controller.clone(), version)).is_some_and(|at| *at < self.index);
+    /// The trail named this one of the controller's key sets.
+    pub(super) fn needs_key_set(&self, controller: &ControllerId, digest: &Digest) -> Result<(), Broken> {
+        let named = (controller.clone(), digest.to_string());
+        let named = self.all.key_sets.get(&named).is_some_and(|at| *at < self.index);
         Rule::Registered.holds(named, "the trail did not name the key set before")
     }
 

@@ -254,6 +254,7 @@ fn a_revocation_orders_nothing_and_stands_in_the_authority_log() {
             version: 2,
             digest: digest.to_string(),
             authority_index,
+            recovers: None,
         };
         put(&mut tale.trail, at::ADMITTED + 1, "controllers/xingyu", named);
         let signed = sign(&draft, &["ann"]);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::authority_log::{AuthorityLog, refusal_text};
+use super::chain::Restart;
 use super::evidence::{Bundle, Part, PlacedLeaf, VERSION, part_of};
 use super::head::{self, Head};
 use super::judged::{self, Admitted};
@@ -123,6 +124,9 @@ pub struct Verdict {
     /// Where the trail broke off and went on under another origin, the last first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breaks: Vec<Break>,
+    /// Where the controller's key sets broke off, its root lost, and began anew by pin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<Restart>,
 }
 
 /// Judges a bundle. Reads nothing but its arguments.
@@ -162,6 +166,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         check_disclosures(&found.event, disclosures, set, origin)?;
     }
     let admitted = found.admitted;
+    let restarts = authority.restarts(&admitted.controller);
     let stopped = authority.taken_back(&admitted.controller).why(&admitted.id);
     Ok(Verdict {
         instruction: admitted.id.resource_name(),
@@ -185,6 +190,7 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         stopped: stopped.map(|why| why.to_string()),
         disclosures_match: bundle.disclosures.is_some(),
         breaks: pins.openings().map(Break::of).collect(),
+        restarts,
     })
 }
 
@@ -492,6 +498,9 @@ impl fmt::Display for Verdict {
         for one in &self.breaks {
             writeln!(f, "  BREAK        {one}")?;
         }
+        for one in &self.restarts {
+            writeln!(f, "  BREAK        {one}")?;
+        }
         match &self.stopped {
             Some(why) => write!(f, "  {why}, as of authority head {}", self.authority_size)?,
             None => write!(f, "  not superseded, as of authority head {}", self.authority_size)?,
@@ -499,7 +508,7 @@ impl fmt::Display for Verdict {
         if let Some(fresh) = &self.authority_fresh_at {
             write!(f, " of {fresh}")?;
         }
-        if self.newest_key_set_version != self.key_set_version {
+        if self.newest_key_set_version > self.key_set_version {
             write!(f, "; the key set itself was followed by version {}", self.newest_key_set_version)?;
         }
         if self.authority_withheld > 0 {

@@ -149,6 +149,9 @@ pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<Checked
     let counted = signers::count(stakes, instruction.signers(), &without, admitted_under)?.met()?;
     // Work that has begun is seen through: who signed may have left since.
     if lease == Lease::First {
+        if chain.restarted_since(admission.authority_size) {
+            return Err(Reason::KeySetRecovered.into());
+        }
         check_still_signed(statement.act, counted.iter().map(|signer| signer.kid), chain.newest())?;
     }
     check_policy(statement, admitted_under)?;
@@ -254,8 +257,10 @@ mod tests {
     use super::*;
     use crate::authority::fixtures::agreement;
     use crate::domain::Stop;
-    use crate::token::fixtures::{CountedEntropy, NOW, ORIGIN, draft, key, key_set, sealed, set_draft, wire};
-    use crate::token::{InstructionDraft, KeySetDraft, Policy, SignedKeySet, Tier};
+    use crate::token::fixtures::{
+        CountedEntropy, NOW, ORIGIN, draft, entry, key, key_set, sealed, set_draft, wire,
+    };
+    use crate::token::{InstructionDraft, KeySetDraft, KeyUse, Policy, SignedKeySet, Tier};
 
     /// An agent beside the store `sdk`, and one order to it.
     struct Beside {
@@ -401,6 +406,26 @@ mod tests {
         // What has begun is seen through.
         let begun = |b: &mut Beside| {
             rotate(b, bob_out);
+            b.lease = Lease::Resumed;
+        };
+        assert_eq!(reason(begun), None);
+    }
+
+    #[test]
+    fn what_was_admitted_before_a_root_was_lost_is_not_begun_after() {
+        let anew = |b: &mut Beside| {
+            let mut draft = set_draft();
+            draft.keys[0] = entry("root-2", "root-2", KeyUse::Root);
+            draft.roles[0].1 = vec![key("root-2").id()];
+            let set = SignedKeySet::read(&draft.sign(&[&key("root-2")]).unwrap()).unwrap();
+            let pin = set.digest();
+            // Both signers stand in the new set, too.
+            b.chain.follow(7, set, &[pin]).unwrap();
+            b.authority_size = 8;
+        };
+        assert_eq!(reason(anew), Some(Reason::KeySetRecovered));
+        let begun = |b: &mut Beside| {
+            anew(b);
             b.lease = Lease::Resumed;
         };
         assert_eq!(reason(begun), None);

@@ -33,6 +33,20 @@ enum Command {
         /// registry.toml
         file: PathBuf,
     },
+    /// Register a new first key set of a controller that lost its root. Agents obey it once their own operators
+    /// have pinned it
+    Recover {
+        #[command(flatten)]
+        who: As,
+        /// The new set, version 1, signed by its own root
+        file: PathBuf,
+        /// Its digest, as read aloud over a second channel
+        #[arg(long)]
+        confirmed_digest: String,
+        /// The digest of the newest set, whose root is lost
+        #[arg(long)]
+        lost: String,
+    },
     /// Print what is done with a controller's data and with whose help (GDPR 30(2))
     Record {
         #[command(flatten)]
@@ -161,6 +175,16 @@ impl Registry {
                 let client = Client::connect(&who).await?;
                 let applied = apply(&client, &file).await?;
                 print(who.json, &json!({"applied": applied}));
+            }
+            Command::Recover { who, file, confirmed_digest, lost } => {
+                let client = Client::connect(&who).await?;
+                let call = v1::CreateKeySetRequest {
+                    key_set: files::read(&file)?.into(),
+                    confirmed_digest,
+                    recovers_digest: lost,
+                };
+                let answer = client.registry().create_key_set(call).await?.into_inner();
+                print(who.json, &json!({"version": answer.version, "digest": answer.digest}));
             }
             Command::Record { who, controller } => processing_record::show(&who, &controller).await?,
             Command::List { who } => list(&who).await?,
@@ -308,7 +332,13 @@ async fn publish(
     if in_force.contains(&here) {
         return Ok(false);
     }
-    registry.create_key_set(v1::CreateKeySetRequest { key_set: key_set.into(), confirmed_digest }).await?;
+    registry
+        .create_key_set(v1::CreateKeySetRequest {
+            key_set: key_set.into(),
+            confirmed_digest,
+            recovers_digest: String::new(),
+        })
+        .await?;
     Ok(true)
 }
 

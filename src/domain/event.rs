@@ -129,7 +129,11 @@ events! {
     /// Subject: the principal.
     AccessKeyRevoked = "mandate.access_key.revoked" { by: String, thumbprint: String }
     /// Subject `controllers/<id>`. The set itself is in the authority log.
-    KeySetRegistered = "mandate.key_set.registered" { by: String, version: u64, digest: String, authority_index: u64 }
+    /// `recovers` is the digest of the newest set of a chain whose root was lost: this one begins another.
+    KeySetRegistered = "mandate.key_set.registered" {
+        by: String, version: u64, digest: String, authority_index: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")] recovers: Option<String>,
+    }
     /// In the authority log. Subject `controllers/<id>`. `key_set` is the JWS General JSON as received.
     KeySetPublished = "mandate.key_set.published" { version: u64, digest: String, key_set: String }
 

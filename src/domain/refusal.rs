@@ -143,6 +143,7 @@ reasons! {
         KeySetNotCurrent = "KEY_SET_NOT_CURRENT", Precondition, "the instruction names a key set that is not the newest", "read the newest key set and sign again";
         SignerRole = "SIGNER_ROLE", Denied, "a signer has no role for this act", "sign with a key that has the act's role";
         ThresholdNotMet = "THRESHOLD_NOT_MET", Denied, "fewer distinct signers than the act needs", "have more signers of the role sign the same payload";
+        KeySetRecovered = "KEY_SET_RECOVERED", Precondition, "it was admitted under key sets whose root was lost since; the controller began anew", "sign again under the newest key set, with a new jti";
         SignerRevoked = "SIGNER_REVOKED", Precondition, "a counted key has since left its role", "sign again with keys of the newest key set";
         InstructionRevoked = "INSTRUCTION_REVOKED", Precondition, "the instruction was revoked", "sign a new one if it is still wanted";
         InstructionContested = "INSTRUCTION_CONTESTED", Precondition, "the processor believes the instruction unlawful and contests it", "speak with the processor; only a new instruction resumes";

@@ -262,11 +262,13 @@ impl RegistryService for Registry {
         request: Request<v1::CreateKeySetRequest>,
     ) -> Result<Response<v1::CreateKeySetResponse>, Status> {
         let by = self.0.by(&request)?;
-        let v1::CreateKeySetRequest { key_set, confirmed_digest } = request.into_inner();
+        let v1::CreateKeySetRequest { key_set, confirmed_digest, recovers_digest } = request.into_inner();
         self.0
             .reply(async {
                 let confirmed = decode::filled(confirmed_digest, "confirmed_digest")?;
-                let (version, digest, issued) = self.0.app.register_key_set(by, &key_set, &confirmed).await?;
+                let recovers = (!recovers_digest.is_empty()).then_some(recovers_digest);
+                let (version, digest, issued) =
+                    self.0.app.register_key_set(by, &key_set, &confirmed, recovers).await?;
                 Ok(v1::CreateKeySetResponse { version, digest, receipt: Some(encode::receipt(&issued)) })
             })
             .await

@@ -588,18 +588,25 @@ pub async fn revoke_access_key(tx: &mut Tx<'_>, thumbprint: &str) -> Result<Stri
     row.map(|row| row.get("principal")).ok_or(Reason::NotFound.into())
 }
 
-/// Puts the next key set in force. The caller has checked it against the newest.
-pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Result<(), StoreError> {
+/// Puts a key set in force that was checked against the one of the digest `after`; none for the first. Refused
+/// where another came in between.
+pub async fn insert_key_set(
+    tx: &mut Tx<'_>,
+    row: &KeySetRow,
+    after: Option<&str>,
+    leaf: u64,
+) -> Result<(), StoreError> {
     let name = tx.name();
-    let moved = query(
-        "UPDATE controllers SET key_set_version = ?, written_by = ? WHERE id = ? AND key_set_version = ?",
-    )
-    .bind(to_i64(row.version))
-    .bind(name)
-    .bind(row.controller.as_str())
-    .bind(to_i64(row.version.saturating_sub(1)))
-    .execute(tx.conn())
-    .await?;
+    let heads = key_set_heads(tx.conn(), &[&row.controller].into()).await?;
+    if heads.get(&row.controller).map(|(_, digest)| digest.as_str()) != after {
+        return Err(Reason::KeySetVersion.into());
+    }
+    let moved = query("UPDATE controllers SET key_set_version = ?, written_by = ? WHERE id = ?")
+        .bind(to_i64(row.version))
+        .bind(name)
+        .bind(row.controller.as_str())
+        .execute(tx.conn())
+        .await?;
     if moved != 1 {
         return Err(Reason::KeySetVersion.into());
     }
@@ -621,7 +628,7 @@ pub async fn insert_key_set(tx: &mut Tx<'_>, row: &KeySetRow, leaf: u64) -> Resu
 /// A controller's key sets, oldest first.
 pub async fn key_sets(conn: &mut Conn, controller: &ControllerId) -> Result<Vec<KeySetRow>, StoreError> {
     let rows = query(
-        "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY version",
+        "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY authority_index",
     )
     .bind(controller.as_str())
     .fetch_all(conn)
@@ -645,8 +652,9 @@ pub async fn key_set_heads(
     controllers: &HashSet<&ControllerId>,
 ) -> Result<HashMap<ControllerId, (u64, String)>, StoreError> {
     let rows = query(
-        "SELECT k.controller_id, k.version, k.digest FROM key_sets k \
-         JOIN controllers c ON c.id = k.controller_id AND c.key_set_version = k.version WHERE k.controller_id IN ",
+        "SELECT k.controller_id, k.version, k.digest FROM key_sets k WHERE k.authority_index = \
+         (SELECT MAX(n.authority_index) FROM key_sets n WHERE n.controller_id = k.controller_id) \
+         AND k.controller_id IN ",
     )
     .bind_list(controllers.iter().map(|c| c.as_str()))
     .fetch_all(conn)
@@ -656,15 +664,24 @@ pub async fn key_set_heads(
         .collect()
 }
 
+/// Where in the authority log the controller's newest key set stands.
+pub async fn key_set_index(conn: &mut Conn, controller: &ControllerId) -> Result<Option<u64>, StoreError> {
+    let row = query("SELECT MAX(authority_index) AS newest FROM key_sets WHERE controller_id = ?")
+        .bind(controller.as_str())
+        .fetch_one(conn)
+        .await?;
+    Ok(row.get::<Option<i64>>("newest").map(to_u64))
+}
+
 /// Index of the trail leaf that registered a key set.
 pub async fn key_set_leaf(
     conn: &mut Conn,
     controller: &ControllerId,
-    version: u64,
+    digest: &str,
 ) -> Result<u64, StoreError> {
-    let row = query("SELECT leaf FROM key_sets WHERE controller_id = ? AND version = ?")
+    let row = query("SELECT leaf FROM key_sets WHERE controller_id = ? AND digest = ?")
         .bind(controller.as_str())
-        .bind(to_i64(version))
+        .bind(digest)
         .fetch_one(conn)
         .await?;
     Ok(to_u64(row.get("leaf")))

@@ -330,12 +330,14 @@ impl RollForward {
                 // Whether it was the house's own is lost, too.
                 events.push(Event::from(ControllerRegistered { by: by.clone(), house: false }));
             }
-            events.push(Event::from(KeySetRegistered {
-                by,
-                version: logs::to_u64(row.get("version")),
-                digest: row.get("digest"),
-                authority_index: logs::to_u64(row.get("authority_index")),
-            }));
+            let version = logs::to_u64(row.get("version"));
+            let authority_index = logs::to_u64(row.get("authority_index"));
+            let recovers = match version {
+                1 => self.key_set_before(&subject, authority_index).await?,
+                _ => None,
+            };
+            let digest = row.get("digest");
+            events.push(KeySetRegistered { by, version, digest, authority_index, recovers }.into());
             for event in events {
                 let index = next + told.len() as u64;
                 let at = At { index, subject: &subject, seconds: time.as_second(), origins: &self.origins };
@@ -347,6 +349,16 @@ impl RollForward {
             }
         }
         Ok(told)
+    }
+
+    /// Digest of the set that a controller began anew after.
+    async fn key_set_before(&mut self, subject: &str, index: u64) -> Result<Option<String>, RollError> {
+        let before = query(
+            "SELECT digest FROM key_sets WHERE 'controllers/' || controller_id = ? AND authority_index < ? \
+             ORDER BY authority_index DESC LIMIT 1",
+        );
+        let before = before.bind(subject).bind(logs::to_i64(index)).fetch_optional(&mut self.conn).await?;
+        Ok(before.map(|row| row.get("digest")))
     }
 
     /// Leaves one whole file behind.

@@ -180,6 +180,15 @@ pub const FLAWS: &[Flaw] = &[
         },
     },
     Flaw {
+        name: "a sub-processor that the admission does not name",
+        rule: Rule::InAgreement,
+        spoil: |story, _| {
+            let at = find!(story, InstructionAdmitted, |e| !e.sub_processors.is_empty());
+            edit!(story, at, InstructionAdmitted, |e| e.sub_processors.clear());
+            Some(at)
+        },
+    },
+    Flaw {
         name: "a report without a lease",
         rule: Rule::Ordered,
         spoil: |story, _| {

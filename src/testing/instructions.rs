@@ -153,7 +153,10 @@ pub fn admit(
                 store: parties.agents[*agent].store.clone(),
             })
             .collect(),
-        sub_processors: Vec::new(),
+        sub_processors: orders
+            .iter()
+            .filter_map(|(_, agent)| parties.agents[*agent].operated_by.clone())
+            .collect(),
     };
     let ordered = Ordered {
         id: draft.jti,

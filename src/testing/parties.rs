@@ -3,7 +3,9 @@
 use super::seeded::Seeded;
 use crate::authority::pins::{LogPin, Pins, WitnessPins};
 use crate::domain::event::*;
-use crate::domain::{Act, AgentId, AppId, Category, ControllerId, Entropy, Purpose, Region, StoreId};
+use crate::domain::{
+    Act, AgentId, AppId, Category, ControllerId, Entropy, Purpose, Region, StoreId, SubProcessorId,
+};
 use crate::token::{Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, SetRole, SignedKeySet};
 use crate::trail::SigningKey;
 
@@ -26,6 +28,8 @@ pub struct Controller {
 pub struct Agent {
     pub id: AgentId,
     pub store: StoreId,
+    /// Whose the store is, where it is not the processor's own.
+    pub operated_by: Option<SubProcessorId>,
     pub key: PrivateKey,
 }
 
@@ -43,6 +47,11 @@ fn key(seeded: &Seeded) -> PrivateKey {
 
 fn name<T: std::str::FromStr>(text: String) -> T {
     text.parse().ok().expect("a made-up name keeps the rules for names")
+}
+
+/// The company that keeps the logs.
+fn cloud() -> SubProcessorId {
+    name("cloud".to_owned())
 }
 
 /// `<gateway>/<log>`.
@@ -128,6 +137,7 @@ impl Parties {
                 .map(|store| Agent {
                     id: name(format!("beside-{store}")),
                     store: name(store.to_owned()),
+                    operated_by: (store == "logs").then(cloud),
                     key: key(&seeded),
                 })
                 .into(),
@@ -146,6 +156,7 @@ impl Parties {
             witnesses: WitnessPins::default(),
             controllers: self.controllers.iter().map(|c| (c.id.clone(), c.digest(1))).collect(),
             agents: self.agents.iter().map(|a| (a.id.clone(), a.key.public().clone())).collect(),
+            recovered: Default::default(),
             reopened: Vec::new(),
         }
     }
@@ -155,6 +166,9 @@ impl Parties {
         let by = || "operators/o-1".to_owned();
         let mut out: Vec<(String, Event)> =
             vec![(origin("trail"), LogOpened { origin: origin("trail") }.into())];
+        let company =
+            SubProcessorRegistered { by: by(), region: Region::Cn, purposes: vec![Purpose::Troubleshooting] };
+        out.push((cloud().resource_name(), company.into()));
         for (number, controller) in self.controllers.iter().enumerate() {
             let subject = controller.resource_name();
             out.push((subject.clone(), ControllerRegistered { by: by(), house: false }.into()));
@@ -165,7 +179,7 @@ impl Parties {
                 purposes: vec![Purpose::ServiceDelivery],
                 stores: self.agents.iter().map(|agent| agent.store.clone()).collect(),
                 regions: vec![Region::Cn],
-                sub_processors: Vec::new(),
+                sub_processors: vec![cloud()],
                 start: START - 1000,
                 end: START + YEAR,
             };
@@ -187,7 +201,7 @@ impl Parties {
                 stores,
                 region: Region::Cn,
                 report_key,
-                operated_by: Default::default(),
+                operated_by: agent.operated_by.iter().map(|by| (agent.store.clone(), by.clone())).collect(),
             };
             out.push((agent.id.resource_name(), event.into()));
         }
@@ -200,6 +214,7 @@ impl Parties {
         // The authority log: opened, the first sets in order, then the second one of the first controller.
         let authority_index = if set == 0 { 1 + controller } else { 1 + self.controllers.len() } as u64;
         let (version, digest) = (*version, digest.clone());
-        KeySetRegistered { by: "operators/o-1".to_owned(), version, digest, authority_index }.into()
+        KeySetRegistered { by: "operators/o-1".to_owned(), version, digest, authority_index, recovers: None }
+            .into()
     }
 }

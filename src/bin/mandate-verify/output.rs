@@ -103,6 +103,7 @@ fn logs_text(report: &Report, pins: &Pins) -> String {
         format!("  executions    {}, of which {} have ended", summary.executions, summary.ended),
     ];
     lines.extend(report.breaks.iter().map(|one| format!("  BREAK         {one}")));
+    lines.extend(report.restarts.iter().map(|one| format!("  BREAK         {one}")));
     if let Some(since) = &report.since {
         lines.extend(since_lines(since, summary.trail_size));
     }

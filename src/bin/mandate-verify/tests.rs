@@ -29,6 +29,7 @@ fn pins() -> Pins {
         witnesses: WitnessPins::default(),
         controllers: Default::default(),
         agents: Default::default(),
+        recovered: Default::default(),
         reopened: Vec::new(),
     }
 }

@@ -284,7 +284,10 @@ impl<'a> Sequence<'a> {
             self.key_sets.iter().map(|name| self.world.key_set(name)).collect::<Result<_, _>>()?;
         let expected = self.world.expected();
         let log = (0..).zip(&sets).map(|(index, set)| (index, set.bytes()));
-        let chain = KeySetChain::from_log(expected.iss, expected.aud, &sets[0].digest(), log)?;
+        // A version 1 after others began anew, by a pin of its own.
+        let anew: Vec<Digest> =
+            sets[1..].iter().filter(|set| set.version() == 1).map(|set| set.digest()).collect();
+        let chain = KeySetChain::from_log(expected.iss, expected.aud, &sets[0].digest(), &anew, log)?;
         let terms = self.world.terms(self.under.agreement.as_deref().unwrap_or("current"))?;
         let store = terms.stores.first().ok_or(Reason::StoreUnknown)?;
         let version = instruction.verified_under().version;

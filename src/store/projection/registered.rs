@@ -145,12 +145,10 @@ pub(super) async fn key_set(conn: &mut Conn, at: At<'_>, event: &KeySetRegistere
     .fetch_optional(conn)
     .await?
     .ok_or(ProjectError::Contradiction("the authority log has no such key set at that index"))?;
-    let moved = query("UPDATE controllers SET key_set_version = ? WHERE id = ? AND key_set_version = ?")
-        .bind(to_i64(event.version))
-        .bind(id)
-        .bind(to_i64(event.version.saturating_sub(1)));
-    one(conn, moved, "it is not the next version of that controller's key set").await?;
-    let signed = follows(conn, id, event.version, &found.get::<String>("jws"), at.origins).await?;
+    let moved =
+        query("UPDATE controllers SET key_set_version = ? WHERE id = ?").bind(to_i64(event.version)).bind(id);
+    one(conn, moved, "the controller is not registered").await?;
+    let signed = follows(conn, id, event, &found.get::<String>("jws"), at.origins).await?;
     for (kid, usage) in signed.key_uses() {
         let (thumbprint, key_use) = (kid.to_string(), usage.as_str());
         let own = query("SELECT 1 FROM thumbprints WHERE thumbprint = ? AND use = ? AND principal = ?")
@@ -158,40 +156,46 @@ pub(super) async fn key_set(conn: &mut Conn, at: At<'_>, event: &KeySetRegistere
             .bind(key_use)
             .bind(at.subject);
         // A next set lists keys of the one before it again.
-        if event.version == 1 || own.fetch_optional(conn).await?.is_none() {
+        if (event.version == 1 && event.recovers.is_none()) || own.fetch_optional(conn).await?.is_none() {
             claim(conn, &thumbprint, key_use, at.subject).await?;
         }
     }
     Ok(())
 }
 
-/// The set, whose signatures are checked: its own root's, and that of the set before it.
+/// The set, whose signatures are checked: its own root's, and that of the set before it, unless that was lost.
 async fn follows(
     conn: &mut Conn,
     id: &str,
-    version: u64,
+    event: &KeySetRegistered,
     jws: &str,
     origins: &[String],
 ) -> Result<SignedKeySet, ProjectError> {
     let bad = || ProjectError::Contradiction("the key set in the authority log is not good");
     let controller: ControllerId = id.parse().map_err(|_| bad())?;
-    let rows = query("SELECT jws FROM key_sets WHERE controller_id = ? AND version < ? ORDER BY version")
-        .bind(id)
-        .bind(to_i64(version))
-        .fetch_all(conn)
-        .await?;
+    let rows = query(
+        "SELECT jws FROM key_sets WHERE controller_id = ? AND authority_index < ? ORDER BY authority_index",
+    )
+    .bind(id)
+    .bind(to_i64(event.authority_index))
+    .fetch_all(conn)
+    .await?;
     let signed = SignedKeySet::read(jws.as_bytes()).map_err(|_| bad())?;
     let mut newest: Option<KeySet> = None;
     let before: Vec<String> = rows.iter().map(|row| row.get("jws")).collect();
     for text in before.iter().map(String::as_str).chain([jws]) {
         let set = SignedKeySet::read(text.as_bytes()).map_err(|_| bad())?;
+        let begins = set.version() == 1;
+        if begins && text == jws && newest.as_ref().map(|set| set.digest().to_string()) != event.recovers {
+            return Err(bad());
+        }
         newest = Some(match &newest {
-            None => {
+            Some(previous) if !begins => set.succeed(previous).map_err(|_| bad())?,
+            _ => {
                 let digest = set.digest();
                 let origin = origins.iter().find(|origin| *origin == set.aud()).ok_or_else(bad)?;
                 set.genesis(&controller, origin, &digest).map_err(|_| bad())?
             }
-            Some(previous) => set.succeed(previous).map_err(|_| bad())?,
         });
     }
     Ok(signed)

@@ -109,8 +109,8 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "key_sets",
-        key: &[("controller_id", Text), ("version", Int)],
-        columns: &[("digest", Text), ("jws", Text), ("authority_index", Int), ("leaf", Int)],
+        key: &[("controller_id", Text), ("authority_index", Int)],
+        columns: &[("version", Int), ("digest", Text), ("jws", Text), ("leaf", Int)],
         but_for: None,
         resource: |key| format!("controllers/{}/keySets/{}", word(key, 0), word(key, 1)),
     },
