@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::store::executions::NewExecution;
 use crate::store::instructions::{self, InstructionRow};
-use crate::store::{Conn, StoreError, Topic, Tx, registry, requests};
+use crate::store::{Conn, StoreError, Topic, Tx, key_sets, registry, requests, sub_processors};
 use crate::token::{Instruction, KeyId, KeySet};
 
 /// An instruction with all the signatures it has so far.
@@ -65,9 +65,9 @@ impl Facts {
         Ok(Facts {
             owners: registry::app_owners(conn, &apps).await?,
             agreements: registry::agreements_of(conn, &controllers).await?,
-            key_sets: registry::key_set_heads(conn, &controllers).await?,
+            key_sets: key_sets::key_set_heads(conn, &controllers).await?,
             sinks: Sinks {
-                stores: registry::operators(conn).await?,
+                stores: sub_processors::operators(conn).await?,
                 exports: candidates.first().and_then(|one| one.exports_by.cloned()),
             },
         })

@@ -10,7 +10,8 @@ use crate::authority::signers::check_still_signed;
 use crate::domain::event::{KeySetPublished, KeySetRegistered};
 use crate::domain::{ControllerId, Reason, Refusal};
 use crate::store::instructions::InstructionRow;
-use crate::store::registry::{self, KeySetRow};
+use crate::store::key_sets::{self as rows, KeySetRow};
+use crate::store::registry;
 use crate::store::{Command, Conn, Issued, StoreError, Tx};
 use crate::token::{Digest, Envelope, KeySet, SignedKeySet};
 
@@ -33,7 +34,7 @@ impl App {
     /// Whether what is remembered of the controller's key set is behind; then it is forgotten.
     pub(super) async fn key_set_moved(&self, controller: &ControllerId) -> AppResult<bool> {
         let Some(known) = self.key_sets.get(controller) else { return Ok(false) };
-        let heads = registry::key_set_heads(&mut self.store.reader().await?, &[controller].into()).await?;
+        let heads = rows::key_set_heads(&mut self.store.reader().await?, &[controller].into()).await?;
         let moved = heads.get(controller).is_none_or(|(_, digest)| *digest != known.digest().to_string());
         if moved {
             self.forget_key_set(controller);
@@ -97,7 +98,7 @@ pub(super) async fn load(
     conn: &mut Conn,
     controller: &ControllerId,
 ) -> Result<Option<KeySetChain>, StoreError> {
-    let rows = registry::key_sets(conn, controller).await?;
+    let rows = rows::key_sets(conn, controller).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let corrupt = || StoreError::Corrupt("key_sets");
     let pin: Digest = first.digest.parse().map_err(|_| corrupt())?;
@@ -116,7 +117,7 @@ pub(super) async fn check_signers_stand(
     instruction: &InstructionRow,
 ) -> Result<Result<(), Refusal>, StoreError> {
     let controller = &instruction.controller;
-    let newest = registry::key_set_index(conn, controller).await?;
+    let newest = rows::key_set_index(conn, controller).await?;
     if newest.is_none_or(|index| index < instruction.authority_size) {
         return Ok(Ok(()));
     }
@@ -136,9 +137,9 @@ async fn again(
     version: u64,
     digest: &str,
 ) -> Result<Option<u64>, StoreError> {
-    let rows = registry::key_sets(conn, controller).await?;
+    let rows = rows::key_sets(conn, controller).await?;
     if rows.iter().any(|row| row.version == version && row.digest == *digest) {
-        return Ok(Some(registry::key_set_leaf(conn, controller, digest).await?));
+        return Ok(Some(rows::key_set_leaf(conn, controller, digest).await?));
     }
     Ok(None)
 }
@@ -193,7 +194,7 @@ impl Command for Rotate {
             jws: self.jws.clone(),
             authority_index,
         };
-        registry::insert_key_set(tx, &row, Some(&self.after), leaf).await?;
+        rows::insert_key_set(tx, &row, Some(&self.after), leaf).await?;
         Ok(leaf)
     }
 }

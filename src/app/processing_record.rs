@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{AgentId, AppId, ControllerId, Reason, Refusal, Region, StoreId, SubProcessorId};
-use crate::store::registry::{self, Agreement, Controller, SubProcessor};
+use crate::store::registry::{self, Agreement, Controller};
+use crate::store::sub_processors::{self, SubProcessor};
 
 use super::{App, AppResult};
 
@@ -51,7 +52,7 @@ impl App {
                 agent: agent.map(|agent| (agent.id, agent.region)),
             });
         }
-        let mut sub_processors = registry::sub_processors(&mut conn).await?;
+        let mut sub_processors = sub_processors::sub_processors(&mut conn).await?;
         sub_processors.retain(|one| agreements.iter().any(|a| a.terms.sub_processors.contains(&one.id)));
         Ok(ProcessingRecord {
             processor: self.store.origins.gateway.clone(),

@@ -1,4 +1,4 @@
-//! The operator registers controllers, agreements, apps, agents and first key sets. Every
+//! The operator registers controllers, agreements, apps and agents. Every
 //! change is a leaf (R4). The operator sees no personal data here, for there is none.
 
 use std::collections::BTreeMap;
@@ -7,21 +7,19 @@ use serde_json::Value;
 
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
-    ControllerRegistered, KeySetPublished, KeySetRegistered, SubProcessorRegistered,
+    ControllerRegistered,
 };
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Kind, Purpose, Reason, Refusal, Region, Role,
     StoreId, SubProcessorId,
 };
 use crate::store::calls::{self, CallId, CallRow};
-use crate::store::registry::{
-    self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, SubProcessor, Terms,
-};
-use crate::store::{Command, Issued, StoreError, Topic, Tx};
-use crate::token::{Digest, PublicJwk, SignedKeySet};
+use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, Terms};
+use crate::store::{Command, Issued, StoreError, Topic, Tx, key_sets};
+use crate::token::PublicJwk;
 
 use super::idempotency::{Once, once, plain_payload};
-use super::key_sets;
+use super::sub_processors::sub_processors_exist;
 use super::{App, AppResult, RequestUuid};
 
 const MAX_TEXT: usize = 128;
@@ -73,7 +71,7 @@ pub struct Registering {
     pub request_id: Option<RequestUuid>,
 }
 
-fn text(value: &str, field: &'static str) -> Result<(), Refusal> {
+pub(super) fn text(value: &str, field: &'static str) -> Result<(), Refusal> {
     if value.trim().is_empty() {
         return Err(Refusal::at(Reason::FieldRequired, field));
     }
@@ -159,18 +157,6 @@ impl App {
         ]);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAgreement"));
         self.register(RegisterAgreement { by: who.by, call, payload, row }).await
-    }
-
-    /// Registers a company that may process in PPIO's stead, for whoever agrees to it (R25).
-    pub async fn register_sub_processor(&self, who: Registering, new: SubProcessor) -> AppResult<Issued> {
-        text(&new.display_name, "sub_processor.display_name")?;
-        if new.purposes.is_empty() {
-            return Err(Refusal::at(Reason::FieldRequired, "sub_processor.purposes").into());
-        }
-        let purposes = format!("{:?}", new.purposes);
-        let payload = plain_payload(&[new.id.as_str(), &new.display_name, new.region.as_str(), &purposes]);
-        let call = who.request_id.map(|r| r.call(&who.by, "CreateSubProcessor"));
-        self.register(RegisterSubProcessor { by: who.by, call, payload, row: new }).await
     }
 
     pub async fn register_app(&self, who: Registering, new: NewApp) -> AppResult<Issued> {
@@ -260,51 +246,7 @@ impl App {
         self.register(RevokeAccessKey { by: who.by, call, payload, thumbprint: thumbprint.to_owned() }).await
     }
 
-    /// Registers version 1 of a key set. `confirmed` is the digest read aloud over a second channel. `recovers` is that
-    /// of the newest set of a chain whose root was lost: nothing admitted under it is begun any more, and agents
-    /// obey the new one when their own operators have pinned it.
-    pub async fn register_key_set(
-        &self,
-        by: String,
-        bytes: &[u8],
-        confirmed: &str,
-        recovers: Option<String>,
-    ) -> AppResult<(u64, String, Issued)> {
-        let signed = SignedKeySet::read(bytes)?;
-        let pin: Digest = confirmed
-            .parse()
-            .map_err(|_| Refusal::at(Reason::FieldInvalid, "confirmed_digest").note("base64url, 32 bytes"))?;
-        let controller = signed.iss().clone();
-        if recovers.is_some()
-            && let Some(mut chain) = key_sets::load(&mut self.store.reader().await?, &controller).await?
-            && chain.newest().digest() != signed.digest()
-        {
-            // Its keys keep the uses and signers that they had.
-            chain.restart(u64::MAX, &pin, signed.clone())?;
-        }
-        let set = signed.genesis(&controller, &self.store.origins.trail(), &pin)?;
-        if set.is_expired(self.clock.now_seconds()) {
-            return Err(Reason::KeySetExpired.into());
-        }
-        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
-        let (version, digest) = (set.version(), set.digest().to_string());
-        let jws = String::from_utf8(set.bytes().to_vec())
-            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let command = RegisterKeySet {
-            by,
-            controller: controller.clone(),
-            version,
-            digest: digest.clone(),
-            jws,
-            keys,
-            recovers,
-        };
-        let issued = self.register(command).await?;
-        self.forget_key_set(&controller);
-        Ok((version, digest, issued))
-    }
-
-    async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
+    pub(super) async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
         let committed = self.store.transact(command).await?;
         match (committed.receipt, committed.value) {
             (Some(issued), _) => Ok(issued),
@@ -317,7 +259,7 @@ impl App {
         let mut conn = self.store.reader().await?;
         let controllers = rows::controllers(&mut conn, after, limit).await?;
         let ids = controllers.iter().map(|controller| &controller.id).collect();
-        let mut heads = rows::key_set_heads(&mut conn, &ids).await?;
+        let mut heads = key_sets::key_set_heads(&mut conn, &ids).await?;
         Ok(controllers
             .into_iter()
             .map(|controller| {
@@ -341,14 +283,18 @@ fn public_key(jwk: &str, field: &'static str) -> Result<PublicJwk, Refusal> {
 }
 
 /// The leaf of an earlier same call.
-async fn again(tx: &mut Tx<'_>, call: Option<&CallId>, payload: &str) -> Result<Option<u64>, StoreError> {
+pub(super) async fn again(
+    tx: &mut Tx<'_>,
+    call: Option<&CallId>,
+    payload: &str,
+) -> Result<Option<u64>, StoreError> {
     Ok(match once(tx.conn(), call, payload).await? {
         Once::Again(row) => Some(row.leaf),
         Once::First => None,
     })
 }
 
-async fn remember(
+pub(super) async fn remember(
     tx: &mut Tx<'_>,
     call: Option<&CallId>,
     payload: &str,
@@ -362,21 +308,8 @@ async fn remember(
     Ok(Some(leaf))
 }
 
-async fn controller_exists(tx: &mut Tx<'_>, id: &ControllerId) -> Result<Controller, StoreError> {
+pub(super) async fn controller_exists(tx: &mut Tx<'_>, id: &ControllerId) -> Result<Controller, StoreError> {
     Ok(rows::controller(tx.conn(), id).await?.ok_or_else(|| Refusal::at(Reason::NotFound, "controller"))?)
-}
-
-async fn sub_processors_exist<'a>(
-    tx: &mut Tx<'_>,
-    named: impl IntoIterator<Item = &'a SubProcessorId> + Send,
-) -> Result<(), StoreError> {
-    let known = rows::sub_processors(tx.conn()).await?;
-    for id in named {
-        if !known.iter().any(|one| one.id == *id) {
-            return Err(Refusal::at(Reason::NotFound, "sub_processor").into());
-        }
-    }
-    Ok(())
 }
 
 struct RegisterController {
@@ -533,34 +466,6 @@ impl Command for RegisterAgent {
     }
 }
 
-struct RegisterSubProcessor {
-    by: String,
-    call: Option<CallId>,
-    payload: String,
-    row: SubProcessor,
-}
-
-#[async_trait::async_trait]
-impl Command for RegisterSubProcessor {
-    const NAME: &'static str = "register_sub_processor";
-    type Output = Option<u64>;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
-        if let Some(leaf) = again(tx, self.call.as_ref(), &self.payload).await? {
-            return Ok(Some(leaf));
-        }
-        rows::insert_sub_processor(tx, &self.row).await?;
-        let name = self.row.id.resource_name();
-        let event = SubProcessorRegistered {
-            by: self.by.clone(),
-            region: self.row.region,
-            purposes: self.row.purposes.clone(),
-        };
-        let leaf = tx.append(&name, event)?;
-        remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
-    }
-}
-
 struct RegisterAccessKey {
     by: String,
     call: Option<CallId>,
@@ -609,62 +514,5 @@ impl Command for RevokeAccessKey {
         let event = AccessKeyRevoked { by: self.by.clone(), thumbprint: self.thumbprint.clone() };
         let leaf = tx.append(&principal, event)?;
         remember(tx, self.call.as_ref(), &self.payload, principal, leaf).await
-    }
-}
-
-struct RegisterKeySet {
-    by: String,
-    controller: ControllerId,
-    version: u64,
-    digest: String,
-    jws: String,
-    /// Thumbprint and use of each key.
-    keys: Vec<(String, &'static str)>,
-    /// Digest of the newest set before, whose root was lost.
-    recovers: Option<String>,
-}
-
-#[async_trait::async_trait]
-impl Command for RegisterKeySet {
-    const NAME: &'static str = "register_key_set";
-    type Output = Option<u64>;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
-        let name = self.controller.resource_name();
-        // The same set again gets the first answer.
-        if rows::key_sets(tx.conn(), &self.controller).await?.iter().any(|row| row.digest == self.digest) {
-            return Ok(Some(rows::key_set_leaf(tx.conn(), &self.controller, &self.digest).await?));
-        }
-        controller_exists(tx, &self.controller).await?;
-        for (thumbprint, key_use) in &self.keys {
-            match self.recovers {
-                // What was not lost may go on.
-                Some(_) => rows::claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?,
-                None => rows::claim_thumbprint(tx, thumbprint, key_use, &name).await?,
-            }
-        }
-        let authority_index = tx.append_authority(
-            &name,
-            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
-        )?;
-        let leaf = tx.append(
-            &name,
-            KeySetRegistered {
-                by: self.by.clone(),
-                version: self.version,
-                digest: self.digest.clone(),
-                authority_index,
-                recovers: self.recovers.clone(),
-            },
-        )?;
-        let row = KeySetRow {
-            controller: self.controller.clone(),
-            version: self.version,
-            digest: self.digest.clone(),
-            jws: self.jws.clone(),
-            authority_index,
-        };
-        rows::insert_key_set(tx, &row, self.recovers.as_deref(), leaf).await?;
-        Ok(Some(leaf))
     }
 }

@@ -6,7 +6,8 @@ use crate::app::{
 use crate::domain::{AppId, ExecutionState, InstructionState, RequestStage, RightStage, SubProcessorId};
 use crate::grpc::v1;
 use crate::store::Issued;
-use crate::store::registry::{Agreement, App, Controller, FactKind, SubProcessor};
+use crate::store::registry::{Agreement, App, Controller, FactKind};
+use crate::store::sub_processors::SubProcessor;
 use crate::token::{CollectionOutcome, CollectionReport, base64url};
 use crate::trail::Hash;
 

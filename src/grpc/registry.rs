@@ -9,7 +9,8 @@ use super::v1::registry_service_server::RegistryService;
 use super::{decode, encode, v1};
 use crate::app::{AppResult, NewAgent, NewAgreement, NewApp, NewController, Registering, RequestUuid};
 use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
-use crate::store::registry::{Controller, SubProcessor};
+use crate::store::registry::Controller;
+use crate::store::sub_processors::SubProcessor;
 
 pub struct Registry(pub Surface);
 

@@ -13,6 +13,7 @@ mod database;
 pub mod executions;
 pub mod exports;
 pub mod instructions;
+pub mod key_sets;
 mod log_keys;
 pub mod logs;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub mod registry;
 pub mod requests;
 pub mod restore;
 mod sequencer;
+pub mod sub_processors;
 pub mod survey;
 mod turn;
 mod tx;

@@ -96,16 +96,6 @@ pub struct App {
     pub facts: Vec<Fact>,
 }
 
-/// A company that processes in PPIO's stead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubProcessor {
-    pub id: SubProcessorId,
-    pub display_name: String,
-    pub region: Region,
-    /// What it does for PPIO.
-    pub purposes: Vec<Purpose>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     pub id: AgentId,
@@ -118,16 +108,6 @@ pub struct Agent {
     /// The ledger head it last reported (DESIGN §10).
     pub anchor_sequence: u64,
     pub anchor_head: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeySetRow {
-    pub controller: ControllerId,
-    pub version: u64,
-    pub digest: String,
-    /// JWS General JSON as received.
-    pub jws: String,
-    pub authority_index: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +134,7 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
 }
 
 /// A unique constraint that did not hold becomes `reason`.
-fn taken(error: sqlx::Error, reason: Reason, field: &'static str) -> StoreError {
+pub(super) fn taken(error: sqlx::Error, reason: Reason, field: &'static str) -> StoreError {
     match error.as_database_error() {
         Some(e) if e.is_unique_violation() => Refusal::at(reason, field).into(),
         _ => error.into(),
@@ -400,51 +380,10 @@ pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreErr
 }
 
 /// A store and whose it is.
-fn operated(row: &Row) -> Result<(StoreId, Option<SubProcessorId>), StoreError> {
+pub(super) fn operated(row: &Row) -> Result<(StoreId, Option<SubProcessorId>), StoreError> {
     let by: Option<String> = row.get("operated_by");
     let by = by.map(|by| by.parse().map_err(|_| StoreError::Corrupt("agent_stores.operated_by")));
     Ok((id(row, "store_id")?, by.transpose()?))
-}
-
-/// Whose each store is that is not PPIO's own.
-pub async fn operators(conn: &mut Conn) -> Result<BTreeMap<StoreId, SubProcessorId>, StoreError> {
-    let rows = query("SELECT store_id, operated_by FROM agent_stores WHERE operated_by IS NOT NULL")
-        .fetch_all(conn)
-        .await?;
-    let all = rows.iter().map(operated).collect::<Result<Vec<_>, _>>()?;
-    Ok(all.into_iter().filter_map(|(store, by)| Some((store, by?))).collect())
-}
-
-pub async fn insert_sub_processor(tx: &mut Tx<'_>, row: &SubProcessor) -> Result<(), StoreError> {
-    let name = tx.name();
-    query(
-        "INSERT INTO sub_processors (id, display_name, region, purposes, written_by) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(row.id.as_str())
-    .bind(&row.display_name)
-    .bind(row.region.as_str())
-    .bind(to_json(&row.purposes))
-    .bind(name)
-    .execute(tx.conn())
-    .await
-    .map_err(|e| taken(e, Reason::NameTaken, "sub_processor_id"))?;
-    Ok(())
-}
-
-/// All of them, by id: they are few.
-pub async fn sub_processors(conn: &mut Conn) -> Result<Vec<SubProcessor>, StoreError> {
-    let rows = query("SELECT id, display_name, region, purposes FROM sub_processors ORDER BY id")
-        .fetch_all(conn)
-        .await?;
-    let read = |row: &Row| {
-        Ok(SubProcessor {
-            id: id(row, "id")?,
-            display_name: row.get("display_name"),
-            region: id(row, "region")?,
-            purposes: json(&row.get::<String>("purposes"), "sub_processors.purposes")?,
-        })
-    };
-    rows.iter().map(read).collect()
 }
 
 /// Which agent stands beside a store.
@@ -586,103 +525,4 @@ pub async fn revoke_access_key(tx: &mut Tx<'_>, thumbprint: &str) -> Result<Stri
     .fetch_optional(tx.conn())
     .await?;
     row.map(|row| row.get("principal")).ok_or(Reason::NotFound.into())
-}
-
-/// Puts a key set in force that was checked against the one of the digest `after`; none for the first. Refused
-/// where another came in between.
-pub async fn insert_key_set(
-    tx: &mut Tx<'_>,
-    row: &KeySetRow,
-    after: Option<&str>,
-    leaf: u64,
-) -> Result<(), StoreError> {
-    let name = tx.name();
-    let heads = key_set_heads(tx.conn(), &[&row.controller].into()).await?;
-    if heads.get(&row.controller).map(|(_, digest)| digest.as_str()) != after {
-        return Err(Reason::KeySetVersion.into());
-    }
-    let moved = query("UPDATE controllers SET key_set_version = ?, written_by = ? WHERE id = ?")
-        .bind(to_i64(row.version))
-        .bind(name)
-        .bind(row.controller.as_str())
-        .execute(tx.conn())
-        .await?;
-    if moved != 1 {
-        return Err(Reason::KeySetVersion.into());
-    }
-    query(
-        "INSERT INTO key_sets (controller_id, version, digest, jws, authority_index, leaf, written_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(row.controller.as_str())
-    .bind(to_i64(row.version))
-    .bind(&row.digest)
-    .bind(&row.jws)
-    .bind(to_i64(row.authority_index))
-    .bind(to_i64(leaf))
-    .bind(name)
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// A controller's key sets, oldest first.
-pub async fn key_sets(conn: &mut Conn, controller: &ControllerId) -> Result<Vec<KeySetRow>, StoreError> {
-    let rows = query(
-        "SELECT controller_id, version, digest, jws, authority_index FROM key_sets WHERE controller_id = ? ORDER BY authority_index",
-    )
-    .bind(controller.as_str())
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(KeySetRow {
-                controller: id(row, "controller_id")?,
-                version: to_u64(row.get("version")),
-                digest: row.get("digest"),
-                jws: row.get("jws"),
-                authority_index: to_u64(row.get("authority_index")),
-            })
-        })
-        .collect()
-}
-
-/// Version and digest of each controller's newest key set, for the check under the writer.
-pub async fn key_set_heads(
-    conn: &mut Conn,
-    controllers: &HashSet<&ControllerId>,
-) -> Result<HashMap<ControllerId, (u64, String)>, StoreError> {
-    let rows = query(
-        "SELECT k.controller_id, k.version, k.digest FROM key_sets k WHERE k.authority_index = \
-         (SELECT MAX(n.authority_index) FROM key_sets n WHERE n.controller_id = k.controller_id) \
-         AND k.controller_id IN ",
-    )
-    .bind_list(controllers.iter().map(|c| c.as_str()))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| Ok((id(row, "controller_id")?, (to_u64(row.get("version")), row.get("digest")))))
-        .collect()
-}
-
-/// Where in the authority log the controller's newest key set stands.
-pub async fn key_set_index(conn: &mut Conn, controller: &ControllerId) -> Result<Option<u64>, StoreError> {
-    let row = query("SELECT MAX(authority_index) AS newest FROM key_sets WHERE controller_id = ?")
-        .bind(controller.as_str())
-        .fetch_one(conn)
-        .await?;
-    Ok(row.get::<Option<i64>>("newest").map(to_u64))
-}
-
-/// Index of the trail leaf that registered a key set.
-pub async fn key_set_leaf(
-    conn: &mut Conn,
-    controller: &ControllerId,
-    digest: &str,
-) -> Result<u64, StoreError> {
-    let row = query("SELECT leaf FROM key_sets WHERE controller_id = ? AND digest = ?")
-        .bind(controller.as_str())
-        .bind(digest)
-        .fetch_one(conn)
-        .await?;
-    Ok(to_u64(row.get("leaf")))
 }
