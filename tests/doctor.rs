@@ -157,9 +157,27 @@ const EDITS: &[Edit] = &[
     ),
     (
         "UPDATE key_sets SET version = 2 WHERE controller_id = 'xingyu'",
+        "ROW_DIFFERS",
+        "key_sets",
+        "controllers/xingyu/keySets/1",
+    ),
+    (
+        "UPDATE key_sets SET authority_index = authority_index + 100 WHERE controller_id = 'xingyu'",
         "ROW_UNFOUNDED",
         "key_sets",
-        "controllers/xingyu/keySets/2",
+        "controllers/xingyu/keySets/101",
+    ),
+    (
+        "UPDATE agent_stores SET operated_by = 'nobody' WHERE store_id = 'rtc'",
+        "ROW_DIFFERS",
+        "agent_stores",
+        "stores/rtc",
+    ),
+    (
+        "INSERT INTO sub_processors VALUES ('nobody', 'Nobody', 'cn', '[]', 'by-hand')",
+        "ROW_UNFOUNDED",
+        "sub_processors",
+        "subProcessors/nobody",
     ),
     (
         "UPDATE messages SET state = 'triage' WHERE state = 'dismissed'",

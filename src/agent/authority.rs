@@ -222,8 +222,8 @@ pub(super) mod tests {
     use crate::domain::event::{
         InstructionStopped, KeySetPublished, LogKeyRetired, LogKeyVouched, LogOpened,
     };
-    use crate::token::fixtures::{CountedEntropy, NOW, key, key_set, set_draft};
-    use crate::token::{KeySetDraft, SignedKeySet};
+    use crate::token::fixtures::{CountedEntropy, NOW, entry, key, key_set, set_draft};
+    use crate::token::{KeySetDraft, KeyUse, SignedKeySet};
     use crate::trail::{Checkpoint, CosigningKey, LeafDraft, SigningKey, Succession};
 
     pub fn leaf(subject: &str, event: impl Into<Event>, entropy: &CountedEntropy) -> Vec<u8> {
@@ -453,6 +453,36 @@ pub(super) mod tests {
             let note = signed_by(&wrong, &leaves(), NOW);
             assert_eq!(reason(empty().extend(&leaves(), &note, NOW)), Some(Reason::AuthorityForked));
         }
+    }
+
+    #[test]
+    fn key_sets_that_begin_anew_are_obeyed_by_pin_alone_and_those_before_no_more() {
+        let mut draft = set_draft();
+        draft.keys[0] = entry("root-2", "root-2", KeyUse::Root);
+        draft.roles[0].1 = vec![key("root-2").id()];
+        let bytes = draft.sign(&[&key("root-2")]).unwrap();
+        let digest = SignedKeySet::read(&bytes).unwrap().digest();
+        let key_set = String::from_utf8(bytes).unwrap();
+        let anew = KeySetPublished { version: 1, digest: digest.to_string(), key_set };
+        let anew = leaf("controllers/xingyu", anew, &CountedEntropy::new());
+        let all = [leaves(), vec![anew]].concat();
+        let xingyu: ControllerId = "xingyu".parse().unwrap();
+        let chain = |replica: &Replica| {
+            let chain = replica.chain(&xingyu, NOW).map(|chain| chain.newest().digest());
+            chain.map_err(|refusal| (refusal.reason, refusal.note.unwrap_or_default().into_owned()))
+        };
+        // Without the pin nothing of that controller is carried out, and the agent says which is missing.
+        let unpinned = empty().extend(&all, &checkpoint(&all, NOW), NOW).unwrap();
+        let (reason, note) = chain(&unpinned).unwrap_err();
+        assert!(reason == Reason::AuthorityForked && note.contains(&digest.to_string()), "{note}");
+        // With it the old sets are not obeyed even before the log shows the new one.
+        let mut pins = pins();
+        pins.recovered.insert(xingyu.clone(), vec![digest]);
+        let pinned = Replica::load(Arc::new(pins), 300, &[]).unwrap();
+        let before = pinned.extend(&leaves(), &checkpoint(&leaves(), NOW), NOW).unwrap();
+        assert_eq!(chain(&before).unwrap_err().0, Reason::AuthorityStale);
+        let after = before.extend(&all[2..], &checkpoint(&all, NOW), NOW).unwrap();
+        assert_eq!(chain(&after), Ok(digest));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::authority::{AgreementTerms, Sinks};
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
 use crate::domain::{
-    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Right, StoreId, Timestamp,
+    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Right, StoreId, SubProcessorId,
+    Timestamp,
 };
 use crate::grpc::access::{Access as CallAccess, rule_for};
 use crate::identity::{AccessKey, AccessKeys, AccessTokens, Peer, bearer};
@@ -44,6 +45,11 @@ struct Agreement {
     categories: BTreeSet<Category>,
     stores: BTreeSet<StoreId>,
     regions: BTreeSet<Region>,
+    #[serde(default)]
+    sub_processors: BTreeSet<SubProcessorId>,
+    /// Whose a store is, where it is not PPIO's own.
+    #[serde(default)]
+    operated_by: BTreeMap<StoreId, SubProcessorId>,
     valid_from: i64,
     valid_until: Option<i64>,
 }
@@ -195,8 +201,8 @@ impl World {
             purposes: [Purpose::ServiceDelivery].into(),
             stores: agreement.stores.clone(),
             regions: agreement.regions.clone(),
-            sub_processors: BTreeSet::new(),
-            sinks: Sinks::default(),
+            sub_processors: agreement.sub_processors.clone(),
+            sinks: Sinks { stores: agreement.operated_by.clone(), exports: None },
             valid_from: agreement.valid_from,
             valid_until: agreement.valid_until,
         })

@@ -34,6 +34,9 @@ def world() -> dict:
         "agreements": {
             "current": agreement, "ended": agreement | {"valid_until": forms.NOW},
             "abroad": agreement | {"regions": ["cn", "sg"]},
+            # Others operate the store `logs`; in one of them the agreement names who.
+            "operated": agreement | {"operated_by": {"logs": "cloud-cn"}},
+            "operated-as-agreed": agreement | {"operated_by": {"logs": "cloud-cn"}, "sub_processors": ["cloud-cn"]},
             "media": agreement | {"categories": ["device", "network", "sdk_interaction", "media"]},
         },
         "requests": {

@@ -90,10 +90,12 @@ def device(value: str) -> dict[str, str]:
 REQUEST = "requests/01938a5e-0000-7000-8000-000000000001"
 EXPLAIN = "requests/01938a5e-0000-7000-8000-000000000002"
 MINORS = "requests/01938a5e-0000-7000-8000-000000000003"
+TRANSFER = "requests/01938a5e-0000-7000-8000-000000000004"
 REQUESTS = [
     (REQUEST, ["access", "delete"], False),
     (EXPLAIN, ["explain_use_and_sharing"], False),
     (MINORS, ["delete"], True),
+    (TRANSFER, ["transfer"], False),
 ]
 
 SUBJECT = [user("u_8839201"), device("device-7f31c2")]
@@ -177,6 +179,10 @@ KEY_SETS = {
     "witnessed": key_set(key_set_payload(policy={"witnesses": 2})),
     # A routine rotation: nobody leaves.
     "rotated": key_set(successor()),
+    # The root was lost: a version 1 anew, under another root, with the signers of before.
+    "recovered": key_set(key_set_payload(iat=NOW + 100, keys=[
+        listed("root-2", "root", "board-2"), *key_set_payload()["keys"][1:]],
+        roles=key_set_payload()["roles"] | {"root": role(["root-2"])}), ["root-2"]),
     # The key `ed` has left.
     "without-ed": key_set(without("ed", successor())),
 }

@@ -6,7 +6,7 @@ from typing import Any
 from collector import Cases
 from forms import (
     APP, APPROVAL, EVIDENCE, WITHDRAWAL, DAY, INSTRUCTION, KEY_SETS, NOW, PIN, SUBJECT, ACCESS, KEY_SET, claims, compact, device, element, export,
-    EXPLAIN, MINORS, REQUEST, before, general, header, instruction_step, key_set_digest, member, name_of, placeholders, salt, signature, text_of, user, with_private,
+    EXPLAIN, MINORS, REQUEST, TRANSFER, before, general, header, instruction_step, key_set_digest, member, name_of, placeholders, salt, signature, text_of, user, with_private,
 )
 from published import KEYS, b64, digest
 
@@ -57,7 +57,8 @@ def together(label: str, names: list[str], act: str = "erase", **changes: Any) -
 def third_party(label: str, basis: str = "pipl-13-1", **changes: Any) -> str:
     """An export to the third party that the person chose, on consent or a contract that is on record."""
     section = {name: value for name, value in export(**({"evidence": EVIDENCE} | changes)).items() if value is not ...}
-    return compact("p384", *with_private(label, *claims(label, "export", basis=basis, export=section), account="acc-1"))
+    req = {"req": TRANSFER} if label == "transfer-asked-for" else {}
+    return compact("p384", *with_private(label, *claims(label, "export", basis=basis, export=section, **req), account="acc-1"))
 
 
 # -- good ----------------------------------------------------------------------------------------------
@@ -544,6 +545,9 @@ bad("request-unknown", "answers a request that is not yours", "REQUEST_UNKNOWN",
 bad("does-not-serve", "an erasure answers a request for an explanation", "ACT_DOES_NOT_SERVE",
     "Name a request with a right that the act serves, or answer this one with RecordOutcome.", together("does-not-serve", ["ed", "p256"], req=EXPLAIN))
 
+bad("recovered", "admitted under key sets whose root was lost before its first lease", "KEY_SET_RECOVERED",
+    "Sign again under the newest key set, with a new jti.", signed("recovered"), then=[{"key_set": "recovered"}])
+
 # -- app, agreement, act -------------------------------------------------------------------------------
 
 bad("foreign-app", "an app that is not the issuer's", "APP_UNKNOWN", "Name one of your registered apps.",
@@ -554,6 +558,11 @@ bad("category-outside", "a category outside the agreement", "OUTSIDE_AGREEMENT",
 bad("store-outside", "a store outside the agreement", "OUTSIDE_AGREEMENT", "Stay within the agreement's stores, or have it extended.", signed("store-outside", stores=["hr"]))
 bad("abroad", "an export out of the agreement's region", "REGION_NOT_ALLOWED", "Choose a region the agreement allows.",
     signed("abroad", "p384", "export", export=export(region="us")))
+bad("sub-processor", "reaches a store that a company operates whom the agreement does not name", "SUB_PROCESSOR_UNDECLARED",
+    "Name stores that others operate in stores, or agree to the sub-processor in a new agreement.",
+    signed("sub-processor"), agreement="operated")
+good("sub-processor-left-out", "names the stores that nobody else operates", signed("sub-processor-left-out", stores=["sdk"]), agreement="operated")
+good("sub-processor-as-agreed", "reaches a sub-processor that the agreement names", signed("sub-processor-as-agreed"), agreement="operated-as-agreed")
 good("abroad-on-record", "an export that leaves the mainland, within the agreement's regions, its basis on record",
      signed("abroad-on-record", "p384", "export", export=export(region="sg", evidence=EVIDENCE)), agreement="abroad")
 bad("abroad-unrecorded", "an export that leaves the mainland without a recorded basis", "EVIDENCE_MISSING",
@@ -563,6 +572,10 @@ good("transfer-under-contract", "an export to a third party, of data that was gi
 bad("transfer-unrecorded", "an export to a third party without recorded consent", "EVIDENCE_MISSING",
     "Record the person's separate consent, and set export.evidence to the record's digest.",
     third_party("transfer-unrecorded", evidence=...))
+good("transfer-asked-for", "answers a request for a transfer, and names the third party", third_party("transfer-asked-for"))
+bad("transfer-without-target", "answers a request for a transfer with an export to the controller itself", "TRANSFER_TARGET_MISSING",
+    "Ask the person to whom it shall go, and disclose the account there as private.account.",
+    signed("transfer-without-target", "p384", "export", export=export(), req=TRANSFER))
 bad("transfer-basis", "an export to a third party that stands on the right of access", "BASIS_NOT_FITTING",
     "Name consent or contract as basis: pipl-13-1, pipl-13-2, gdpr-6-1-a, gdpr-6-1-b or gdpr-20.",
     third_party("transfer-basis", "pipl-45"))
