@@ -30,6 +30,7 @@ async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
         stores: vec!["stores/second".into()],
         region: "cn".into(),
         report_key: key.public().canonical(),
+        operators: Vec::new(),
     };
     let call =
         v1::CreateAgentRequest { agent_id: "second".into(), agent: Some(agent), request_id: String::new() };
@@ -59,7 +60,8 @@ fn first_set(of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> Vec<u8> 
 
 async fn register(operator: &Client, key_set: Vec<u8>) -> String {
     let confirmed_digest = named(&key_set).digest.to_string();
-    let call = v1::CreateKeySetRequest { key_set: key_set.into(), confirmed_digest };
+    let call =
+        v1::CreateKeySetRequest { key_set: key_set.into(), confirmed_digest, recovers_digest: String::new() };
     answer(operator.registry().create_key_set(call).await)
 }
 

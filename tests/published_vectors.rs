@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mandate::app::{
-    App, AppError, Countersignature, NewAgreement, NewApp, NewController, Registering, Submitted,
+    App, AppError, Countersignature, NewAgent, NewAgreement, NewApp, NewController, Registering, Submitted,
 };
 use mandate::config::GatewayConfig;
 use mandate::domain::clock::{FixedClock, SystemClock, SystemEntropy};
-use mandate::domain::{Clock, ContestGround, ControllerId, InstructionId, InstructionState, Purpose};
+use mandate::domain::{
+    Clock, ContestGround, ControllerId, InstructionId, InstructionState, Purpose, Region, StoreId,
+    SubProcessorId,
+};
+use mandate::store::sub_processors::SubProcessor;
 use mandate::token::{Envelope, SignedKeySet, base64url};
 use serde_json::Value;
 
@@ -20,7 +24,8 @@ use crate::agent_files::copy;
 use crate::harness::free_port;
 
 /// Cases get their ids from a gateway, so that none can have the one that a vector names.
-const OF_A_CASE: [&str; 3] = ["answers-a-request", "does-not-serve", "minor"];
+const OF_A_CASE: [&str; 5] =
+    ["answers-a-request", "does-not-serve", "minor", "transfer-asked-for", "transfer-without-target"];
 /// Judged by form alone: a gateway takes it only years later.
 const LATER: &str = "return-and-erase";
 /// What waits without its disclosures was never taken in; and on the wire the two parts stand apart.
@@ -108,6 +113,28 @@ impl Gateway {
         self.app.register_app(who(), new).await.expect("registered");
         let terms = &self.world["agreements"][agreement];
         let start = terms["valid_from"].as_i64().expect("seconds");
+        let operated: BTreeMap<StoreId, SubProcessorId> =
+            serde_json::from_value(terms.get("operated_by").cloned().unwrap_or(serde_json::json!({})))
+                .expect("stores");
+        for id in operated.values() {
+            let new = SubProcessor {
+                id: id.clone(),
+                display_name: "Cloud".into(),
+                region: Region::Cn,
+                purposes: vec![Purpose::ServiceDelivery],
+            };
+            self.app.register_sub_processor(who(), new).await.expect("registered");
+        }
+        if !operated.is_empty() {
+            let new = NewAgent {
+                id: "beside".parse().expect("a slug"),
+                region: Region::Cn,
+                stores: operated.keys().cloned().collect(),
+                operated_by: operated,
+                report_key: crate::key_sets::new_key().public().canonical(),
+            };
+            self.app.register_agent(who(), new).await.expect("registered");
+        }
         let new = NewAgreement {
             id: "agreement".parse().expect("a slug"),
             controller: self.controller.clone(),
@@ -115,6 +142,10 @@ impl Gateway {
             purposes: vec![Purpose::ServiceDelivery],
             stores: serde_json::from_value(terms["stores"].clone()).expect("stores"),
             regions: serde_json::from_value(terms["regions"].clone()).expect("regions"),
+            sub_processors: serde_json::from_value(
+                terms.get("sub_processors").cloned().unwrap_or(serde_json::json!([])),
+            )
+            .expect("ids"),
             start,
             end: terms["valid_until"].as_i64().unwrap_or(start + 10 * 365 * 86_400),
         };
@@ -147,7 +178,7 @@ impl Gateway {
 
     async fn first(&self, set: &[u8]) {
         let digest = SignedKeySet::read(set).expect("a key set").digest().to_string();
-        self.app.register_key_set("operators/o-1".into(), set, &digest).await.expect("registered");
+        self.app.register_key_set("operators/o-1".into(), set, &digest, None).await.expect("registered");
     }
 
     async fn rotate(&self, name: &str) {
@@ -259,7 +290,7 @@ async fn a_gateway_takes_key_sets_as_it_was_published() {
         let done = if after == NONE {
             let own = SignedKeySet::read(set).map(|set| set.digest().to_string()).unwrap_or_default();
             let pin = vector["pin"].as_str().unwrap_or(&own);
-            gateway.app.register_key_set("operators/o-1".into(), set, pin).await
+            gateway.app.register_key_set("operators/o-1".into(), set, pin, None).await
         } else {
             gateway.app.rotate_key_set(&gateway.controller, set).await
         };

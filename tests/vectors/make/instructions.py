@@ -54,11 +54,10 @@ def together(label: str, names: list[str], act: str = "erase", **changes: Any) -
     return general(names, payload, disclosures)
 
 
-def third_party(label: str, basis: str = "pipl-13-1", **changes: Any) -> str:
+def third_party(label: str, basis: str = "pipl-13-1", req: Any = ..., **changes: Any) -> str:
     """An export to the third party that the person chose, on consent or a contract that is on record."""
     section = {name: value for name, value in export(**({"evidence": EVIDENCE} | changes)).items() if value is not ...}
-    req = {"req": TRANSFER} if label == "transfer-asked-for" else {}
-    return compact("p384", *with_private(label, *claims(label, "export", basis=basis, export=section, **req), account="acc-1"))
+    return compact("p384", *with_private(label, *claims(label, "export", basis=basis, export=section, req=req), account="acc-1"))
 
 
 # -- good ----------------------------------------------------------------------------------------------
@@ -572,7 +571,7 @@ good("transfer-under-contract", "an export to a third party, of data that was gi
 bad("transfer-unrecorded", "an export to a third party without recorded consent", "EVIDENCE_MISSING",
     "Record the person's separate consent, and set export.evidence to the record's digest.",
     third_party("transfer-unrecorded", evidence=...))
-good("transfer-asked-for", "answers a request for a transfer, and names the third party", third_party("transfer-asked-for"))
+good("transfer-asked-for", "answers a request for a transfer, and names the third party", third_party("transfer-asked-for", req=TRANSFER))
 bad("transfer-without-target", "answers a request for a transfer with an export to the controller itself", "TRANSFER_TARGET_MISSING",
     "Ask the person to whom it shall go, and disclose the account there as private.account.",
     signed("transfer-without-target", "p384", "export", export=export(), req=TRANSFER))
