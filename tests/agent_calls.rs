@@ -32,14 +32,18 @@ pub fn line(world: &World) -> Gateway {
 }
 
 /// The one order that waits.
-async fn lease(gateway: &Gateway) -> (LeaseHold, Leased) {
+pub async fn lease(gateway: &Gateway) -> (LeaseHold, Leased) {
     let order = gateway.lease(10).await.expect("answered").expect("an order");
     let leased = Leased::read(order).expect("an order");
     (LeaseHold { execution: leased.execution, token: leased.lease_token.clone() }, leased)
 }
 
-/// A report of a preview that looked into one collection.
 fn report(world: &World, agent: &AgentId, leased: &Leased) -> String {
+    report_by(world, agent, leased, &private_key(&config(world.path()).report_key))
+}
+
+/// A report of a preview that looked into one collection, signed by that key.
+pub fn report_by(world: &World, agent: &AgentId, leased: &Leased, key: &PrivateKey) -> String {
     let config = config(world.path());
     let pins = std::fs::read_to_string(&config.pins).expect("the pins");
     let pins = mandate::authority::Pins::parse(&pins).expect("pins");
@@ -70,7 +74,7 @@ fn report(world: &World, agent: &AgentId, leased: &Leased) -> String {
         export: None,
         ledger: LedgerHead { sequence: 1, head: Digest::of("ledger") },
     };
-    report.sign(&private_key(&config.report_key)).expect("signs")
+    report.sign(key).expect("signs")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,7 @@ mod refused_instructions;
 mod reload;
 mod replayed;
 mod replicas;
+mod report_keys;
 mod rotation;
 mod shredding;
 mod stopping;

@@ -250,8 +250,8 @@ async fn the_agent_may_end_at_each_point(#[case] on: On) {
 #[test]
 fn each_point_is_somebodys() {
     for (point, _) in POINTS {
-        let known =
-            OF_GATEWAY.contains(point) || point.starts_with("witness.") || point.starts_with("agent.");
+        let known = OF_GATEWAY.contains(point)
+            || ["witness.", "agent.", "report_key."].iter().any(|kind| point.starts_with(kind));
         assert!(known, "no test ends a process at {point}");
     }
 }

@@ -178,6 +178,7 @@ impl App {
             region: new.region,
             stores: new.stores,
             report_key: key.canonical(),
+            next_report_key: String::new(),
             anchor_sequence: 0,
             anchor_head: String::new(),
         };
@@ -259,7 +260,7 @@ impl App {
         Ok((version, digest, issued))
     }
 
-    async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
+    pub(super) async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
         let committed = self.store.transact(command).await?;
         match (committed.receipt, committed.value) {
             (Some(issued), _) => Ok(issued),

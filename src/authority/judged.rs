@@ -324,15 +324,17 @@ fn over(digests: &[Digest]) -> Digest {
     Digest::of(digests.iter().flat_map(|digest| *digest.as_bytes()).collect::<Vec<u8>>())
 }
 
-/// The agent's signature over its report, under the key that was registered for it.
+/// The agent's signature over its report, under a report key of its own that counts in this leaf.
 pub(super) fn signed_report(
     event: &ExecutionReported,
     registered: RegisteredBefore<'_>,
     authority: &AuthorityLog,
 ) -> Result<Report, Broken> {
-    let agent = registered.agent(&event.agent)?;
+    registered.agent(&event.agent)?;
+    let keys = registered.report_keys(&event.agent, authority);
     // What was carried out before the trail had its new origin may be reported after.
-    Report::verify_any(&event.report, &agent.key, &event.agent, authority.trail_origins())
+    Report::verify_by(&event.report, &keys, &event.agent, authority.trail_origins())
+        .map(|(report, _)| report)
         .map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))
 }
 

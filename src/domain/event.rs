@@ -110,8 +110,14 @@ events! {
     }
     /// Subject `apps/<id>`. The facts are public, but long: their digest.
     AppRegistered = "mandate.app.registered" { by: String, controller: ControllerId, facts: u32, facts_digest: String }
-    /// Subject `agents/<id>`. The report key stands here so that reports verify from the trail alone.
+    /// Subject `agents/<id>`. The first report key stands here so that reports verify from the trail alone.
     AgentRegistered = "mandate.agent.registered" { by: String, stores: Vec<StoreId>, region: Region, report_key: Value }
+    /// Subject `agents/<id>`: its report key named the next one, the key of this thumbprint; both may sign its
+    /// reports. `succession` is signed by both, as `token::report_key` has it.
+    ReportKeyVouched = "mandate.report_key.vouched" { by: String, report_key: String, succession: String }
+    /// In both logs. Subject `agents/<id>`: of its report keys so far only the one of this thumbprint signs
+    /// reports that count. `from` is the index of this leaf in the trail.
+    ReportKeyRetired = "mandate.report_key.retired" { by: String, in_force: String, from: u64 }
     /// Subject: the principal.
     AccessKeyRegistered = "mandate.access_key.registered" { by: String, thumbprint: String }
     /// Subject: the principal.

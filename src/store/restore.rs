@@ -215,8 +215,13 @@ impl RollForward {
         let members = leaf.data().iter().filter(|(name, _)| *name != "salt");
         let event = Event::parse_members(leaf.type_(), members.map(|(name, value)| (name.as_str(), value)))
             .map_err(|_| wrong("this program does not know its form"))?;
-        let at =
-            At { index, subject: leaf.subject(), seconds: leaf.time().as_second(), origins: &self.origins };
+        let at = At {
+            log: state.log,
+            index,
+            subject: leaf.subject(),
+            seconds: leaf.time().as_second(),
+            origins: &self.origins,
+        };
         match projection::apply(&mut self.conn, at, &event).await {
             Ok(()) => {}
             Err(ProjectError::Contradiction(why)) => return Err(wrong(why)),
@@ -338,7 +343,8 @@ impl RollForward {
             }));
             for event in events {
                 let index = next + told.len() as u64;
-                let at = At { index, subject: &subject, seconds: time.as_second(), origins: &self.origins };
+                let (seconds, origins) = (time.as_second(), self.origins.as_slice());
+                let at = At { log: Log::Trail, index, subject: &subject, seconds, origins };
                 projection::apply(&mut self.conn, at, &event).await.map_err(|error| match error {
                     ProjectError::Contradiction(why) => RollError::Leaf("trail", index, why),
                     ProjectError::Store(error) => error.into(),

@@ -15,7 +15,7 @@ use crate::domain::{ControllerId, ExecutionState, InstructionState, RequestStage
 use crate::sql::{Conn, query};
 use crate::store::instructions::kids;
 use crate::store::logs::to_i64;
-use crate::token::{Envelope, PublicJwk, Report, SignedKeySet, VerifyingKey, base64url};
+use crate::token::{Envelope, Report, SignedKeySet, base64url};
 use crate::vault::RetentionClass;
 
 /// In `written_by` of an instruction whose id another controller uses too: a leaf that names the id
@@ -319,15 +319,10 @@ pub(super) async fn failed(conn: &mut Conn, at: At<'_>, event: &ExecutionFailed)
 pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionReported) -> Projected {
     let id = id_in(at, "executions")?;
     let bad = ProjectError::Contradiction("its report is not signed by that agent's key");
-    let key = query("SELECT report_key FROM agents WHERE id = ?")
-        .bind(event.agent.as_str())
-        .fetch_optional(conn)
-        .await?
-        .ok_or(ProjectError::Contradiction("the agent was not registered before"))?;
-    let key = PublicJwk::from_json(key.get::<String>("report_key").as_bytes()).and_then(VerifyingKey::new);
-    let Ok(key) = key else { return Err(bad) };
-    let report = Report::verify_any(&event.report, &key, &event.agent, at.origins.iter().map(String::as_str));
-    let Ok(report) = report else { return Err(bad) };
+    let keys = registered::report_keys(conn, event.agent.as_str()).await?;
+    let origins = at.origins.iter().map(String::as_str);
+    let report = Report::verify_by(&event.report, &keys.all(), &event.agent, origins);
+    let Ok((report, _)) = report else { return Err(bad) };
     let report_row = query(
         "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, report = ?, report_leaf = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ?",
