@@ -18,11 +18,11 @@ pub fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-pub async fn submit_mail(world: &World, mail: &[u8], n: u8) {
+pub async fn submit_mail(world: &World, mail: &[u8], n: u8) -> v1::Message {
     let support = world.client("support").await;
     let request_id = format!("0b2f7a58-3a3c-4a86-9c5c-2f1f5a0e9d{n:02}");
     let submit = v1::SubmitMailRequest { mail: mail.to_vec().into(), received_time: None, request_id };
-    support.intake().submit_mail(submit).await.expect("taken in");
+    support.intake().submit_mail(submit).await.expect("taken in").into_inner().message.expect("shown")
 }
 
 pub async fn carry_out(world: &World, act: Act, user: &str) {
