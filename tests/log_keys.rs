@@ -229,7 +229,7 @@ async fn two_gateways_on_one_database_take_up_a_new_key_one_after_the_other() {
     let new_pins = pinned_anew(&dir, "new-pins.toml", next_file);
     let both_pins = [old_pins.as_path(), new_pins.as_path()];
     carried_out(&other, "told").await;
-    verify_with(&world, &both_pins).await;
+    verify_with(&world, &both_pins[..1]).await;
 
     // One has the next key, the other not yet: what it signs last keeps the old key in force.
     world.gateway.take().expect("it runs").stop();
