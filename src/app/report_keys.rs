@@ -3,8 +3,8 @@
 
 use crate::domain::event::{Event, ReportKeyRetired, ReportKeyVouched};
 use crate::domain::{AgentId, Reason, Refusal};
-use crate::store::registry::{self, ReportKeys};
-use crate::store::{Command, Conn, Issued, StoreError, Tx, logs};
+use crate::store::report_keys::{self, ReportKeys};
+use crate::store::{Command, Conn, Issued, StoreError, Tx, logs, registry};
 use crate::token::{PublicJwk, Report, ReportKeySuccession, VerifyingKey};
 use crate::trail::Leaf;
 
@@ -76,7 +76,7 @@ async fn keys_ever<'a, O: Iterator<Item = &'a str>>(
 }
 
 async fn keys_of(tx: &mut Tx<'_>, agent: &AgentId) -> Result<ReportKeys, StoreError> {
-    Ok(registry::report_keys(tx.conn(), agent).await?.ok_or(Reason::NotFound)?)
+    Ok(report_keys::of(tx.conn(), agent).await?.ok_or(Reason::NotFound)?)
 }
 
 /// The leaf that said so before of this thumbprint.
@@ -117,7 +117,7 @@ impl Command for Vouch {
         }
         let name = self.agent.resource_name();
         registry::claim_thumbprint(tx, &report_key, "report", &name).await?;
-        registry::set_next_report_key(tx, &self.agent, &read.next.jwk().canonical()).await?;
+        report_keys::set_next(tx, &self.agent, &read.next.jwk().canonical()).await?;
         let (by, succession) = (name.clone(), self.succession.clone());
         Ok(Some(tx.append(&name, ReportKeyVouched { by, report_key, succession })?))
     }
@@ -143,7 +143,7 @@ impl Command for Retire {
         let next = keys.next.filter(|next| next.id().to_string() == self.in_force).ok_or_else(|| {
             Refusal::at(Reason::StageConflict, "in_force").note("no key in force vouched for this one")
         })?;
-        registry::put_report_key_in_force(tx, &self.agent, &next.jwk().canonical()).await?;
+        report_keys::put_in_force(tx, &self.agent, &next.jwk().canonical()).await?;
         let name = self.agent.resource_name();
         let (in_force, from) = (self.in_force.clone(), tx.trail_size());
         let event = Event::from(ReportKeyRetired { by: name.clone(), in_force, from });

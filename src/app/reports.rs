@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use crate::store::executions::{self, ExecutionRow};
 use crate::store::{
-    Command, Issued, StoreError, Topic, Tx, exports, instructions, messages, registry, requests,
+    Command, Issued, StoreError, Topic, Tx, exports, instructions, messages, registry, report_keys, requests,
 };
 use crate::token::{KeyId as Thumbprint, Report, ReportOutcome};
 use crate::vault::{KeyId, Place, RetentionClass};
@@ -86,7 +86,7 @@ impl App {
         agent: &AgentId,
         text: &str,
     ) -> AppResult<(Report, Thumbprint)> {
-        let keys = registry::report_keys(conn, agent).await?.ok_or(Reason::NotFound)?;
+        let keys = report_keys::of(conn, agent).await?.ok_or(Reason::NotFound)?;
         let origins = self.store.trail_origins();
         Ok(Report::verify_by(text, &keys.all(), agent, origins.iter().map(String::as_str))?)
     }
@@ -219,7 +219,7 @@ impl TakeReport {
 
     /// The key may have been retired since the report was read.
     async fn check_key(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let keys = registry::report_keys(tx.conn(), &self.agent).await?.ok_or(Reason::NotFound)?;
+        let keys = report_keys::of(tx.conn(), &self.agent).await?.ok_or(Reason::NotFound)?;
         match keys.all().iter().any(|key| key.id() == self.signed_by) {
             true => Ok(()),
             false => Err(Refusal::at(Reason::ReportInvalid, "report").note("its key is retired").into()),

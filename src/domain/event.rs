@@ -212,6 +212,42 @@ events! {
     EpochRotated = "mandate.epoch.rotated" { by: String, rewrapped: u64 }
 }
 
+/// What both leaves say that hold an instruction: the one that admits it, and the one that lets it wait.
+#[derive(Debug, Clone, Copy)]
+pub struct InstructionSaid<'a> {
+    pub controller: &'a ControllerId,
+    pub app: &'a AppId,
+    pub act: Act,
+    pub digest: &'a str,
+    pub signed_part: &'a str,
+    pub key_set_version: u64,
+    pub key_set_digest: &'a str,
+    pub authority_size: u64,
+    pub request: Option<RequestId>,
+}
+
+macro_rules! says {
+    ($($event:ident),+) => {
+        $(impl $event {
+            pub fn said(&self) -> InstructionSaid<'_> {
+                InstructionSaid {
+                    controller: &self.controller,
+                    app: &self.app,
+                    act: self.act,
+                    digest: &self.digest,
+                    signed_part: &self.signed_part,
+                    key_set_version: self.key_set_version,
+                    key_set_digest: &self.key_set_digest,
+                    authority_size: self.authority_size,
+                    request: self.request,
+                }
+            }
+        })+
+    };
+}
+
+says!(InstructionAdmitted, InstructionReceived);
+
 /// One order of an admitted instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

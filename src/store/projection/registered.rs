@@ -9,7 +9,8 @@ use crate::domain::event::{
 use crate::sql::{Conn, query};
 use crate::store::Log;
 use crate::store::logs::to_i64;
-use crate::store::registry::{ReportKeys, Terms, to_json};
+use crate::store::registry::{Terms, to_json};
+use crate::store::report_keys::ReportKeys;
 use crate::token::{KeySet, PublicJwk, ReportKeySuccession, SignedKeySet};
 
 /// In `key_sets.leaf` of a set that only the authority log knows of so far.
@@ -86,7 +87,7 @@ pub(super) async fn report_keys(conn: &mut Conn, agent: &str) -> Result<ReportKe
         .fetch_optional(conn)
         .await?
         .ok_or(ProjectError::Contradiction("the agent was not registered before"))?;
-    Ok(ReportKeys::of(&row)?)
+    Ok(ReportKeys::read(&row)?)
 }
 
 pub(super) async fn report_key_vouched(conn: &mut Conn, at: At<'_>, event: &ReportKeyVouched) -> Projected {
