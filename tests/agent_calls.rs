@@ -25,7 +25,13 @@ fn private_key(path: &std::path::Path) -> PrivateKey {
 
 /// The agent's line, without the agent.
 pub fn line(world: &World) -> Gateway {
-    let config = config(world.path());
+    line_to(world, 0)
+}
+
+/// The same to the n-th gateway.
+pub fn line_to(world: &World, n: usize) -> Gateway {
+    let mut config = config(world.path());
+    config.gateway.address = world.address_of(n);
     let key = private_key(&config.gateway.access_key);
     Gateway::load(&config.gateway, &config.agent, key, Arc::new(SystemClock), Arc::new(SystemEntropy))
         .expect("the line's material loads")

@@ -36,6 +36,7 @@ mod previewed;
 mod published;
 mod published_vectors;
 mod race;
+mod race_report_key;
 mod race_rotation;
 mod refusal_quota;
 mod refused_callers;
