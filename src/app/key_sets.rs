@@ -55,9 +55,10 @@ impl App {
         if signed.iss() != controller {
             return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss").into());
         }
-        let (version, digest) = (signed.version(), signed.digest().to_string());
+        let new = NewKeySet::of(&signed, bytes)?;
+        let (version, digest) = (new.version, new.digest.clone());
         let mut conn = self.store.reader().await?;
-        if let Some(leaf) = again(&mut conn, controller, version, &digest).await? {
+        if let Some(leaf) = new.again(&mut conn).await? {
             return Ok((version, digest, self.store.receipt(leaf).await?));
         }
         let chain = load(&mut conn, controller).await?.ok_or_else(|| {
@@ -69,18 +70,7 @@ impl App {
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
-        let jws = String::from_utf8(set.bytes().to_vec())
-            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
-        let rotate = Rotate {
-            controller: controller.clone(),
-            version,
-            digest: digest.clone(),
-            jws,
-            exp: set.exp(),
-            keys,
-        };
-        let committed = self.store.transact(rotate).await?;
+        let committed = self.store.transact(Rotate { set: new, exp: set.exp() }).await?;
         self.forget_key_set(controller);
         let issued = match committed.receipt {
             Some(issued) => issued,
@@ -121,29 +111,59 @@ pub(super) async fn check_signers_stand(
     Ok(check_still_signed(instruction.act, envelope.kids(), chain.newest()))
 }
 
-/// The leaf of the very same set, where it came before.
-async fn again(
-    conn: &mut Conn,
-    controller: &ControllerId,
-    version: u64,
-    digest: &str,
-) -> Result<Option<u64>, StoreError> {
-    let rows = registry::key_sets(conn, controller).await?;
-    if rows.iter().any(|row| row.version == version && row.digest == *digest) {
-        return Ok(Some(registry::key_set_leaf(conn, controller, version).await?));
+/// A key set as it is published. Whoever publishes it has checked its signatures.
+pub(super) struct NewKeySet {
+    pub controller: ControllerId,
+    pub version: u64,
+    pub digest: String,
+    pub jws: String,
+    /// Thumbprint and use of each key.
+    pub keys: Vec<(String, &'static str)>,
+}
+
+impl NewKeySet {
+    /// `bytes` are those that were read.
+    pub(super) fn of(signed: &SignedKeySet, bytes: &[u8]) -> Result<Self, Refusal> {
+        Ok(Self {
+            controller: signed.iss().clone(),
+            version: signed.version(),
+            digest: signed.digest().to_string(),
+            jws: String::from_utf8(bytes.to_vec())
+                .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?,
+            keys: signed.key_uses().map(|(kid, usage)| (kid.to_string(), usage.as_str())).collect(),
+        })
     }
-    Ok(None)
+
+    /// The leaf of the very same set, where it came before.
+    pub(super) async fn again(&self, conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+        let rows = registry::key_sets(conn, &self.controller).await?;
+        if rows.iter().any(|row| row.version == self.version && row.digest == self.digest) {
+            return Ok(Some(registry::key_set_leaf(conn, &self.controller, self.version).await?));
+        }
+        Ok(None)
+    }
+
+    /// Writes it into both logs and its row, refused unless it is exactly one version higher; its leaf of the
+    /// trail. Its keys were claimed.
+    pub(super) async fn publish(&self, tx: &mut Tx<'_>, by: &str) -> Result<u64, StoreError> {
+        let name = self.controller.resource_name();
+        let (version, digest) = (self.version, self.digest.clone());
+        let published = KeySetPublished { version, digest: digest.clone(), key_set: self.jws.clone() };
+        let authority_index = tx.append_authority(&name, published)?;
+        let registered =
+            KeySetRegistered { by: by.to_owned(), version, digest: digest.clone(), authority_index };
+        let leaf = tx.append(&name, registered)?;
+        let (controller, jws) = (self.controller.clone(), self.jws.clone());
+        let row = KeySetRow { controller, version, digest, jws, authority_index };
+        registry::insert_key_set(tx, &row, leaf).await?;
+        Ok(leaf)
+    }
 }
 
 struct Rotate {
-    controller: ControllerId,
     /// It was checked against the version before, which never changes.
-    version: u64,
-    digest: String,
-    jws: String,
+    set: NewKeySet,
     exp: i64,
-    /// Thumbprint and use of each key.
-    keys: Vec<(String, &'static str)>,
 }
 
 #[async_trait::async_trait]
@@ -153,38 +173,16 @@ impl Command for Rotate {
     type Output = u64;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        if let Some(leaf) = again(tx.conn(), &self.controller, self.version, &self.digest).await? {
+        if let Some(leaf) = self.set.again(tx.conn()).await? {
             return Ok(leaf);
         }
         if tx.now_seconds() >= self.exp {
             return Err(Reason::KeySetExpired.into());
         }
-        let name = self.controller.resource_name();
-        for (thumbprint, key_use) in &self.keys {
+        let name = self.set.controller.resource_name();
+        for (thumbprint, key_use) in &self.set.keys {
             registry::claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?;
         }
-        let authority_index = tx.append_authority(
-            &name,
-            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
-        )?;
-        let leaf = tx.append(
-            &name,
-            KeySetRegistered {
-                by: name.clone(),
-                version: self.version,
-                digest: self.digest.clone(),
-                authority_index,
-            },
-        )?;
-        let row = KeySetRow {
-            controller: self.controller.clone(),
-            version: self.version,
-            digest: self.digest.clone(),
-            jws: self.jws.clone(),
-            authority_index,
-        };
-        // Refused where another version came in between: exactly one higher.
-        registry::insert_key_set(tx, &row, leaf).await?;
-        Ok(leaf)
+        self.set.publish(tx, &name).await
     }
 }

@@ -5,18 +5,19 @@ use serde_json::Value;
 
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
-    ControllerRegistered, KeySetPublished, KeySetRegistered,
+    ControllerRegistered,
 };
 use crate::domain::{
     AgentId, AgreementId, AppId, Category, ControllerId, Kind, Purpose, Reason, Refusal, Region, Role,
     StoreId,
 };
 use crate::store::calls::{self, CallId, CallRow};
-use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, KeySetRow, Terms};
+use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, Terms};
 use crate::store::{Command, Issued, StoreError, Topic, Tx};
 use crate::token::{Digest, PublicJwk, SignedKeySet};
 
 use super::idempotency::{Once, once, plain_payload};
+use super::key_sets::NewKeySet;
 use super::{App, AppResult, RequestUuid};
 
 const MAX_TEXT: usize = 128;
@@ -178,6 +179,7 @@ impl App {
             region: new.region,
             stores: new.stores,
             report_key: key.canonical(),
+            next_report_key: String::new(),
             anchor_sequence: 0,
             anchor_head: String::new(),
         };
@@ -244,22 +246,19 @@ impl App {
             .parse()
             .map_err(|_| Refusal::at(Reason::FieldInvalid, "confirmed_digest").note("base64url, 32 bytes"))?;
         let controller = signed.iss().clone();
+        let new = NewKeySet::of(&signed, bytes)?;
         let set = signed.genesis(&controller, &self.store.origins.trail(), &pin)?;
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
-        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
-        let (version, digest) = (set.version(), set.digest().to_string());
-        let jws = String::from_utf8(set.bytes().to_vec())
-            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let command =
-            RegisterKeySet { by, controller: controller.clone(), version, digest: digest.clone(), jws, keys };
+        let (version, digest) = (new.version, new.digest.clone());
+        let command = RegisterKeySet { by, set: new };
         let issued = self.register(command).await?;
         self.forget_key_set(&controller);
         Ok((version, digest, issued))
     }
 
-    async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
+    pub(super) async fn register<C: Command<Output = Option<u64>>>(&self, command: C) -> AppResult<Issued> {
         let committed = self.store.transact(command).await?;
         match (committed.receipt, committed.value) {
             (Some(issued), _) => Ok(issued),
@@ -508,12 +507,7 @@ impl Command for RevokeAccessKey {
 
 struct RegisterKeySet {
     by: String,
-    controller: ControllerId,
-    version: u64,
-    digest: String,
-    jws: String,
-    /// Thumbprint and use of each key.
-    keys: Vec<(String, &'static str)>,
+    set: NewKeySet,
 }
 
 #[async_trait::async_trait]
@@ -522,39 +516,15 @@ impl Command for RegisterKeySet {
     type Output = Option<u64>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
-        let name = self.controller.resource_name();
         // The same set again gets the first answer.
-        if let Some(row) =
-            rows::key_sets(tx.conn(), &self.controller).await?.iter().find(|r| r.version == self.version)
-            && row.digest == self.digest
-        {
-            return Ok(Some(rows::key_set_leaf(tx.conn(), &self.controller, self.version).await?));
+        if let Some(leaf) = self.set.again(tx.conn()).await? {
+            return Ok(Some(leaf));
         }
-        controller_exists(tx, &self.controller).await?;
-        for (thumbprint, key_use) in &self.keys {
+        controller_exists(tx, &self.set.controller).await?;
+        let name = self.set.controller.resource_name();
+        for (thumbprint, key_use) in &self.set.keys {
             rows::claim_thumbprint(tx, thumbprint, key_use, &name).await?;
         }
-        let authority_index = tx.append_authority(
-            &name,
-            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
-        )?;
-        let leaf = tx.append(
-            &name,
-            KeySetRegistered {
-                by: self.by.clone(),
-                version: self.version,
-                digest: self.digest.clone(),
-                authority_index,
-            },
-        )?;
-        let row = KeySetRow {
-            controller: self.controller.clone(),
-            version: self.version,
-            digest: self.digest.clone(),
-            jws: self.jws.clone(),
-            authority_index,
-        };
-        rows::insert_key_set(tx, &row, leaf).await?;
-        Ok(Some(leaf))
+        Ok(Some(self.set.publish(tx, &self.by).await?))
     }
 }

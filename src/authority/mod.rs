@@ -31,6 +31,7 @@ pub mod published;
 mod published_audit;
 mod published_log;
 pub mod registered;
+mod report_keys;
 pub mod rules;
 pub mod signers;
 pub mod taken_back;
@@ -61,6 +62,8 @@ pub(crate) mod log_fixtures;
 mod published_tests;
 #[cfg(test)]
 mod reopening_tests;
+#[cfg(test)]
+mod report_key_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]

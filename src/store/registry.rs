@@ -100,6 +100,8 @@ pub struct Agent {
     pub stores: Vec<StoreId>,
     /// Public JWK, as JSON text.
     pub report_key: String,
+    /// One that it vouched for, or empty.
+    pub next_report_key: String,
     /// The ledger head it last reported (DESIGN §10).
     pub anchor_sequence: u64,
     pub anchor_head: String,
@@ -364,7 +366,7 @@ pub async fn insert_agent(tx: &mut Tx<'_>, agent: &Agent) -> Result<(), StoreErr
 
 pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
     let Some(row) =
-        query("SELECT id, region, report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
+        query("SELECT id, region, report_key, next_report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
             .bind(agent.as_str())
             .fetch_optional(conn)
             .await?
@@ -380,6 +382,7 @@ pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, St
         region: id(&row, "region")?,
         stores: stores.iter().map(|row| id(row, "store_id")).collect::<Result<_, _>>()?,
         report_key: row.get("report_key"),
+        next_report_key: row.get("next_report_key"),
         anchor_sequence: to_u64(row.get("anchor_sequence")),
         anchor_head: row.get("anchor_head"),
     }))
