@@ -29,6 +29,10 @@ pub const POINTS: &[(&str, &str)] = &[
     ("agent.read_back", "agent: nothing of the subject is left, the outcome is not stored"),
     ("agent.ended", "agent: the outcome is stored, no report is signed"),
     ("agent.signed", "agent: the report is in the ledger, the gateway has not got it"),
+    ("report_key.vouched", "key rotate report: the trail vouches for the next key, the old one still signs"),
+    ("report_key.copied", "key rotate report: the old key lies beside itself, it still signs"),
+    ("report_key.moved", "key rotate report: the next key signs"),
+    ("report_key.retired", "key rotate report: the old key counts no more, it still lies there"),
     ("agent.reported", "agent: the gateway has taken the report, the agent has not noted it"),
 ];
 

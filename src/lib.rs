@@ -67,8 +67,8 @@
 //! # Two logs
 //!
 //! `<gateway>/trail` holds one leaf per event. `<gateway>/authority` holds key sets, what stops an order
-//! (revocations, contests, withdrawn signatures), and which key of the logs followed on which. It is small, and
-//! agents and verifiers replicate it whole, since no inclusion proof shows that nothing newer exists. Both are
+//! (revocations, contests, withdrawn signatures), which key of the logs followed on which, and which report keys
+//! count no more. It is small, and agents and verifiers replicate it whole, since no inclusion proof shows that nothing newer exists. Both are
 //! written by the sequencer only.
 //!
 //! A reply's receipt leads to the newest signed head. What is shown to others leads to the newest head

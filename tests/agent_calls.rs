@@ -25,21 +25,31 @@ fn private_key(path: &std::path::Path) -> PrivateKey {
 
 /// The agent's line, without the agent.
 pub fn line(world: &World) -> Gateway {
-    let config = config(world.path());
+    line_to(world, 0)
+}
+
+/// The same to the n-th gateway.
+pub fn line_to(world: &World, n: usize) -> Gateway {
+    let mut config = config(world.path());
+    config.gateway.address = world.address_of(n);
     let key = private_key(&config.gateway.access_key);
     Gateway::load(&config.gateway, &config.agent, key, Arc::new(SystemClock), Arc::new(SystemEntropy))
         .expect("the line's material loads")
 }
 
 /// The one order that waits.
-async fn lease(gateway: &Gateway) -> (LeaseHold, Leased) {
+pub async fn lease(gateway: &Gateway) -> (LeaseHold, Leased) {
     let order = gateway.lease(10).await.expect("answered").expect("an order");
     let leased = Leased::read(order).expect("an order");
     (LeaseHold { execution: leased.execution, token: leased.lease_token.clone() }, leased)
 }
 
-/// A report of a preview that looked into one collection.
 fn report(world: &World, agent: &AgentId, leased: &Leased) -> String {
+    report_by(world, agent, leased, &private_key(&config(world.path()).report_key))
+}
+
+/// A report of a preview that looked into one collection, signed by that key.
+pub fn report_by(world: &World, agent: &AgentId, leased: &Leased, key: &PrivateKey) -> String {
     let config = config(world.path());
     let pins = std::fs::read_to_string(&config.pins).expect("the pins");
     let pins = mandate::authority::Pins::parse(&pins).expect("pins");
@@ -70,7 +80,7 @@ fn report(world: &World, agent: &AgentId, leased: &Leased) -> String {
         export: None,
         ledger: LedgerHead { sequence: 1, head: Digest::of("ledger") },
     };
-    report.sign(&private_key(&config.report_key)).expect("signs")
+    report.sign(key).expect("signs")
 }
 
 #[tokio::test(flavor = "multi_thread")]

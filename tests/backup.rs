@@ -7,7 +7,9 @@ use std::process::Command;
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 
+use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World};
+use crate::load::On;
 
 /// Whether it went through, and what it printed.
 pub fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
@@ -18,11 +20,11 @@ pub fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-pub async fn submit_mail(world: &World, mail: &[u8], n: u8) {
+pub async fn submit_mail(world: &World, mail: &[u8], n: u8) -> v1::Message {
     let support = world.client("support").await;
     let request_id = format!("0b2f7a58-3a3c-4a86-9c5c-2f1f5a0e9d{n:02}");
     let submit = v1::SubmitMailRequest { mail: mail.to_vec().into(), received_time: None, request_id };
-    support.intake().submit_mail(submit).await.expect("taken in");
+    support.intake().submit_mail(submit).await.expect("taken in").into_inner().message.expect("shown")
 }
 
 pub async fn carry_out(world: &World, act: Act, user: &str) {
@@ -41,6 +43,64 @@ pub async fn export(world: &World, name: &str) -> PathBuf {
     let (code, text) = world.verify(&["trail", out.to_str().expect("UTF-8")]);
     assert_eq!(code, 0, "the trail does not verify: {text}");
     out
+}
+
+/// A copy of the database as it stands now, with the tools of where it lies; the gateway is started again.
+pub enum Kept {
+    Folder(PathBuf),
+    /// On the server.
+    Database(String),
+}
+
+impl Kept {
+    pub fn of(world: &mut World, on: On) -> Self {
+        match on {
+            On::Sqlite => {
+                let backup = world.path().join("backup");
+                let (made, text) =
+                    mandate(&["backup", "--config"], &[&world.path().join("gateway.toml"), &backup]);
+                assert!(made, "{text}");
+                Self::Folder(backup)
+            }
+            On::Postgres => {
+                world.gateway.take().expect("it runs").stop();
+                let name = database(world);
+                let kept = format!("{name}_kept");
+                cluster::shared().sql("postgres", &format!("CREATE DATABASE {kept} TEMPLATE {name}"));
+                world.gateway = Some(Process::serve(world.path()));
+                Self::Database(kept)
+            }
+        }
+    }
+
+    /// The database is gone; on a server its own tools bring the copy back.
+    pub fn lose(&self, world: &World) {
+        match self {
+            Self::Folder(_) => lose_database(world),
+            Self::Database(kept) => {
+                let name = database(world);
+                cluster::shared().sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
+                cluster::shared().sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {kept}"));
+            }
+        }
+    }
+
+    /// `mandate restore`: whether it went through, and what it printed.
+    pub fn restore(&self, world: &World, more: &[&Path]) -> (bool, String) {
+        let config = world.path().join("gateway.toml");
+        let mut paths = vec![config.as_path()];
+        if let Self::Folder(backup) = self {
+            paths.push(backup);
+        }
+        paths.extend(more);
+        mandate(&["restore", "--config"], &paths)
+    }
+}
+
+/// Its name on the server.
+fn database(world: &World) -> String {
+    let url = std::fs::read_to_string(world.path().join("database.url")).expect("the URL");
+    Cluster::name(&url).to_owned()
 }
 
 pub fn lose_database(world: &World) {
@@ -174,4 +234,55 @@ async fn a_backup_of_another_history_is_not_put_in_place() {
     );
     assert!(!done && text.contains("another history"), "{text}");
     assert!(!world.path().join("data/gateway.sqlite").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_on_a_server_that_was_set_back_is_brought_on_to_what_was_published_or_not_touched() {
+    let mut world = World::on_postgres(1).await;
+    world.agent = Some(Process::agent(world.path()));
+    let config = world.path().join("gateway.toml");
+    submit_mail(&world, include_bytes!("../examples/mail/01-delete-enterprise-app.eml"), 1).await;
+    carry_out(&world, Act::Erase, "u_8839201").await;
+    let kept = Kept::of(&mut world, On::Postgres);
+
+    submit_mail(&world, include_bytes!("../examples/mail/03-guardian-minor.eml"), 2).await;
+    submit_mail(&world, include_bytes!("../examples/mail/02-vague-english.eml"), 3).await;
+    carry_out(&world, Act::Export, "u_8839201").await;
+    let xingyu = world.enterprise("xingyu").await;
+    assert!(xingyu.refused("nothing").await.is_ok());
+    let signed = world.trail_leaves().await;
+    let published = export(&world, "published").await;
+    let newest = published.join("trail/checkpoint");
+    world.agent.take().expect("it runs").stop();
+    world.gateway.take().expect("it runs").kill();
+    kept.lose(&world);
+
+    // Its copy is the server's affair; and nothing is changed without every leaf that is known.
+    let (done, text) =
+        mandate(&["restore", "--config"], &[&config, &published, Path::new("--newest"), &newest]);
+    assert!(!done && text.contains("PostgreSQL"), "{text}");
+    let with = [Path::new("--published"), &published, Path::new("--newest"), &newest];
+    for _ in 0..2 {
+        let (done, text) = kept.restore(&world, &with[2..]);
+        assert!(!done && text.contains("are missing"), "{text}");
+    }
+    let (done, text) = kept.restore(&world, &with);
+    assert!(done && text.contains("its disclosures") && text.contains("take it in again"), "{text}");
+    assert!(!text.contains("u_8839201"), "it shows a person's id");
+
+    world.gateway = Some(Process::serve(world.path()));
+    world.agent = Some(Process::agent(world.path()));
+    let restored = world.trail_leaves().await;
+    assert_eq!(restored[..signed.len()], signed[..], "a leaf is another");
+    carry_out(&world, Act::Preview, "u_8839201").await;
+    let after = export(&world, "published-after").await;
+    let (code, text) =
+        world.verify(&["trail", after.to_str().expect("UTF-8"), "--since", newest.to_str().expect("UTF-8")]);
+    assert_eq!(code, 0, "it does not continue what was published: {text}");
+    let (done, text) = mandate(&["doctor", "--config"], &[&config]);
+    let odd = text.lines().filter(|line| line.contains('_') && line.starts_with(char::is_uppercase));
+    assert!(
+        !done && odd.clone().count() > 0 && odd.clone().all(|line| line.starts_with("SHREDDED_HALF")),
+        "{text}"
+    );
 }

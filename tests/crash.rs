@@ -7,20 +7,13 @@ use std::time::Duration;
 use rstest::rstest;
 
 use crate::harness::{Process, World, replica_name, within};
-use crate::load::{self, Load, Told, Ways};
+use crate::load::{self, CLOSING, Load, On, TimeBox, Told, Ways};
 use crate::witness;
 
 /// Kills in `make test`; `make faults` goes on for as long as it is given.
 const KILLS: usize = 10;
 /// All of them must cosign what is carried out.
 const WITNESSES: usize = 2;
-
-#[derive(Clone, Copy, Debug)]
-enum On {
-    Sqlite,
-    /// Two gateways on one database.
-    Postgres,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Victim {
@@ -53,6 +46,7 @@ impl Scene {
         };
         let (mut world, gateways) = match on {
             On::Sqlite => (World::without_agent(adjust).await, 1),
+            // Two gateways on one database.
             On::Postgres => (World::on_postgres_with(2, adjust).await, 2),
         };
         let second = (gateways == 2).then(|| Process::replica(world.path(), &replica_name(1)));
@@ -154,12 +148,12 @@ async fn nothing_answered_is_lost_and_nothing_runs_twice(#[case] on: On) {
 async fn for_make_faults_random_kills(#[case] on: On) {
     // A world of its own now and then: what is verified after each kill grows.
     const KILLS_IN_A_WORLD: usize = 40;
-    let end = tokio::time::Instant::now() + load::time_to_spend();
+    let mut time = TimeBox::of(1);
     let (mut kills, mut answers) = (BTreeMap::<Victim, usize>::new(), 0);
-    while tokio::time::Instant::now() < end {
+    while time.has_time(CLOSING) {
         let mut scene = Scene::new(on).await;
-        for _ in 0..KILLS_IN_A_WORLD {
-            if tokio::time::Instant::now() >= end {
+        for n in 0..KILLS_IN_A_WORLD {
+            if n > 0 && !time.has_time(CLOSING) {
                 break;
             }
             let victim = VICTIMS[load::below(VICTIMS.len() as u64) as usize];

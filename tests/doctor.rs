@@ -9,6 +9,7 @@ use mandate::grpc::v1;
 use serde_json::Value;
 use sqlx::Connection;
 
+use crate::backup::submit_mail;
 use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World};
 
@@ -33,13 +34,6 @@ fn clean(config: &Path) -> Value {
     let (code, findings, examined) = doctor(config);
     assert!(code == 0 && findings.is_empty(), "exit {code}: {findings:#?}");
     examined
-}
-
-async fn submit_mail(world: &World, mail: &[u8], n: u8) -> v1::Message {
-    let support = world.client("support").await;
-    let request_id = format!("0b2f7a58-3a3c-4a86-9c5c-2f1f5a0e9d{n:02}");
-    let submit = v1::SubmitMailRequest { mail: mail.to_vec().into(), received_time: None, request_id };
-    support.intake().submit_mail(submit).await.expect("taken in").into_inner().message.expect("shown")
 }
 
 /// Something of every kind that makes leaves.
@@ -135,6 +129,7 @@ const EDITS: &[Edit] = &[
         "apps/xingyu-live",
     ),
     ("UPDATE agents SET anchor_sequence = anchor_sequence - 1", "ROW_DIFFERS", "agents", "agents/"),
+    ("UPDATE agents SET next_report_key = report_key", "ROW_DIFFERS", "agents", "agents/"),
     ("UPDATE agent_stores SET agent_id = 'a-2'", "ROW_DIFFERS", "agent_stores", "stores/"),
     ("DELETE FROM thumbprints WHERE use = 'report'", "ROW_MISSING", "thumbprints", "keys/"),
     (

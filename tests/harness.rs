@@ -271,7 +271,7 @@ impl World {
     }
 
     /// The address of the n-th gateway.
-    fn address_of(&self, n: usize) -> String {
+    pub fn address_of(&self, n: usize) -> String {
         let file = self.path().join(replica_name(n)).with_extension("toml");
         let text = std::fs::read_to_string(file).expect("the configuration");
         let line = text.lines().find(|line| line.starts_with("listen")).expect("an address");

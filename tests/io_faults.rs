@@ -11,7 +11,7 @@ use std::time::Duration;
 use mandate::grpc::v1;
 
 use crate::harness::{Environment, Process, World, within};
-use crate::load::{self, Submission, Told, Ways};
+use crate::load::{self, Submission, TimeBox, Told, Ways};
 
 /// What a fault does; the numbers are those of `tests/faults/io.c`.
 #[derive(Clone, Copy)]
@@ -327,7 +327,7 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes as long as FAULT_SECONDS says: make faults"]
 async fn for_make_faults_each_call_to_the_disk_fails_once() {
-    let end = tokio::time::Instant::now() + 2 * load::time_to_spend();
+    let mut time = TimeBox::of(2);
     let mut scene = Scene::new().await;
     let (mut plan, mut seen) = (Vec::new(), String::new());
     for phase in PHASES {
@@ -343,8 +343,9 @@ async fn for_make_faults_each_call_to_the_disk_fails_once() {
     plan.sort_by_cached_key(|(count, ..)| (*count > 64, load::below(1 << 32)));
     let all = plan.len();
     let mut tried = 0;
+    time.begin();
     for (_, phase, kind, nth, error) in plan {
-        if tokio::time::Instant::now() >= end {
+        if !time.has_time(0) {
             break;
         }
         scene.fail(phase, kind, nth, error).await;

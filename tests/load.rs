@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use mandate::authority::Pins;
@@ -15,9 +15,17 @@ use mandate::domain::{Act, Entropy, Identifier};
 use mandate::grpc::v1;
 use mandate::trail::Receipt;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::harness::{World, within};
+
+/// Which database a test is about.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
 
 /// How long one call may take before it counts as not answered.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -269,9 +277,45 @@ pub fn below(n: u64) -> u64 {
     u64::from_be_bytes(bytes) % n
 }
 
-/// A share of `FAULT_SECONDS` (600) for each of the tests that `make faults` runs one after the other.
-pub fn time_to_spend() -> Duration {
-    const TESTS: u64 = 6;
+/// What is left of `FAULT_SECONDS` (600), which all tests of `make faults` share, one after the other. It
+/// begins with the first of them; one that took too long leaves less to the others.
+static LEFT: LazyLock<Mutex<(Instant, u32)>> = LazyLock::new(|| {
+    const SHARES: u32 = 6;
     let all = std::env::var("FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
-    Duration::from_secs(all / TESTS)
+    Mutex::new((Instant::now() + Duration::from_secs(all), SHARES))
+});
+
+/// Carrying out what is left and looking at all of it takes as long as so many rounds.
+pub const CLOSING: u32 = 2;
+
+/// The time one test has for its rounds, and for what must come after the last.
+pub struct TimeBox {
+    end: Instant,
+    asked: Instant,
+    longest: Duration,
+}
+
+impl TimeBox {
+    /// So many of the shares.
+    pub fn of(shares: u32) -> Self {
+        let mut left = LEFT.lock().expect("no test ended while it took its share");
+        let now = Instant::now();
+        let own = left.0.saturating_duration_since(now) * shares / left.1.max(shares);
+        left.1 = left.1.saturating_sub(shares);
+        Self { end: now + own, asked: now, longest: Duration::ZERO }
+    }
+
+    /// From here on rounds are counted: what was made before them took its own time.
+    pub fn begin(&mut self) {
+        self.asked = Instant::now();
+    }
+
+    /// Whether there is time for one more round as long as the longest so far, and for a closing that takes as
+    /// long as `closing` of them.
+    pub fn has_time(&mut self, closing: u32) -> bool {
+        let now = Instant::now();
+        self.longest = self.longest.max(now - self.asked);
+        self.asked = now;
+        now + self.longest * (1 + closing) < self.end
+    }
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mandate::authority::Pins;
+use mandate::cli::demo::Enterprise;
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 use mandate::token::base64url;
 use mandate::trail::{Receipt, SigningKey};
 
-use crate::harness::{Process, World, within};
+use crate::harness::{Process, World, replica_name, within};
 use crate::taken_over_gateway::{refused, stores};
 use crate::witness::{Watched, edit, folder, logged, preview, witnessed};
 
@@ -175,6 +176,116 @@ async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
         assert_eq!(code, 0, "{}: {text}", pins.display());
     }
     assert!(!watched.witness_log(1).contains("NOT COSIGNED"), "{}", watched.witness_log(1));
+}
+
+/// The second gateway keeps its keys on a machine of its own.
+fn own_keys(dir: &Path) -> PathBuf {
+    let own = dir.join("keys/gateway-1");
+    std::fs::create_dir_all(&own).expect("a folder");
+    for log in LOGS {
+        std::fs::copy(key_file(dir, log), own.join(format!("{log}.key"))).expect("copied");
+    }
+    edit(&dir.join("gateway-1.toml"), |gateway| {
+        for log in LOGS {
+            gateway["log_keys"][log] = format!("keys/gateway-1/{log}.key").into();
+        }
+    });
+    own
+}
+
+/// How many lines of the trail's own a receipt's head bears.
+async fn lines(of: &Enterprise, instruction: &v1::Instruction, origin: &str) -> usize {
+    let call = v1::GetReceiptRequest { name: instruction.name.clone() };
+    let answer = of.client.instructions().get_receipt(call).await.expect("a receipt").into_inner();
+    let note = Receipt::parse(&answer.receipt.expect("a receipt").proof).expect("a receipt").checkpoint;
+    note.signatures().iter().filter(|line| line.name() == origin).count()
+}
+
+async fn carried_out(of: &Enterprise, user: &str) -> v1::Instruction {
+    let instruction = preview(of, user).await;
+    let ended = within(60, "it", of.follow(&instruction.executions[0])).await.expect("it ends");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
+    instruction
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_on_one_database_take_up_a_new_key_one_after_the_other() {
+    let mut world = World::on_postgres(2).await;
+    let dir = world.path().to_owned();
+    let own = own_keys(&dir);
+    let mut second = Process::replica(&dir, &replica_name(1));
+    world.agent = Some(Process::agent(&dir));
+    let first = world.enterprise("xingyu").await;
+    let other = Enterprise::open(&world.profile_at("xingyu", 1)).await.expect("it connects");
+    let before = carried_out(&first, "before").await;
+    let (origin, _) = pin_of(&pins(&dir), "trail");
+    let old_pins = pinned_anew(&dir, "old-pins.toml", key_file);
+
+    // Beside both, which run on and sign with the old key alone.
+    for log in LOGS {
+        let (done, text) = rotate(&dir, log, &[]);
+        assert!(done && text.contains("every other gateway"), "{text}");
+    }
+    let new_pins = pinned_anew(&dir, "new-pins.toml", next_file);
+    let both_pins = [old_pins.as_path(), new_pins.as_path()];
+    carried_out(&other, "told").await;
+    verify_with(&world, &both_pins[..1]).await;
+
+    // One has the next key, the other not yet: what it signs last keeps the old key in force.
+    world.gateway.take().expect("it runs").stop();
+    world.gateway = Some(Process::serve(&dir));
+    let first = world.enterprise("xingyu").await;
+    let half = carried_out(&first, "half").await;
+    assert_eq!(lines(&first, &half, &origin).await, 2);
+    world.agent.take().expect("it runs").stop();
+    let last = preview(&other, "last").await;
+    let (done, text) = rotate(&dir, "trail", &["--finish"]);
+    assert!(!done, "the last head lacks the new key's signature: {text}");
+    assert!(next_file(&dir, "trail").exists());
+    world.agent = Some(Process::agent(&dir));
+    within(60, "it", first.follow(&last.executions[0])).await.expect("it ends");
+
+    for log in LOGS {
+        std::fs::copy(next_file(&dir, log), own.join(format!("{log}.key.next"))).expect("copied");
+    }
+    second.stop();
+    second = Process::replica(&dir, &replica_name(1));
+    let other = Enterprise::open(&world.profile_at("xingyu", 1)).await.expect("it connects");
+    let overlap = carried_out(&other, "overlap").await;
+    assert_eq!(lines(&other, &overlap, &origin).await, 2);
+    verify_with(&world, &both_pins).await;
+
+    // At one of them; both run on until they are restarted, one after the other.
+    for log in LOGS {
+        let old = vkey(&dir, log, &key_file(&dir, log));
+        let (done, text) = rotate(&dir, log, &["--finish"]);
+        assert!(done && text.contains(&old), "{text}");
+    }
+    carried_out(&other, "still both").await;
+    world.gateway.take().expect("it runs").stop();
+    world.gateway = Some(Process::serve(&dir));
+    let first = world.enterprise("xingyu").await;
+    carried_out(&first, "the new one").await;
+    carried_out(&other, "both again").await;
+    verify_with(&world, &both_pins).await;
+    second.stop();
+    for log in LOGS {
+        let key = own.join(format!("{log}.key"));
+        std::fs::rename(own.join(format!("{log}.key.next")), key).expect("moved");
+    }
+    let second = Process::replica(&dir, &replica_name(1));
+    let other = Enterprise::open(&world.profile_at("xingyu", 1)).await.expect("it connects");
+    for of in [&other, &first] {
+        let after = carried_out(of, "after").await;
+        assert_eq!(lines(of, &after, &origin).await, 1);
+    }
+    verify_with(&world, &both_pins).await;
+    let file = evidence(&world, &before).await;
+    for pins in both_pins {
+        let (code, text) = verify(&["evidence", file.to_str().expect("UTF-8")], pins);
+        assert_eq!(code, 0, "{}: {text}", pins.display());
+    }
+    second.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

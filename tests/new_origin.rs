@@ -7,9 +7,11 @@ use mandate::cli::demo::Enterprise;
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 use mandate::token::InstructionDraft;
+use rstest::rstest;
 
-use crate::backup::{carry_out, export, lose_database, mandate, submit_mail};
+use crate::backup::{Kept, carry_out, export, submit_mail};
 use crate::harness::{Process, World, configure, within};
+use crate::load::On;
 use crate::taken_over_gateway::{refused, stores};
 use crate::witness::{edit, preview};
 
@@ -41,15 +43,17 @@ async fn ended(of: &Enterprise, execution: &str) -> v1::Execution {
     within(60, "it", of.follow(execution)).await.expect("it ends")
 }
 
-fn restore(world: &World, backup: &Path, more: &[&Path]) -> (bool, String) {
-    let config = world.path().join("gateway.toml");
-    mandate(&["restore", "--config"], &[&[config.as_path(), backup], more].concat())
-}
-
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_break() {
-    let mut world = World::new().await;
-    let (config, pins) = (world.path().join("gateway.toml"), world.path().join("pins.toml"));
+async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_break(#[case] on: On) {
+    let mut world = match on {
+        On::Sqlite => World::without_agent(|_| {}).await,
+        On::Postgres => World::on_postgres(1).await,
+    };
+    world.agent = Some(Process::agent(world.path()));
+    let pins = world.path().join("pins.toml");
     submit_mail(&world, MAIL, 1).await;
     let xingyu = world.enterprise("xingyu").await;
     let done = preview(&xingyu, "u_8839201").await;
@@ -59,9 +63,8 @@ async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_bre
     // Admitted, and not yet carried out when the backup is made.
     let waiting = preview_of(&xingyu, "u_8800001");
     let open = submit(&xingyu, &waiting).await.expect("admitted");
-    let backup = world.path().join("backup");
-    let (made, text) = mandate(&["backup", "--config"], &[&config, &backup]);
-    assert!(made, "{text}");
+    let backup = Kept::of(&mut world, on);
+    let xingyu = world.enterprise("xingyu").await;
     let kept = world.trail_leaves().await;
 
     // What comes after is lost: nobody kept more of it than the newest heads.
@@ -72,18 +75,18 @@ async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_bre
     let missing = world.trail_leaves().await.len() - kept.len();
     let (trail, authority) = (before.join("trail/checkpoint"), before.join("authority/checkpoint"));
     world.gateway.take().expect("it runs").kill();
-    lose_database(&world);
+    backup.lose(&world);
 
     let newest = Path::new("--newest");
-    let (done_so, text) = restore(&world, &backup, &[newest, &trail]);
+    let (done_so, text) = backup.restore(&world, &[newest, &trail]);
     assert!(!done_so && text.contains(&format!("{missing} are missing")), "{text}");
     let opened = [Path::new("--new-origin"), Path::new(NAME)];
-    let (done_so, text) = restore(&world, &backup, &[&[newest, &trail], &opened[..]].concat());
+    let (done_so, text) = backup.restore(&world, &[&[newest, &trail], &opened[..]].concat());
     assert!(!done_so && text.contains("of the authority log"), "{text}");
     let both = [newest, trail.as_path(), newest, authority.as_path()];
-    let (done_so, text) = restore(&world, &backup, &[&both[..], &[opened[0], Path::new("trail")]].concat());
+    let (done_so, text) = backup.restore(&world, &[&both[..], &[opened[0], Path::new("trail")]].concat());
     assert!(!done_so && text.contains("--new-origin"), "{text}");
-    let (done_so, text) = restore(&world, &backup, &[&both[..], &opened].concat());
+    let (done_so, text) = backup.restore(&world, &[&both[..], &opened].concat());
     assert!(done_so && text.contains(&format!("{missing} leaves of")), "{text}");
     let vkey = text.lines().find_map(|line| line.strip_prefix("pin it by hand")?.rsplit_once(": "));
     let vkey = vkey.expect("the new pin").1.to_owned();

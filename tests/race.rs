@@ -30,7 +30,7 @@ pub enum On {
 /// A world and two ways into it: by two gateways where the database allows it.
 pub struct Arena {
     pub world: World,
-    _second: Option<Process>,
+    second: Option<Process>,
     pub sides: [Arc<Enterprise>; 2],
     /// The profile of each side.
     profiles: [std::path::PathBuf; 2],
@@ -51,7 +51,12 @@ impl Arena {
         let [one, two] = &profiles;
         let open = async |profile: &Path| Arc::new(Enterprise::open(profile).await.expect("it connects"));
         let sides = [open(one).await, open(two).await];
-        Self { world, _second: second, sides, profiles }
+        Self { world, second, sides, profiles }
+    }
+
+    /// The number of the second gateway, or of the only one.
+    pub fn other(&self) -> usize {
+        usize::from(self.second.is_some())
     }
 
     pub fn side(&self, n: usize) -> Arc<Enterprise> {

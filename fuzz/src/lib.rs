@@ -13,7 +13,9 @@ use mandate::domain::routing::{Fact, FactKind, Facts, House, Registered};
 use mandate::intake::{self, IntakeConfig};
 use mandate::token::jws::{Jws, Profile};
 use mandate::token::report::MAX_REPORT_BYTES;
-use mandate::token::{Envelope, KeyKind, PrivateKey, Report, SignedKeySet, VerifyingKey};
+use mandate::token::{
+    Envelope, KeyKind, PrivateKey, Report, ReportKeySuccession, SignedKeySet, VerifyingKey,
+};
 use mandate::trail::{
     Checkpoint, Hash, Leaf, Note, NoteSignature, Receipt, Resource, SigningKey, VerifierKey, decode_bundle,
     decode_tile, encode_bundle, encode_tile, leaf_hash, verify_consistency, verify_inclusion,
@@ -151,7 +153,17 @@ pub fn key_set(data: &[u8]) {
     }
 }
 
-/// The data as a report, and as the claims of one whose signature verifies.
+static NEXT: LazyLock<PrivateKey> = LazyLock::new(|| {
+    struct Eights;
+    impl Entropy for Eights {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(8);
+        }
+    }
+    PrivateKey::generate(KeyKind::Ed25519, &Eights).expect("any seed makes an Ed25519 key")
+});
+
+/// The data as a report, and as the claims of one whose signature verifies; the same as a succession of its keys.
 pub fn report(data: &[u8]) {
     let agent = "beside-sdk".parse().expect("an agent's id");
     let key = VerifyingKey::new(KEY.public().clone()).expect("a key");
@@ -167,6 +179,14 @@ pub fn report(data: &[u8]) {
     {
         let again = report.sign(&KEY).expect("what was read can be signed");
         assert_eq!(Report::verify(&again, &key, &agent, TRAIL), Ok(report));
+    }
+    let succession = |text: &str| ReportKeySuccession::verify(text, &[&key], &agent, [TRAIL]);
+    let _ = std::str::from_utf8(data).map(succession);
+    let profile = Profile { typ: "report-key+jwt", max_payload: 2048, max_signatures: 2 };
+    if let Ok(jws) = Jws::sign(data.to_vec(), &profile, &[&KEY, &NEXT])
+        && let Ok(read) = succession(&jws.to_general(&[]))
+    {
+        assert_eq!((read.former, read.next.id()), (KEY.id(), NEXT.id()));
     }
 }
 

@@ -116,6 +116,8 @@ impl Replica {
             Event::LogOpened(opened) if index == 0 && opened.origin == self.pins.authority.origin => {}
             // The pins followed them already. Another origin of the trail is believed when it is pinned.
             Event::LogKeyVouched(_) | Event::LogKeyRetired(_) | Event::LogReopened(_) if index > 0 => {}
+            // Of the agents' keys the gateway and whoever reads reports take notice.
+            Event::ReportKeyRetired(_) if index > 0 => {}
             Event::KeySetPublished(published) if index > 0 => {
                 let controller = ControllerId::from_resource_name(leaf.subject())
                     .map_err(|_| forked("a key set is nobody's"))?;

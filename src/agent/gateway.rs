@@ -147,7 +147,7 @@ impl Gateway {
             iat: 0,
             exp: 0,
             jti: String::new(),
-            scope: "orders.lease orders.report authority.read trail.prove".to_owned(),
+            scope: "orders.lease orders.report authority.read trail.prove report_keys.rotate".to_owned(),
             cnf: Confirmation { certificate: Digest::from_bytes(*tls.certificate_sha256()) },
         };
         let bearer = Bearer { key: Arc::new(access_key), claims, life: TOKEN_LIFE, clock, entropy };
@@ -255,6 +255,24 @@ impl Gateway {
                 refusal => Err(refusal),
             },
         }
+    }
+
+    /// Hands in that the report key vouches for the next one: the receipt of its leaf.
+    pub async fn vouch_report_key(&self, succession: String) -> Result<v1::Receipt, Refusal> {
+        let mut client = self.client();
+        let message = v1::VouchReportKeyRequest { succession };
+        let answer = client.vouch_report_key(bounded(message, PATIENCE)).await;
+        let answer = answer.map_err(|status| refuse(&status))?;
+        answer.into_inner().receipt.ok_or_else(|| Refusal::at(Reason::TrailForked, "receipt"))
+    }
+
+    /// Says that only the report key of this thumbprint is in force from here on: the receipt of its leaf.
+    pub async fn retire_report_key(&self, in_force: String) -> Result<v1::Receipt, Refusal> {
+        let mut client = self.client();
+        let message = v1::RetireReportKeyRequest { in_force };
+        let answer = client.retire_report_key(bounded(message, PATIENCE)).await;
+        let answer = answer.map_err(|status| refuse(&status))?;
+        answer.into_inner().receipt.ok_or_else(|| Refusal::at(Reason::TrailForked, "receipt"))
     }
 
     /// Says that an attempt failed and may be tried again.

@@ -42,6 +42,7 @@ pub mod package;
 pub mod package_index;
 pub mod plan;
 pub mod preview;
+pub mod report_key;
 pub mod schema;
 pub mod sealer;
 pub mod service;
@@ -61,6 +62,6 @@ pub mod workplace;
 mod test_store;
 
 pub use config::{AgentConfig, ConfigError};
-pub use service::{AgentError, run, run_with};
+pub use service::{AgentError, private_key, run, run_with};
 pub use task::{ExportTo, Task};
 pub use workplace::Workplace;

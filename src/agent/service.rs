@@ -19,6 +19,7 @@ use super::gateway::Gateway;
 use super::ledger::Ledger;
 use super::notebook::Notebook;
 use super::orders::Own;
+use super::report_key::beside;
 use super::shredding::Rounds;
 use super::vault_sealer::VaultSealer;
 use super::worker::{Site, Worker, passes};
@@ -121,13 +122,18 @@ async fn ask(worker: &mut Worker, wait_seconds: u32) -> Result<Option<v1::Order>
     worker.gateway.lease(wait_seconds).await
 }
 
-async fn open(
+pub(super) async fn open(
     config: &AgentConfig,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Worker, AgentError> {
     let pins = Arc::new(Pins::parse(&text(&config.pins)?)?);
     let report_key = private_key(&config.report_key)?;
+    let former = beside(&config.report_key, ".former");
+    let former_report_key = match former.exists() {
+        true => Some(private_key(&former)?.public().clone()),
+        false => None,
+    };
     let access_key = private_key(&config.gateway.access_key)?;
     let gateway = Gateway::load(&config.gateway, &config.agent, access_key, clock.clone(), entropy.clone())?;
     let mut sites = BTreeMap::new();
@@ -167,6 +173,7 @@ async fn open(
         sites,
         spool: config.spool.clone(),
         report_key,
+        former_report_key,
         clock,
         entropy,
         rounds: Rounds::default(),
@@ -188,7 +195,8 @@ async fn hold_ledger_against_trail(worker: &Worker) -> Result<(), Refusal> {
     if worker.ledger.contains(anchor).await? { Ok(()) } else { Err(Reason::LedgerBehind.into()) }
 }
 
-async fn close(worker: Worker, result: Result<(), AgentError>) -> Result<(), AgentError> {
+/// Closes what [`open`] opened.
+pub(super) async fn close(worker: Worker, result: Result<(), AgentError>) -> Result<(), AgentError> {
     worker.ledger.close().await;
     for site in worker.sites.values() {
         site.connector.close().await;
@@ -201,7 +209,8 @@ fn text(path: &Path) -> Result<String, AgentError> {
     std::fs::read_to_string(path).map_err(|_| AgentError::File(path.to_owned()))
 }
 
-fn private_key(path: &Path) -> Result<PrivateKey, AgentError> {
+/// A private JWK.
+pub fn private_key(path: &Path) -> Result<PrivateKey, AgentError> {
     let text = zeroize::Zeroizing::new(text(path)?);
     PrivateKey::from_jwk(text.trim().as_bytes()).map_err(|_| AgentError::Key(path.to_owned()))
 }

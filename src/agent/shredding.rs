@@ -64,6 +64,17 @@ impl Worker {
         }
     }
 
+    /// A whole round at once, now.
+    pub(super) async fn settle_all(&mut self) -> Result<(), Refusal> {
+        let mut after = None;
+        loop {
+            after = self.visit(after).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Visits some executions; the last of them, where more may follow.
     async fn visit(&self, after: Option<ExecutionId>) -> Result<Option<ExecutionId>, Refusal> {
         if after.is_none() {
@@ -126,9 +137,12 @@ impl Worker {
 
     /// Our own word that the execution was not carried out. Of one that was, the ledger has the report.
     fn check_not_done(&self, execution: ExecutionId, report: &str) -> Result<(), Refusal> {
-        let key = VerifyingKey::new(self.report_key.public().clone()).map_err(|_| Reason::Internal)?;
+        let own = std::iter::once(self.report_key.public()).chain(&self.former_report_key);
+        let keys: Result<Vec<_>, _> = own.map(|jwk| VerifyingKey::new(jwk.clone())).collect();
+        let keys = keys.map_err(|_| Reason::Internal)?;
+        let keys: Vec<&VerifyingKey> = keys.iter().collect();
         let origins = self.replica.pins().trail_origins();
-        let report = Report::verify_any(report, &key, &self.agent, origins)?;
+        let (report, _) = Report::verify_by(report, &keys, &self.agent, origins)?;
         let not_done = matches!(report.outcome, ReportOutcome::Failed | ReportOutcome::Refused);
         if report.execution == execution && not_done {
             return Ok(());

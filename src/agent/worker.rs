@@ -36,7 +36,7 @@ use crate::domain::clock::uuid_v7;
 use crate::domain::{Act, AgentId, Clock, Entropy, ExecutionId, Reason, Refusal, StoreId};
 use crate::fault;
 use crate::grpc::v1;
-use crate::token::{Digest, PrivateKey, ReportOutcome};
+use crate::token::{Digest, PrivateKey, PublicJwk, ReportOutcome};
 
 /// Work stops so many seconds before the lease ends.
 const MARGIN: i64 = 5;
@@ -61,6 +61,8 @@ pub struct Worker {
     pub sites: BTreeMap<StoreId, Site>,
     pub spool: PathBuf,
     pub report_key: PrivateKey,
+    /// The one before, while its reports may still be on their way.
+    pub former_report_key: Option<PublicJwk>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub rounds: Rounds,

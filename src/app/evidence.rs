@@ -18,12 +18,13 @@ const MOST: u32 = 1_000;
 /// Leaves of the authority log read at once.
 const PAGE: u32 = 1_024;
 
-const REGISTRATIONS: [&str; 5] = [
+const REGISTRATIONS: [&str; 6] = [
     "mandate.controller.registered",
     "mandate.agreement.registered",
     "mandate.app.registered",
     "mandate.agent.registered",
     "mandate.sub_processor.registered",
+    "mandate.report_key.vouched",
 ];
 const EXECUTION: [&str; 4] = [
     "mandate.execution.leased",
@@ -192,12 +193,15 @@ impl App {
     }
 }
 
-/// Leaf 0, and what is said of the logs' keys and origins, names nobody but the logs; any other leaf is its subject's.
+/// Leaf 0, and what is said of the logs' keys and origins and of agents' keys, names no controller; any other leaf
+/// is its subject's.
 fn is_about(leaf: &[u8], controller: &ControllerId, index: u64) -> bool {
     index == 0
         || names_controller(leaf, controller)
         || crate::trail::Leaf::parse(leaf).is_ok_and(|leaf| {
-            leaf.subject() == controller.resource_name() || leaf.type_().starts_with("mandate.log")
+            let of_all =
+                ["mandate.log", "mandate.report_key."].iter().any(|kind| leaf.type_().starts_with(kind));
+            leaf.subject() == controller.resource_name() || of_all
         })
 }
 

@@ -1,13 +1,11 @@
 //! The operator registers a controller's first key set; and, after it lost its root, the one it begins anew with.
 
-use crate::domain::event::{KeySetPublished, KeySetRegistered};
-use crate::domain::{ControllerId, Reason, Refusal};
-use crate::store::key_sets::{self as rows, KeySetRow};
+use crate::domain::{Reason, Refusal};
 use crate::store::registry::{claim_or_keep_thumbprint, claim_thumbprint};
 use crate::store::{Command, Issued, StoreError, Tx};
 use crate::token::{Digest, SignedKeySet};
 
-use super::key_sets;
+use super::key_sets::{self, NewKeySet};
 use super::registry::controller_exists;
 use super::{App, AppResult};
 
@@ -34,23 +32,13 @@ impl App {
             // Its keys keep the uses and signers that they had.
             chain.restart(u64::MAX, &pin, signed.clone())?;
         }
-        let set = signed.genesis(&controller, &self.store.origins.trail(), &pin)?;
+        let set = signed.clone().genesis(&controller, &self.store.origins.trail(), &pin)?;
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
-        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
-        let (version, digest) = (set.version(), set.digest().to_string());
-        let jws = String::from_utf8(set.bytes().to_vec())
-            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let command = RegisterKeySet {
-            by,
-            controller: controller.clone(),
-            version,
-            digest: digest.clone(),
-            jws,
-            keys,
-            recovers,
-        };
+        let new = NewKeySet::of(&signed, bytes)?;
+        let (version, digest) = (new.version, new.digest.clone());
+        let command = RegisterKeySet { by, set: new, recovers };
         let issued = self.register(command).await?;
         self.forget_key_set(&controller);
         Ok((version, digest, issued))
@@ -59,12 +47,7 @@ impl App {
 
 struct RegisterKeySet {
     by: String,
-    controller: ControllerId,
-    version: u64,
-    digest: String,
-    jws: String,
-    /// Thumbprint and use of each key.
-    keys: Vec<(String, &'static str)>,
+    set: NewKeySet,
     /// Digest of the newest set before, whose root was lost.
     recovers: Option<String>,
 }
@@ -75,41 +58,20 @@ impl Command for RegisterKeySet {
     type Output = Option<u64>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, StoreError> {
-        let name = self.controller.resource_name();
         // The same set again gets the first answer.
-        if rows::key_sets(tx.conn(), &self.controller).await?.iter().any(|row| row.digest == self.digest) {
-            return Ok(Some(rows::key_set_leaf(tx.conn(), &self.controller, &self.digest).await?));
+        if let Some(leaf) = self.set.again(tx.conn()).await? {
+            return Ok(Some(leaf));
         }
-        controller_exists(tx, &self.controller).await?;
-        for (thumbprint, key_use) in &self.keys {
+        controller_exists(tx, &self.set.controller).await?;
+        let name = self.set.controller.resource_name();
+        for (thumbprint, key_use) in &self.set.keys {
             match self.recovers {
                 // What was not lost may go on.
                 Some(_) => claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?,
                 None => claim_thumbprint(tx, thumbprint, key_use, &name).await?,
             }
         }
-        let authority_index = tx.append_authority(
-            &name,
-            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
-        )?;
-        let leaf = tx.append(
-            &name,
-            KeySetRegistered {
-                by: self.by.clone(),
-                version: self.version,
-                digest: self.digest.clone(),
-                authority_index,
-                recovers: self.recovers.clone(),
-            },
-        )?;
-        let row = KeySetRow {
-            controller: self.controller.clone(),
-            version: self.version,
-            digest: self.digest.clone(),
-            jws: self.jws.clone(),
-            authority_index,
-        };
-        rows::insert_key_set(tx, &row, self.recovers.as_deref(), leaf).await?;
-        Ok(Some(leaf))
+        let after = self.recovers.as_deref();
+        Ok(Some(self.set.publish(tx, &self.by, after, self.recovers.clone()).await?))
     }
 }

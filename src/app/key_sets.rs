@@ -56,9 +56,10 @@ impl App {
         if signed.iss() != controller {
             return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss").into());
         }
-        let (version, digest) = (signed.version(), signed.digest().to_string());
+        let new = NewKeySet::of(&signed, bytes)?;
+        let (version, digest) = (new.version, new.digest.clone());
         let mut conn = self.store.reader().await?;
-        if let Some(leaf) = again(&mut conn, controller, version, &digest).await? {
+        if let Some(leaf) = new.again(&mut conn).await? {
             return Ok((version, digest, self.store.receipt(leaf).await?));
         }
         let chain = load(&mut conn, controller).await?.ok_or_else(|| {
@@ -70,20 +71,8 @@ impl App {
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
-        let jws = String::from_utf8(set.bytes().to_vec())
-            .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?;
-        let keys = set.keys().map(|(kid, key)| (kid.to_string(), key.usage.as_str())).collect();
-        let after = chain.newest().digest().to_string();
-        let rotate = Rotate {
-            after,
-            controller: controller.clone(),
-            version,
-            digest: digest.clone(),
-            jws,
-            exp: set.exp(),
-            keys,
-        };
-        let committed = self.store.transact(rotate).await?;
+        let after = Some(chain.newest().digest().to_string());
+        let committed = self.store.transact(Rotate { set: new, after, exp: set.exp() }).await?;
         self.forget_key_set(controller);
         let issued = match committed.receipt {
             Some(issued) => issued,
@@ -130,30 +119,66 @@ pub(super) async fn check_signers_stand(
     Ok(check_still_signed(instruction.act, envelope.kids(), chain.newest()))
 }
 
-/// The leaf of the very same set, where it came before.
-async fn again(
-    conn: &mut Conn,
-    controller: &ControllerId,
-    version: u64,
-    digest: &str,
-) -> Result<Option<u64>, StoreError> {
-    let rows = rows::key_sets(conn, controller).await?;
-    if rows.iter().any(|row| row.version == version && row.digest == *digest) {
-        return Ok(Some(rows::key_set_leaf(conn, controller, digest).await?));
+/// A key set as it is published. Whoever publishes it has checked its signatures.
+pub(super) struct NewKeySet {
+    pub controller: ControllerId,
+    pub version: u64,
+    pub digest: String,
+    pub jws: String,
+    /// Thumbprint and use of each key.
+    pub keys: Vec<(String, &'static str)>,
+}
+
+impl NewKeySet {
+    /// `bytes` are those that were read.
+    pub(super) fn of(signed: &SignedKeySet, bytes: &[u8]) -> Result<Self, Refusal> {
+        Ok(Self {
+            controller: signed.iss().clone(),
+            version: signed.version(),
+            digest: signed.digest().to_string(),
+            jws: String::from_utf8(bytes.to_vec())
+                .map_err(|_| Refusal::at(Reason::KeySetMalformed, "key_set"))?,
+            keys: signed.key_uses().map(|(kid, usage)| (kid.to_string(), usage.as_str())).collect(),
+        })
     }
-    Ok(None)
+
+    /// The leaf of the very same set, where it came before.
+    pub(super) async fn again(&self, conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+        let rows = rows::key_sets(conn, &self.controller).await?;
+        if rows.iter().any(|row| row.version == self.version && row.digest == self.digest) {
+            return Ok(Some(rows::key_set_leaf(conn, &self.controller, &self.digest).await?));
+        }
+        Ok(None)
+    }
+
+    /// Writes it into both logs and its row, refused where another came in between; its leaf of the trail. Its keys
+    /// were claimed. `after` is the digest of the set it follows, `recovers` that of one whose root was lost.
+    pub(super) async fn publish(
+        &self,
+        tx: &mut Tx<'_>,
+        by: &str,
+        after: Option<&str>,
+        recovers: Option<String>,
+    ) -> Result<u64, StoreError> {
+        let name = self.controller.resource_name();
+        let (version, digest) = (self.version, self.digest.clone());
+        let published = KeySetPublished { version, digest: digest.clone(), key_set: self.jws.clone() };
+        let authority_index = tx.append_authority(&name, published)?;
+        let by = by.to_owned();
+        let registered = KeySetRegistered { by, version, digest: digest.clone(), authority_index, recovers };
+        let leaf = tx.append(&name, registered)?;
+        let (controller, jws) = (self.controller.clone(), self.jws.clone());
+        let row = KeySetRow { controller, version, digest, jws, authority_index };
+        rows::insert_key_set(tx, &row, after, leaf).await?;
+        Ok(leaf)
+    }
 }
 
 struct Rotate {
-    controller: ControllerId,
+    set: NewKeySet,
     /// Digest of the set it was checked against.
-    after: String,
-    version: u64,
-    digest: String,
-    jws: String,
+    after: Option<String>,
     exp: i64,
-    /// Thumbprint and use of each key.
-    keys: Vec<(String, &'static str)>,
 }
 
 #[async_trait::async_trait]
@@ -163,38 +188,16 @@ impl Command for Rotate {
     type Output = u64;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        if let Some(leaf) = again(tx.conn(), &self.controller, self.version, &self.digest).await? {
+        if let Some(leaf) = self.set.again(tx.conn()).await? {
             return Ok(leaf);
         }
         if tx.now_seconds() >= self.exp {
             return Err(Reason::KeySetExpired.into());
         }
-        let name = self.controller.resource_name();
-        for (thumbprint, key_use) in &self.keys {
+        let name = self.set.controller.resource_name();
+        for (thumbprint, key_use) in &self.set.keys {
             registry::claim_or_keep_thumbprint(tx, thumbprint, key_use, &name).await?;
         }
-        let authority_index = tx.append_authority(
-            &name,
-            KeySetPublished { version: self.version, digest: self.digest.clone(), key_set: self.jws.clone() },
-        )?;
-        let leaf = tx.append(
-            &name,
-            KeySetRegistered {
-                by: name.clone(),
-                version: self.version,
-                digest: self.digest.clone(),
-                authority_index,
-                recovers: None,
-            },
-        )?;
-        let row = KeySetRow {
-            controller: self.controller.clone(),
-            version: self.version,
-            digest: self.digest.clone(),
-            jws: self.jws.clone(),
-            authority_index,
-        };
-        rows::insert_key_set(tx, &row, Some(&self.after), leaf).await?;
-        Ok(leaf)
+        self.set.publish(tx, &name, self.after.as_deref(), None).await
     }
 }

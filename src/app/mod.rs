@@ -23,6 +23,7 @@ mod proofs;
 mod publishing;
 mod read_instructions;
 mod registry;
+mod report_keys;
 mod reports;
 mod requests;
 mod shredding;

@@ -34,7 +34,7 @@ impl App {
         let mut conn = self.store.reader().await?;
         for row in executions::previews(&mut conn, controller, store, MOST).await? {
             let (Some(agent), Some(text)) = (&row.agent, &row.report) else { continue };
-            let report = self.read_report(&mut conn, agent, text).await?;
+            let report = self.taken_report(&mut conn, agent, text).await?;
             if report.preview.is_some_and(|preview| preview.digest.to_string() == digest) {
                 let details = self.open_details(&mut conn, &row).await?;
                 return Ok(details

@@ -174,7 +174,7 @@ impl App {
     async fn view_execution(&self, row: ExecutionRow) -> AppResult<ExecutionView> {
         let mut conn = self.store.reader().await?;
         let report = match (&row.report, &row.agent) {
-            (Some(text), Some(agent)) => Some(self.read_report(&mut conn, agent, text).await?),
+            (Some(text), Some(agent)) => Some(self.taken_report(&mut conn, agent, text).await?),
             _ => None,
         };
         let export = exports::of_execution(&mut conn, &row.id).await?.filter(|e| e.released).map(|e| e.id);

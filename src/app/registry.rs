@@ -191,6 +191,7 @@ impl App {
             stores: new.stores,
             operated_by: new.operated_by,
             report_key: key.canonical(),
+            next_report_key: String::new(),
             anchor_sequence: 0,
             anchor_head: String::new(),
         };

@@ -9,9 +9,9 @@ use crate::domain::{
 };
 use crate::store::executions::{self, ExecutionRow};
 use crate::store::{
-    Command, Issued, StoreError, Topic, Tx, exports, instructions, messages, registry, requests,
+    Command, Issued, StoreError, Topic, Tx, exports, instructions, messages, registry, report_keys, requests,
 };
-use crate::token::{PublicJwk, Report, ReportOutcome, VerifyingKey};
+use crate::token::{KeyId as Thumbprint, Report, ReportOutcome};
 use crate::vault::{KeyId, Place, RetentionClass};
 
 use super::orders::token_digest;
@@ -44,7 +44,7 @@ impl App {
             return Err(Refusal::at(Reason::FieldInvalid, "preview_details").note("over 256 KiB").into());
         }
         let mut conn = self.store.reader().await?;
-        let report = self.read_report(&mut conn, agent, &input.report).await?;
+        let (report, signed_by) = self.read_report(&mut conn, agent, &input.report).await?;
         if report.execution != input.execution {
             return Err(Refusal::at(Reason::ReportInvalid, "report.execution").into());
         }
@@ -58,6 +58,7 @@ impl App {
                 token: token_digest(&input.lease_token),
                 text: input.report,
                 report,
+                signed_by,
                 sealed_details,
             })
             .await?;
@@ -78,19 +79,16 @@ impl App {
         self.store.receipt(leaf.cast_unsigned()).await
     }
 
-    /// Verifies a report with the agent's registered key.
+    /// Verifies a report with the agent's report keys; with it comes which of them it was.
     pub(super) async fn read_report(
         &self,
         conn: &mut crate::store::Conn,
         agent: &AgentId,
         text: &str,
-    ) -> AppResult<Report> {
-        let registered = registry::agent(conn, agent).await?.ok_or(Reason::NotFound)?;
-        let key = PublicJwk::from_json(registered.report_key.as_bytes())
-            .and_then(VerifyingKey::new)
-            .map_err(|_| StoreError::Corrupt("agents.report_key"))?;
+    ) -> AppResult<(Report, Thumbprint)> {
+        let keys = report_keys::of(conn, agent).await?.ok_or(Reason::NotFound)?;
         let origins = self.store.trail_origins();
-        Ok(Report::verify_any(text, &key, agent, origins.iter().map(String::as_str))?)
+        Ok(Report::verify_by(text, &keys.all(), agent, origins.iter().map(String::as_str))?)
     }
 
     /// Seals a preview's details under the instruction's own data key, so that they die with it.
@@ -138,6 +136,7 @@ struct TakeReport {
     token: String,
     text: String,
     report: Report,
+    signed_by: Thumbprint,
     sealed_details: Option<Vec<u8>>,
 }
 
@@ -154,6 +153,7 @@ impl Command for TakeReport {
         }
         let mut row = super::orders::held(tx, &self.agent, &self.report.execution, &self.token).await?;
         self.check(tx, &row).await?;
+        self.check_key(tx).await?;
         let state = match self.report.outcome {
             ReportOutcome::Completed => ExecutionState::Completed,
             ReportOutcome::Partial => ExecutionState::Partial,
@@ -215,6 +215,15 @@ impl TakeReport {
             return Err(bad("report.attempt").into());
         }
         Ok(())
+    }
+
+    /// The key may have been retired since the report was read.
+    async fn check_key(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let keys = report_keys::of(tx.conn(), &self.agent).await?.ok_or(Reason::NotFound)?;
+        match keys.all().iter().any(|key| key.id() == self.signed_by) {
+            true => Ok(()),
+            false => Err(Refusal::at(Reason::ReportInvalid, "report").note("its key is retired").into()),
+        }
     }
 
     async fn release_export(&self, tx: &mut Tx<'_>, row: &ExecutionRow) -> Result<(), StoreError> {

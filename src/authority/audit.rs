@@ -67,9 +67,19 @@ impl Registrations {
                 Event::KeySetRegistered(named) => {
                     self.registered.take_key_set(index, leaf.subject(), named, authority)
                 }
+                Event::ReportKeyVouched(_) | Event::ReportKeyRetired(_) => {
+                    self.registered.take_report_key(index, leaf.subject(), &event, authority)
+                }
                 _ => self.registered.take(index, leaf.subject(), &event),
             });
         self.broken = taken.err().map(|broken| (index, broken));
+    }
+
+    /// When all were taken: what no single one shows.
+    pub(super) fn finish(&mut self) {
+        if self.broken.is_none() {
+            self.broken = self.registered.holds_pins().err();
+        }
     }
 }
 
@@ -136,6 +146,8 @@ impl Judge<'_> {
             | Event::AgreementRegistered(_)
             | Event::AgentRegistered(_)
             | Event::SubProcessorRegistered(_)
+            | Event::ReportKeyVouched(_)
+            | Event::ReportKeyRetired(_)
             | Event::AccessKeyRegistered(_)
             | Event::AccessKeyRevoked(_)
             | Event::KeySetRegistered(_) => {

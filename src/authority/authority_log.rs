@@ -9,6 +9,7 @@ use super::chain::{KeySetChain, Restart};
 use super::leaf_form;
 use super::log_keys::LogKeys;
 use super::pins::Pins;
+use super::report_keys::ReportKeyEnds;
 use super::rules::{Broken, LogName, Rule};
 use super::taken_back::{TakenBack, TakenBackBy};
 use crate::domain::event::{Event, InstructionStopped, KeySetPublished, LogReopened, SignatureWithdrawn};
@@ -37,6 +38,7 @@ pub struct AuthorityLog {
     chains: BTreeMap<ControllerId, KeySetChain>,
     published: BTreeMap<u64, (ControllerId, u64, Digest)>,
     log_keys: LogKeys,
+    report_keys: ReportKeyEnds,
     taken_back: TakenBackBy,
     /// By the leaf that stopped it.
     stopped: BTreeMap<u64, (ControllerId, InstructionId, Stop)>,
@@ -60,6 +62,7 @@ impl AuthorityLog {
             chains: BTreeMap::new(),
             published: BTreeMap::new(),
             log_keys: LogKeys::default(),
+            report_keys: ReportKeyEnds::default(),
             taken_back: TakenBackBy::new(),
             stopped: BTreeMap::new(),
             withdrawn: BTreeMap::new(),
@@ -88,6 +91,7 @@ impl AuthorityLog {
                 let origins: Vec<&str> = trails.chain([self.origin.as_str()]).collect();
                 self.log_keys.take(leaf.subject(), &event, &origins)?;
             }
+            (Event::ReportKeyRetired(retired), _) => self.report_keys.take(leaf.subject(), retired)?,
             (Event::InstructionStopped(stopped), _) => {
                 let id = InstructionId::from_resource_name(leaf.subject())
                     .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
@@ -206,6 +210,11 @@ impl AuthorityLog {
     /// Whether the log says the same of a log's key or origin.
     pub(super) fn tells(&self, event: &Event) -> bool {
         self.log_keys.tell(event) || self.reopened.contains(event)
+    }
+
+    /// Which report keys no longer counted, and from where on.
+    pub(super) fn report_keys(&self) -> &ReportKeyEnds {
+        &self.report_keys
     }
 
     /// The trail's origin when its leaf of that index was written.

@@ -17,7 +17,8 @@
 //! leaves of other controllers stand as hashes under `withheld`: the root is still
 //! recomputed, but that none of them is a newer key set only an auditor's bundle shows,
 //! and the verdict says so. `registrations` are the leaves that
-//! registered the instruction's controller, its agreements, its app and the agents;
+//! registered the instruction's controller, its agreements, its app and the agents, with the report keys
+//! that followed on theirs;
 //! `reports` what became of its executions: leases, reports, ends, exports.
 //! `disclosures` hold personal data and stand there only when the instruction's own
 //! controller asked for them.
@@ -160,7 +161,8 @@ pub(super) fn part_of(event: &Event) -> Option<Part> {
         | Event::AgreementRegistered(_)
         | Event::AppRegistered(_)
         | Event::SubProcessorRegistered(_)
-        | Event::AgentRegistered(_) => Some(Part::Registration),
+        | Event::AgentRegistered(_)
+        | Event::ReportKeyVouched(_) => Some(Part::Registration),
         Event::ExecutionLeased(_)
         | Event::ExecutionDeferred(_)
         | Event::ExecutionFailed(_)
@@ -177,7 +179,7 @@ pub(super) fn part_of(event: &Event) -> Option<Part> {
 /// Puts a bundle together from plain leaves and proofs; each leaf finds its place by its type.
 ///
 /// Give it: the instruction's admission; the leaves that registered its controller, that
-/// controller's agreements, its app, and every agent that leased one of its orders; every
+/// controller's agreements, its app, and every agent that leased one of its orders, with its report keys; every
 /// leaf about its executions and exports; and the authority log from leaf 0 to its head.
 #[derive(Debug)]
 pub struct BundleBuilder {

@@ -13,7 +13,9 @@ use super::authority_log::{AuthorityLog, refusal_text};
 use super::registered::RegisteredBefore;
 use super::rules::{Broken, Rule};
 use super::signers::{self, Count, Stakes};
-use crate::domain::event::{ExecutionReported, InstructionAdmitted, InstructionReceived, Order};
+use crate::domain::event::{
+    ExecutionReported, InstructionAdmitted, InstructionReceived, InstructionSaid, Order,
+};
 use crate::domain::{
     Act, AppId, Category, ControllerId, ExecutionId, InstructionId, Refusal, RequestId, StoreId,
     SubProcessorId, Timestamp,
@@ -54,19 +56,6 @@ pub struct Admitted {
     pub sub_processors: Vec<SubProcessorId>,
 }
 
-/// What both leaves say that hold an instruction: the one that admits it, and the one that lets it wait.
-struct Said<'a> {
-    controller: &'a ControllerId,
-    app: &'a AppId,
-    act: Act,
-    digest: &'a str,
-    signed_part: &'a str,
-    key_set_version: u64,
-    key_set_digest: &'a str,
-    authority_size: u64,
-    request: Option<RequestId>,
-}
-
 /// A leaf that holds an instruction, where it stands, and what it is held against.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -94,7 +83,7 @@ fn refused(refusal: Refusal) -> Broken {
 }
 
 /// Reads the instruction of a leaf: its signatures verify under the set of that moment, and it says what the leaf says.
-fn held<'a>(said: &Said<'_>, place: Place<'a>) -> Result<Held<'a>, Broken> {
+fn held<'a>(said: &InstructionSaid<'_>, place: Place<'a>) -> Result<Held<'a>, Broken> {
     let Place { subject, time, registered, authority, trail_origin } = place;
     let id = InstructionId::from_resource_name(subject)
         .map_err(|error| Rule::LeafForm.broken(error.to_string()))?;
@@ -163,18 +152,7 @@ impl Held<'_> {
 
 /// Judges the admission leaf.
 pub(super) fn admission(event: &InstructionAdmitted, place: Place<'_>) -> Result<Admitted, Broken> {
-    let said = Said {
-        controller: &event.controller,
-        app: &event.app,
-        act: event.act,
-        digest: &event.digest,
-        signed_part: &event.signed_part,
-        key_set_version: event.key_set_version,
-        key_set_digest: &event.key_set_digest,
-        authority_size: event.authority_size,
-        request: event.request,
-    };
-    let held = held(&said, place)?;
+    let held = held(&event.said(), place)?;
     let (statement, now) = (&held.statement, place.time.as_second());
     signed(statement.target == event.target, "the leaf names another target than the signed part")?;
     let scope = match statement.act {
@@ -213,18 +191,7 @@ pub(super) fn admission(event: &InstructionAdmitted, place: Place<'_>) -> Result
 
 /// Judges the leaf that lets an instruction wait for approvals: all but the number of its signers is good. Its end.
 pub(super) fn waiting(event: &InstructionReceived, place: Place<'_>) -> Result<i64, Broken> {
-    let said = Said {
-        controller: &event.controller,
-        app: &event.app,
-        act: event.act,
-        digest: &event.digest,
-        signed_part: &event.signed_part,
-        key_set_version: event.key_set_version,
-        key_set_digest: &event.key_set_digest,
-        authority_size: event.authority_size,
-        request: event.request,
-    };
-    let held = held(&said, place)?;
+    let held = held(&event.said(), place)?;
     let (statement, now) = (&held.statement, place.time.as_second());
     let mut missing = BTreeSet::new();
     let mut take = |scope: &Scope| -> Result<(), Broken> {
@@ -336,15 +303,17 @@ fn over(digests: &[Digest]) -> Digest {
     Digest::of(digests.iter().flat_map(|digest| *digest.as_bytes()).collect::<Vec<u8>>())
 }
 
-/// The agent's signature over its report, under the key that was registered for it.
+/// The agent's signature over its report, under a report key of its own that counts in this leaf.
 pub(super) fn signed_report(
     event: &ExecutionReported,
     registered: RegisteredBefore<'_>,
     authority: &AuthorityLog,
 ) -> Result<Report, Broken> {
-    let agent = registered.agent(&event.agent)?;
+    registered.agent(&event.agent)?;
+    let keys = registered.report_keys(&event.agent, authority);
     // What was carried out before the trail had its new origin may be reported after.
-    Report::verify_any(&event.report, &agent.key, &event.agent, authority.trail_origins())
+    Report::verify_by(&event.report, &keys, &event.agent, authority.trail_origins())
+        .map(|(report, _)| report)
         .map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))
 }
 

@@ -72,8 +72,8 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    const NOUNS: [&str; 7] =
-        ["controller", "agreement", "app", "agent", "sub_processor", "access_key", "key_set"];
+    const NOUNS: [&str; 8] =
+        ["controller", "agreement", "app", "agent", "report_key", "sub_processor", "access_key", "key_set"];
     /// Bytes of what stands first and of a UUID.
     const UNTIL_ID: usize = br#"{"specversion":"1.0","id":""#.len() + 36;
 
@@ -94,9 +94,11 @@ impl Registrations {
 
 fn belongs(log: LogName, event: &Event) -> bool {
     match event {
-        Event::LogOpened(_) | Event::LogReopened(_) | Event::LogKeyVouched(_) | Event::LogKeyRetired(_) => {
-            true
-        }
+        Event::LogOpened(_)
+        | Event::LogReopened(_)
+        | Event::LogKeyVouched(_)
+        | Event::LogKeyRetired(_)
+        | Event::ReportKeyRetired(_) => true,
         Event::KeySetPublished(_) | Event::InstructionStopped(_) | Event::SignatureWithdrawn(_) => {
             log == LogName::Authority
         }
@@ -134,7 +136,9 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
         Event::AgreementRegistered(_) => is(AgreementId::from_resource_name(subject)),
         Event::AppRegistered(_) => is(AppId::from_resource_name(subject)),
         Event::SubProcessorRegistered(_) => is(SubProcessorId::from_resource_name(subject)),
-        Event::AgentRegistered(_) => is(AgentId::from_resource_name(subject)),
+        Event::AgentRegistered(_) | Event::ReportKeyVouched(_) | Event::ReportKeyRetired(_) => {
+            is(AgentId::from_resource_name(subject))
+        }
         Event::MessageReceived(_)
         | Event::MessageRead(_)
         | Event::MessageAssigned(_)
@@ -191,6 +195,8 @@ mod tests {
                 "mandate.app.registered",
                 "mandate.agent.registered",
                 "mandate.sub_processor.registered",
+                "mandate.report_key.vouched",
+                "mandate.report_key.retired",
                 "mandate.access_key.registered",
                 "mandate.key_set.registered",
             ]

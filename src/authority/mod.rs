@@ -32,6 +32,7 @@ pub mod published;
 mod published_audit;
 mod published_log;
 pub mod registered;
+mod report_keys;
 pub mod rules;
 pub mod signers;
 pub mod sub_processors;
@@ -66,6 +67,8 @@ mod published_tests;
 mod recovery_tests;
 #[cfg(test)]
 mod reopening_tests;
+#[cfg(test)]
+mod report_key_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]

@@ -229,6 +229,7 @@ pub fn verify<F: LogFiles + Sync>(
             options.tell(Stage::Tree, done, size);
         },
     )?;
+    registrations.finish();
     let earlier = since.trail.as_ref().map(Checkpoint::size);
     let judge = Judge {
         source: pins.source(),

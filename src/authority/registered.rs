@@ -10,19 +10,20 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::AgreementTerms;
-use super::authority_log::AuthorityLog;
+use super::authority_log::{AuthorityLog, refusal_text};
 use super::pins::Pins;
 use super::rules::{Broken, Rule};
 use super::sub_processors::Sinks;
 use crate::domain::event::{AgentRegistered, AgreementRegistered, Event, KeySetRegistered};
 use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
-use crate::token::{Digest, KeyId, PublicJwk, VerifyingKey};
+use crate::token::{Digest, KeyId, PublicJwk, ReportKeySuccession, VerifyingKey};
 
 /// An agent as registered.
 #[derive(Debug, Clone)]
 pub struct RegisteredAgent {
     pub stores: BTreeSet<StoreId>,
-    pub key: VerifyingKey,
+    /// Its report keys, each with the leaf from which on it is one; the first is that of the registration.
+    keys: Vec<(VerifyingKey, u64)>,
     index: u64,
 }
 
@@ -120,9 +121,6 @@ impl Registered {
             .and_then(|json| PublicJwk::from_json(&json).ok())
             .and_then(|jwk| VerifyingKey::new(jwk).ok())
             .ok_or_else(|| Rule::Registered.broken("the agent's report key is no acceptable public key"))?;
-        if self.pinned_agents.get(&id).is_some_and(|pin| pin != key.jwk()) {
-            return Err(Rule::ReportSigned.broken("the agent's report key is not the pinned one"));
-        }
         self.claim_key(key.id(), "report", subject)?;
         self.before(index).needs_sub_processors(agent.operated_by.values())?;
         for (store, operator) in &agent.operated_by {
@@ -130,8 +128,57 @@ impl Registered {
                 .holds(agent.stores.contains(store), "a store that is not its own is operated")?;
             once(&mut self.operated_by, store.clone(), (operator.clone(), index));
         }
-        let entry = RegisteredAgent { stores: agent.stores.iter().cloned().collect(), key, index };
+        let stores = agent.stores.iter().cloned().collect();
+        let entry = RegisteredAgent { stores, keys: vec![(key, index)], index };
         Rule::Registered.holds(once(&mut self.agents, id, entry), "the agent is registered again")
+    }
+
+    /// A report key of an agent named the next one, or none but one of them counts from here on.
+    pub(super) fn take_report_key(
+        &mut self,
+        index: u64,
+        subject: &str,
+        event: &Event,
+        authority: &AuthorityLog,
+    ) -> Result<(), Broken> {
+        let agent = id(AgentId::from_resource_name(subject))?;
+        let before = self.before(index);
+        before.agent(&agent)?;
+        let counting = before.report_keys(&agent, authority);
+        match event {
+            Event::ReportKeyVouched(vouched) => {
+                let origins = authority.trail_origins();
+                let read = ReportKeySuccession::verify(&vouched.succession, &counting, &agent, origins);
+                let next = read.map_err(|refusal| Rule::ReportSigned.broken(refusal_text(&refusal)))?.next;
+                let same = next.id().to_string() == vouched.report_key;
+                Rule::ReportSigned.holds(same, "the leaf names another key than was vouched for")?;
+                self.claim_key(next.id(), "report", subject)?;
+                if let Some(agent) = self.agents.get_mut(&agent) {
+                    agent.keys.push((next, index));
+                }
+                Ok(())
+            }
+            Event::ReportKeyRetired(retired) => {
+                let told = retired.from == index && authority.report_keys().tell(&agent, retired);
+                Rule::ReportSigned.holds(told, "the authority log does not say so of the report keys")?;
+                let own = counting.iter().any(|key| key.id().to_string() == retired.in_force);
+                Rule::ReportSigned.holds(own, "the key in force is none of the agent's")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// That each pinned report key is one of its agent's: the registered one, or one of those that followed. To be
+    /// asked when all registrations were taken.
+    pub(super) fn holds_pins(&self) -> Result<(), (u64, Broken)> {
+        for (agent, pin) in &self.pinned_agents {
+            let Some(agent) = self.agents.get(agent) else { continue };
+            if !agent.keys.iter().any(|(key, _)| key.jwk() == pin) {
+                let what = "the agent's report key is not the pinned one, nor did either follow on the other";
+                return Err((agent.index, Rule::ReportSigned.broken(what)));
+            }
+        }
+        Ok(())
     }
 
     /// The trail names a key set of the authority log, each once and in order.
@@ -242,6 +289,16 @@ impl<'a> RegisteredBefore<'a> {
     pub(super) fn agent(&self, agent: &AgentId) -> Result<&'a RegisteredAgent, Broken> {
         let agent = self.all.agents.get(agent).filter(|agent| agent.index < self.index);
         agent.ok_or_else(|| Rule::Registered.broken("the agent was not registered before"))
+    }
+
+    /// The agent's report keys that count in this leaf.
+    pub(super) fn report_keys(&self, agent: &AgentId, authority: &AuthorityLog) -> Vec<&'a VerifyingKey> {
+        let keys = self.all.agents.get(agent).map(|agent| agent.keys.as_slice()).unwrap_or_default();
+        let ends = authority.report_keys();
+        keys.iter()
+            .filter(|(key, since)| *since < self.index && ends.counts(agent, &key.id(), *since, self.index))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// What may be ordered for an app of the controller, by each of its agreements.

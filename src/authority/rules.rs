@@ -49,7 +49,8 @@ rules! {
     /// Every execution belongs to an order of an earlier admission, and is leased, deferred and reported
     /// in turn, by an agent registered for its store.
     Ordered = "ORDERED";
-    /// A report verifies under the agent's registered (and, if pinned, pinned) report key.
+    /// A report verifies under the agent's registered report key or one that followed on it and was not retired
+    /// before; if one is pinned, it is one of these.
     ReportSigned = "REPORT_SIGNED";
     /// A report repeats the digests of what was ordered, and tells of that order and no other.
     ReportScope = "REPORT_SCOPE";

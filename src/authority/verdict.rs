@@ -142,15 +142,19 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
     let leaves = proven_leaves(bundle, &trail)?;
     let authority = replay_authority(bundle, pins, &authority_head)?;
 
-    let mut reader =
-        Reader { pins, authority: &authority, registered: Registered::new(pins), admitted: None };
+    let mut read = Vec::new();
     let mut previous = None;
     for (index, bytes) in leaves {
-        let which = Which::TrailLeaf(index);
+        let broken = Which::TrailLeaf(index).broken();
         let (leaf, event) =
-            leaf_form::read(LogName::Trail, pins.source(), previous, bytes).map_err(which.broken())?;
+            leaf_form::read(LogName::Trail, pins.source(), previous, bytes).map_err(broken)?;
         previous = Some(leaf.time());
-        reader.take(index, &leaf, &event)?;
+        read.push((index, leaf, event));
+    }
+    let registered = registrations(pins, &authority, &read)?;
+    let mut reader = Reader { pins, authority: &authority, registered, admitted: None };
+    for (index, leaf, event) in &read {
+        reader.take(*index, leaf, event)?;
     }
     let Some(found) = reader.admitted else {
         return Err(Which::TrailLeaf(bundle.instruction.index).fault("it admits no instruction"));
@@ -192,6 +196,28 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
         breaks: pins.openings().map(Break::of).collect(),
         restarts,
     })
+}
+
+/// What the leaves register: all of it first, since a pinned report key may be one that followed later.
+fn registrations(
+    pins: &Pins,
+    authority: &AuthorityLog,
+    leaves: &[(u64, Leaf, Event)],
+) -> Result<Registered, Fault> {
+    let mut registered = Registered::new(pins);
+    for (index, leaf, event) in leaves {
+        let taken = match event {
+            Event::ReportKeyVouched(_) => {
+                registered.take_report_key(*index, leaf.subject(), event, authority)
+            }
+            _ => registered.take(*index, leaf.subject(), event),
+        };
+        taken.map_err(Which::TrailLeaf(*index).broken())?;
+    }
+    match registered.holds_pins() {
+        Ok(()) => Ok(registered),
+        Err((index, broken)) => Err(Which::TrailLeaf(index).broken()(broken)),
+    }
 }
 
 /// The whole authority log up to its checkpoint.
@@ -316,13 +342,8 @@ impl Reader<'_> {
                 });
                 Ok(())
             }
-            Event::ControllerRegistered(_)
-            | Event::AgreementRegistered(_)
-            | Event::AppRegistered(_)
-            | Event::SubProcessorRegistered(_)
-            | Event::AgentRegistered(_) => {
-                self.registered.take(index, leaf.subject(), event).map_err(which.broken())
-            }
+            // They were taken before.
+            _ if matches!(part_of(event), Some(Part::Registration)) => Ok(()),
             _ => {
                 let found = self
                     .admitted

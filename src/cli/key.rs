@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::key_checkpoint::Checkpoint;
+use super::key_report::ReportKey;
 use super::{CliError, serve};
 use crate::agent::AgentConfig;
 use crate::config::{GatewayConfig, Place};
@@ -37,6 +38,8 @@ enum Rotate {
     Epoch(Epoch),
     /// The key that signs a log's checkpoints
     Checkpoint(Checkpoint),
+    /// The key that signs an agent's reports
+    Report(ReportKey),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +75,7 @@ impl Key {
         let Epoch { whose, step } = match self.command {
             Command::Rotate(Rotate::Epoch(epoch)) => epoch,
             Command::Rotate(Rotate::Checkpoint(checkpoint)) => return checkpoint.run().await,
+            Command::Rotate(Rotate::Report(report)) => return report.run().await,
         };
         match (whose.config, whose.agent) {
             (Some(config), _) => of_gateway(&config, step).await,

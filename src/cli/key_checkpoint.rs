@@ -121,6 +121,6 @@ async fn close(app: &App) -> Result<(), CliError> {
     app.vault.keyring().close().await.map_err(CliError::plain)
 }
 
-fn sync(path: &Path) -> Result<(), CliError> {
+pub(super) fn sync(path: &Path) -> Result<(), CliError> {
     std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(CliError::file(path))
 }

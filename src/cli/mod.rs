@@ -23,6 +23,7 @@ pub mod instruct;
 pub mod intake;
 pub mod key;
 mod key_checkpoint;
+mod key_report;
 pub mod keyset;
 pub mod migrate;
 pub mod print;

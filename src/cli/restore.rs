@@ -1,5 +1,6 @@
 //! `mandate restore`: puts a backup in the place of a database that is gone, and brings it on to the
-//! longest history that was published.
+//! longest history that was published. On a server the backup is put in place with the server's own tools
+//! before, and brought on there.
 //!
 //! A gateway on an older database would sign a second history. So this refuses unless the operator shows
 //! what is known of the newest head, and every known leaf could be brought back. Where leaves are lost for
@@ -22,11 +23,11 @@ use crate::trail::{CHECKPOINT_PATH, Checkpoint, Note, Resource, VerifierKey, dec
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// gateway.toml; its database must not be there
+    /// gateway.toml; its database must not be there. One on a server must be the older copy, and no gateway run
     #[arg(long)]
     config: PathBuf,
-    /// A folder that `mandate backup` wrote
-    backup: PathBuf,
+    /// A folder that `mandate backup` wrote; none for a database on a server
+    backup: Option<PathBuf>,
     /// A folder that `mandate trail export` wrote; the longest is taken
     #[arg(long, value_name = "DIR")]
     published: Vec<PathBuf>,
@@ -42,25 +43,34 @@ pub struct Restore {
 impl Restore {
     pub async fn run(self) -> Result<(), CliError> {
         let config = GatewayConfig::load(&self.config)?;
-        let Place::File(target) = &config.database else {
-            return Err(CliError::plain("the database is on a PostgreSQL server: restore it there"));
-        };
-        for file in [target.clone(), beside(target, "-wal")] {
+        match (&config.database, &self.backup) {
+            (Place::File(target), Some(backup)) => self.file(&config, target, backup).await,
+            (Place::File(_), None) => {
+                Err(CliError::plain("which backup? A folder that `mandate backup` wrote"))
+            }
+            (Place::Server(_), None) => self.on_server(&config).await,
+            (Place::Server(_), Some(_)) => Err(CliError::plain(
+                "the database is on a PostgreSQL server: bring the copy back there with its own tools, and run \
+                 this without a backup",
+            )),
+        }
+    }
+
+    async fn file(&self, config: &GatewayConfig, target: &Path, backup: &Path) -> Result<(), CliError> {
+        for file in [target.to_owned(), beside(target, "-wal")] {
             if file.exists() {
                 return Err(CliError::Plain(format!("{}: it is there; move it away first", file.display())));
             }
         }
-        Manifest::load(&self.backup, &config.gateway)?;
-        let origins = serve::origins(&config);
-        let keys = self.known_keys(log_keys(&config, &origins)?.verifiers())?;
+        Manifest::load(backup, &config.gateway)?;
         files::make_folder(&folder_of(target))?;
         // Under another name until it is what it shall be: nobody starts on half of it.
         let draft = beside(target, ".restoring");
         for rest in ["", "-wal", "-shm"] {
             remove(&beside(&draft, rest))?;
         }
-        std::fs::copy(self.backup.join(DATABASE), &draft).map_err(CliError::file(&draft))?;
-        let done = self.bring_on(&draft, &origins, &keys, &config).await;
+        std::fs::copy(backup.join(DATABASE), &draft).map_err(CliError::file(&draft))?;
+        let done = self.bring_on(&Database::Sqlite(draft.clone()), config).await;
         if done.is_err() {
             for rest in ["", "-wal", "-shm"] {
                 remove(&beside(&draft, rest))?;
@@ -71,6 +81,14 @@ impl Restore {
         std::fs::rename(&draft, target).map_err(CliError::file(target))?;
         sync(&folder_of(target))?;
         println!("restored: {}", target.display());
+        Ok(())
+    }
+
+    /// What the server's tools brought back is held against what is known before anything of it is changed.
+    async fn on_server(&self, config: &GatewayConfig) -> Result<(), CliError> {
+        let database = doctor::patient(config)?.database;
+        self.bring_on(&database, config).await?;
+        println!("restored: the database on the server; start the gateways");
         Ok(())
     }
 
@@ -85,16 +103,17 @@ impl Restore {
         Ok(known)
     }
 
-    async fn bring_on(
-        &self,
-        draft: &Path,
-        origins: &Origins,
-        keys: &LogVerifiers,
-        config: &GatewayConfig,
-    ) -> Result<(), CliError> {
-        let mut roll = RollForward::open(draft, origins, keys).await.map_err(CliError::plain)?;
-        let before = roll.sizes();
+    async fn bring_on(&self, copy: &Database, config: &GatewayConfig) -> Result<(), CliError> {
+        let origins = &serve::origins(config);
+        let keys = &self.known_keys(log_keys(config, origins)?.verifiers())?;
         let known = self.known_heads(origins, keys)?;
+        if let Database::Postgres(_) = copy {
+            // Nobody can take back what is written there.
+            let sizes = sizes_of(copy, origins, keys).await?;
+            demand_this_history(copy, origins, &known, sizes, config).await?;
+        }
+        let mut roll = RollForward::open(copy, origins, keys).await.map_err(CliError::plain)?;
+        let before = roll.sizes();
         let lacks = self.roll_forward(&mut roll, origins, keys, before).await?;
         let rolled = roll.sizes();
         let (opened, missing) = match &self.new_origin {
@@ -104,9 +123,8 @@ impl Restore {
                 (opened, known.trail_size().saturating_sub(rolled.trail))
             }
         };
-        roll.check_whole().await.map_err(CliError::plain)?;
-        roll.close().await.map_err(CliError::plain)?;
-        demand_this_history(draft, &opened, &known, rolled, config).await?;
+        roll.finish().await.map_err(CliError::plain)?;
+        demand_this_history(copy, &opened, &known, rolled, config).await?;
         println!(
             "{} leaves of the trail from the backup, {} more from what was published",
             before.trail,
@@ -268,22 +286,23 @@ async fn reopen(
 
 /// What is known and was not lost is of this history, and rows and leaves fit together.
 async fn demand_this_history(
-    draft: &Path,
+    copy: &Database,
     opened: &Origins,
     known: &Known,
     rolled: Sizes,
     config: &GatewayConfig,
 ) -> Result<(), CliError> {
     let patient = Patient {
-        database: Database::Sqlite(draft.to_owned()),
+        database: copy.clone(),
         outside: None,
         keys: log_keys(config, opened)?.verifiers(),
         origins: opened.clone(),
         ..doctor::patient(config)?
     };
     let trail = known.trail.iter().filter(|head| head.size() <= rolled.trail);
+    let authority = known.authority.iter().filter(|head| head.size() <= rolled.authority);
     let heads = trail.map(|head| (Log::Trail, head));
-    for (log, head) in heads.chain(known.authority.iter().map(|head| (Log::Authority, head))) {
+    for (log, head) in heads.chain(authority.map(|head| (Log::Authority, head))) {
         if !crate::doctor::contains(&patient, log, head).await.map_err(CliError::plain)? {
             return Err(CliError::plain("the newest checkpoint is of another history than the backup"));
         }
@@ -293,7 +312,15 @@ async fn demand_this_history(
         return Ok(());
     }
     wrong.iter().for_each(|finding| doctor::show(finding, false));
-    Err(CliError::plain("what came out does not fit together; nothing was restored"))
+    Err(CliError::plain("what is there does not fit together: no gateway may start on it"))
+}
+
+/// How much of both logs the copy holds.
+async fn sizes_of(copy: &Database, origins: &Origins, keys: &LogVerifiers) -> Result<Sizes, CliError> {
+    let roll = RollForward::open(copy, origins, keys).await.map_err(CliError::plain)?;
+    let sizes = roll.sizes();
+    roll.abandon().await.map_err(CliError::plain)?;
+    Ok(sizes)
 }
 
 fn beside(path: &Path, rest: &str) -> PathBuf {

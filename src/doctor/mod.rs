@@ -173,6 +173,7 @@ async fn examine_log(
     while let Some(page) = walk.page(conn, sink).await? {
         for Walked { index, leaf, event } in &page {
             let at = At {
+                log,
                 index: *index,
                 subject: leaf.subject(),
                 seconds: leaf.time().as_second(),

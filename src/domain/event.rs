@@ -116,7 +116,7 @@ events! {
     }
     /// Subject `apps/<id>`. The facts are public, but long: their digest.
     AppRegistered = "mandate.app.registered" { by: String, controller: ControllerId, facts: u32, facts_digest: String }
-    /// Subject `agents/<id>`. The report key stands here so that reports verify from the trail alone.
+    /// Subject `agents/<id>`. The first report key stands here so that reports verify from the trail alone.
     /// `operated_by` says of a store whose it is, where it is not PPIO's own.
     AgentRegistered = "mandate.agent.registered" {
         by: String, stores: Vec<StoreId>, region: Region, report_key: Value,
@@ -124,6 +124,12 @@ events! {
     }
     /// Subject `subProcessors/<id>` (R25).
     SubProcessorRegistered = "mandate.sub_processor.registered" { by: String, region: Region, purposes: Vec<Purpose> }
+    /// Subject `agents/<id>`: its report key named the next one, the key of this thumbprint; both may sign its
+    /// reports. `succession` is signed by both, as `token::report_key` has it.
+    ReportKeyVouched = "mandate.report_key.vouched" { by: String, report_key: String, succession: String }
+    /// In both logs. Subject `agents/<id>`: of its report keys so far only the one of this thumbprint signs
+    /// reports that count. `from` is the index of this leaf in the trail.
+    ReportKeyRetired = "mandate.report_key.retired" { by: String, in_force: String, from: u64 }
     /// Subject: the principal.
     AccessKeyRegistered = "mandate.access_key.registered" { by: String, thumbprint: String }
     /// Subject: the principal.
@@ -222,6 +228,42 @@ events! {
     /// all epochs before it are destroyed where this was said, and copies of the keyring from then with them.
     EpochRotated = "mandate.epoch.rotated" { by: String, rewrapped: u64 }
 }
+
+/// What both leaves say that hold an instruction: the one that admits it, and the one that lets it wait.
+#[derive(Debug, Clone, Copy)]
+pub struct InstructionSaid<'a> {
+    pub controller: &'a ControllerId,
+    pub app: &'a AppId,
+    pub act: Act,
+    pub digest: &'a str,
+    pub signed_part: &'a str,
+    pub key_set_version: u64,
+    pub key_set_digest: &'a str,
+    pub authority_size: u64,
+    pub request: Option<RequestId>,
+}
+
+macro_rules! says {
+    ($($event:ident),+) => {
+        $(impl $event {
+            pub fn said(&self) -> InstructionSaid<'_> {
+                InstructionSaid {
+                    controller: &self.controller,
+                    app: &self.app,
+                    act: self.act,
+                    digest: &self.digest,
+                    signed_part: &self.signed_part,
+                    key_set_version: self.key_set_version,
+                    key_set_digest: &self.key_set_digest,
+                    authority_size: self.authority_size,
+                    request: self.request,
+                }
+            }
+        })+
+    };
+}
+
+says!(InstructionAdmitted, InstructionReceived);
 
 /// One order of an admitted instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -223,6 +223,36 @@ impl AgentService for Agents {
         self.receive(&agent, request.into_inner(), end).await.map(Response::new)
     }
 
+    async fn vouch_report_key(
+        &self,
+        request: Request<v1::VouchReportKeyRequest>,
+    ) -> Result<Response<v1::VouchReportKeyResponse>, Status> {
+        let agent = self.0.agent(&request)?;
+        let v1::VouchReportKeyRequest { succession } = request.into_inner();
+        self.0
+            .reply(async {
+                let succession = decode::filled(succession, "succession")?;
+                let issued = self.0.app.vouch_report_key(&agent, &succession).await?;
+                Ok(v1::VouchReportKeyResponse { receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
+    }
+
+    async fn retire_report_key(
+        &self,
+        request: Request<v1::RetireReportKeyRequest>,
+    ) -> Result<Response<v1::RetireReportKeyResponse>, Status> {
+        let agent = self.0.agent(&request)?;
+        let v1::RetireReportKeyRequest { in_force } = request.into_inner();
+        self.0
+            .reply(async {
+                let in_force = decode::filled(in_force, "in_force")?;
+                let issued = self.0.app.retire_report_key(&agent, &in_force).await?;
+                Ok(v1::RetireReportKeyResponse { receipt: Some(encode::receipt(&issued)) })
+            })
+            .await
+    }
+
     async fn read_authority(
         &self,
         request: Request<v1::ReadAuthorityRequest>,

@@ -3,6 +3,8 @@
 //! Read clause by clause; a clause that says *not* to do it asks for nothing,
 //! and is remembered, so that a subject line cannot ask for what the letter declines.
 
+use std::sync::LazyLock;
+
 use super::negation;
 use super::rules::{DATA, FIELD, KIND, RULES, Rule};
 use crate::domain::Right;
@@ -43,28 +45,22 @@ pub struct Asked {
     pub declined: Vec<Right>,
 }
 
+/// The rules with their words put in.
+static WORDED: LazyLock<Vec<(&Rule, Vec<String>)>> = LazyLock::new(|| {
+    let put = |p: &&str| p.replace("{data}", DATA).replace("{field}", FIELD).replace("{kind}", KIND);
+    RULES.iter().map(|rule| (rule, rule.phrases.iter().map(put).collect())).collect()
+});
+
 /// Reads a text.
 pub fn read(text: &str) -> Asked {
     let text = &unticked(text);
     let mut out = Asked::default();
-    let fold_rules: Vec<(&Rule, Vec<String>)> = RULES
-        .iter()
-        .map(|rule| {
-            (
-                rule,
-                rule.phrases
-                    .iter()
-                    .map(|p| p.replace("{data}", DATA).replace("{field}", FIELD).replace("{kind}", KIND))
-                    .collect(),
-            )
-        })
-        .collect();
     // A decision may be told in one sentence and questioned in the next.
     let questioned = sentences(text).into_iter().find(|s| questions_decision(&fold(s)));
     let explanation = sentences(text).into_iter().find(|s| says_any(&fold(s), EXPLAIN));
     for sentence in sentences(text) {
         let whole = fold(sentence);
-        for (rule, phrases) in fold_rules.iter().filter(|(r, _)| r.sentence) {
+        for (rule, phrases) in WORDED.iter().filter(|(r, _)| r.sentence) {
             if phrases.iter().any(|p| says(&whole, p)) {
                 if explained(&whole) {
                     add(&mut out.rights, rule.right, sentence);
@@ -80,7 +76,7 @@ pub fn read(text: &str) -> Asked {
             if let Some(right) = bare(&folded) {
                 add(&mut out.rights, right, clause);
             }
-            for (rule, phrases) in fold_rules.iter().filter(|(r, _)| !r.sentence) {
+            for (rule, phrases) in WORDED.iter().filter(|(r, _)| !r.sentence) {
                 judge(rule, phrases, clause, &folded, &mut out);
             }
         }

@@ -25,6 +25,7 @@ mod pass_tests;
 pub mod projection;
 pub mod refusals;
 pub mod registry;
+pub mod report_keys;
 pub mod requests;
 pub mod restore;
 mod sequencer;

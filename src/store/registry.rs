@@ -105,6 +105,8 @@ pub struct Agent {
     pub operated_by: BTreeMap<StoreId, SubProcessorId>,
     /// Public JWK, as JSON text.
     pub report_key: String,
+    /// One that it vouched for, or empty.
+    pub next_report_key: String,
     /// The ledger head it last reported (DESIGN §10).
     pub anchor_sequence: u64,
     pub anchor_head: String,
@@ -406,7 +408,7 @@ pub async fn app_names(conn: &mut Conn, of: &ControllerId) -> Result<Vec<(AppId,
 
 pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
     let Some(row) =
-        query("SELECT id, region, report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
+        query("SELECT id, region, report_key, next_report_key, anchor_sequence, anchor_head FROM agents WHERE id = ?")
             .bind(agent.as_str())
             .fetch_optional(conn)
             .await?
@@ -424,6 +426,7 @@ pub async fn agent(conn: &mut Conn, agent: &AgentId) -> Result<Option<Agent>, St
         operated_by: stores.iter().filter_map(|(store, by)| Some((store.clone(), by.clone()?))).collect(),
         stores: stores.into_iter().map(|(store, _)| store).collect(),
         report_key: row.get("report_key"),
+        next_report_key: row.get("next_report_key"),
         anchor_sequence: to_u64(row.get("anchor_sequence")),
         anchor_head: row.get("anchor_head"),
     }))

@@ -3,7 +3,7 @@
 //! *Rolling forward* takes leaves byte for byte from published logs, whose signed root they must make
 //! together with what the copy holds: so they are exactly what this gateway signed after the copy was
 //! made. Their rows come from [`projection`]. All of it is one transaction: a crash leaves the copy as it
-//! was. Files only; nobody else may have the copy open.
+//! was. The copy is a file of its own, or what a server's own tools brought back: no gateway may run on it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -90,7 +90,8 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     conn.close().await.map_err(OpenError::Database)
 }
 
-/// A copy that nobody else has open, while it is brought on.
+/// A copy that no gateway has open, while it is brought on. Nothing of it stands before [`RollForward::finish`]:
+/// after an error it is dropped.
 pub struct RollForward {
     conn: Conn,
     /// Origins that the trail has and had.
@@ -102,14 +103,8 @@ pub struct RollForward {
 
 impl RollForward {
     /// Opens the copy and checks both heads against the keys.
-    pub async fn open(file: &Path, origins: &Origins, keys: &LogVerifiers) -> Result<Self, RollError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
-            // Key sets come before the leaves of the trail that register them.
-            .foreign_keys(false)
-            .disable_statement_logging();
-        let mut conn = Conn::from(options.connect().await?);
+    pub async fn open(copy: &Database, origins: &Origins, keys: &LogVerifiers) -> Result<Self, RollError> {
+        let mut conn = begin(copy).await?;
         let (gateway, origin) = (&origins.gateway, origins.trail());
         let origins_so_far = logs::trail_origins(&mut conn, &origin).await?;
         let trail = logs::load(&mut conn, Log::Trail, &origin, gateway, &keys.trail).await?;
@@ -122,32 +117,27 @@ impl RollForward {
         Sizes { trail: self.trail.tree.size(), authority: self.authority.tree.size() }
     }
 
-    /// Takes a log on to its published head, or changes nothing; the authority log first, since the trail
-    /// refers to it. Returns what no leaf holds.
+    /// Takes a log on to its published head; the authority log first, since the trail refers to it. Returns what
+    /// no leaf holds.
     pub async fn take(
         &mut self,
         log: Log,
         keys: &LogVerifiers,
         published: &mut dyn PublishedLog,
     ) -> Result<Vec<Lack>, RollError> {
-        query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        match self.take_log(log, keys, published).await {
-            Ok(()) => {
-                query("COMMIT").execute(&mut self.conn).await?;
-                Ok(std::mem::take(&mut self.lacks))
-            }
-            Err(error) => {
-                query("ROLLBACK").execute(&mut self.conn).await?;
-                Err(error)
-            }
-        }
+        self.take_log(log, keys, published).await?;
+        Ok(std::mem::take(&mut self.lacks))
     }
 
     /// That the rows fit together, now that nothing more comes.
-    pub async fn check_whole(&mut self) -> Result<(), RollError> {
+    async fn check_whole(&mut self) -> Result<(), RollError> {
         let open = query("SELECT 1 FROM key_sets WHERE leaf = ? LIMIT 1").bind(NO_LEAF);
         if open.fetch_optional(&mut self.conn).await?.is_some() {
             return Err(RollError::Published("trail", "it is older than the authority log beside it"));
+        }
+        if self.conn.is_postgres() {
+            query("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut self.conn).await?;
+            return Ok(());
         }
         let broken = query("SELECT 1 FROM pragma_foreign_key_check LIMIT 1");
         match broken.fetch_optional(&mut self.conn).await? {
@@ -215,8 +205,13 @@ impl RollForward {
         let members = leaf.data().iter().filter(|(name, _)| *name != "salt");
         let event = Event::parse_members(leaf.type_(), members.map(|(name, value)| (name.as_str(), value)))
             .map_err(|_| wrong("this program does not know its form"))?;
-        let at =
-            At { index, subject: leaf.subject(), seconds: leaf.time().as_second(), origins: &self.origins };
+        let at = At {
+            log: state.log,
+            index,
+            subject: leaf.subject(),
+            seconds: leaf.time().as_second(),
+            origins: &self.origins,
+        };
         match projection::apply(&mut self.conn, at, &event).await {
             Ok(()) => {}
             Err(ProjectError::Contradiction(why)) => return Err(wrong(why)),
@@ -238,20 +233,6 @@ impl RollForward {
     /// says so in both logs. What witnesses cosigned of the former one is forgotten; all other rows stay, and
     /// with them every instruction's id and every call that was made.
     pub async fn reopen(&mut self, opening: &Opening<'_>) -> Result<(), RollError> {
-        query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        match self.write_opening(opening).await {
-            Ok(()) => {
-                query("COMMIT").execute(&mut self.conn).await?;
-                Ok(())
-            }
-            Err(error) => {
-                query("ROLLBACK").execute(&mut self.conn).await?;
-                Err(error)
-            }
-        }
-    }
-
-    async fn write_opening(&mut self, opening: &Opening<'_>) -> Result<(), RollError> {
         let origin = opening.origins.trail();
         let event = Event::from(LogReopened {
             by: opening.by.to_owned(),
@@ -340,7 +321,8 @@ impl RollForward {
             events.push(KeySetRegistered { by, version, digest, authority_index, recovers }.into());
             for event in events {
                 let index = next + told.len() as u64;
-                let at = At { index, subject: &subject, seconds: time.as_second(), origins: &self.origins };
+                let (seconds, origins) = (time.as_second(), self.origins.as_slice());
+                let at = At { log: Log::Trail, index, subject: &subject, seconds, origins };
                 projection::apply(&mut self.conn, at, &event).await.map_err(|error| match error {
                     ProjectError::Contradiction(why) => RollError::Leaf("trail", index, why),
                     ProjectError::Store(error) => error.into(),
@@ -361,9 +343,42 @@ impl RollForward {
         Ok(before.map(|row| row.get("digest")))
     }
 
-    /// Leaves one whole file behind.
-    pub async fn close(mut self) -> Result<(), RollError> {
-        query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut self.conn).await?;
+    /// Leaves the copy as it was.
+    pub async fn abandon(mut self) -> Result<(), RollError> {
+        query("ROLLBACK").execute(&mut self.conn).await?;
         Ok(self.conn.close().await?)
     }
+
+    /// All of it stands from here on, if its rows fit together. Of a file, one whole file is left behind.
+    pub async fn finish(mut self) -> Result<(), RollError> {
+        self.check_whole().await?;
+        query("COMMIT").execute(&mut self.conn).await?;
+        if !self.conn.is_postgres() {
+            query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut self.conn).await?;
+        }
+        Ok(self.conn.close().await?)
+    }
+}
+
+/// The one transaction. Key sets come before the leaves of the trail that register their controllers.
+async fn begin(copy: &Database) -> Result<Conn, RollError> {
+    let Database::Sqlite(file) = copy else {
+        copy.prepare().await?;
+        let mut conn = copy.connect().await?;
+        query("BEGIN").execute(&mut conn).await?;
+        // A gateway that runs on it after all waits, and then finds heads that are not its own.
+        query("SELECT log FROM log_heads ORDER BY log FOR UPDATE").fetch_all(&mut conn).await?;
+        query("SET CONSTRAINTS ALL DEFERRED").execute(&mut conn).await?;
+        return Ok(conn);
+    };
+    // It may be of the release before.
+    copy.migrate().await?;
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .disable_statement_logging();
+    let mut conn = Conn::from(options.connect().await?);
+    query("BEGIN IMMEDIATE").execute(&mut conn).await?;
+    Ok(conn)
 }

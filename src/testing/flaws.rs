@@ -5,7 +5,7 @@ use super::story::Told;
 use crate::authority::Rule;
 use crate::domain::Act;
 use crate::domain::event::*;
-use crate::token::{Digest, Report, VerifyingKey};
+use crate::token::{Digest, PrivateKey, Report, ReportKeySuccession, VerifyingKey};
 
 /// A way to spoil a story.
 pub struct Flaw {
@@ -47,22 +47,20 @@ fn next_about(story: &[Told], at: usize) -> Option<usize> {
     story[at + 1..].iter().position(|told| told.subject == *about).map(|more| at + 1 + more)
 }
 
-/// The report at `at`, changed and signed again; by another agent if asked.
+/// The report at `at`, changed and signed again by that key; by the agent's own if none.
 fn report_again(
     story: &mut [Told],
     at: usize,
     parties: &Parties,
-    by_another: bool,
+    by: Option<&PrivateKey>,
     change: impl FnOnce(&mut Report),
 ) -> Option<usize> {
     let Event::ExecutionReported(event) = &mut story[at].event else { return None };
-    let own = parties.agents.iter().position(|agent| agent.id == event.agent)?;
-    let agent = &parties.agents[own];
+    let agent = parties.agents.iter().find(|agent| agent.id == event.agent)?;
     let key = VerifyingKey::new(agent.key.public().clone()).ok()?;
     let mut report = Report::verify(&event.report, &key, &agent.id, &origin("trail")).ok()?;
     change(&mut report);
-    let signer = if by_another { (own + 1) % parties.agents.len() } else { own };
-    event.report = report.sign(&parties.agents[signer].key).ok()?;
+    event.report = report.sign(by.unwrap_or(&agent.key)).ok()?;
     Some(at)
 }
 
@@ -212,7 +210,47 @@ pub const FLAWS: &[Flaw] = &[
         rule: Rule::ReportSigned,
         spoil: |story, parties| {
             let at = find!(story, ExecutionReported);
-            report_again(story, at, parties, true, |_| ())
+            let Event::ExecutionReported(event) = &story[at].event else { return None };
+            let another = parties.agents.iter().find(|agent| agent.id != event.agent)?;
+            report_again(story, at, parties, Some(&another.key), |_| ())
+        },
+    },
+    Flaw {
+        name: "a report by a key that was retired before",
+        rule: Rule::ReportSigned,
+        spoil: |story, parties| {
+            let agent = parties.agents.iter().find(|agent| agent.former.is_some())?;
+            let at = find!(story, ExecutionReported, |e| e.agent == agent.id);
+            report_again(story, at, parties, agent.former.as_ref(), |_| ())
+        },
+    },
+    Flaw {
+        name: "a report key that another agent's key vouches for",
+        rule: Rule::ReportSigned,
+        spoil: |story, parties| {
+            let is = |told: &Told| matches!(told.event, Event::ReportKeyVouched(_));
+            let at = story.iter().position(is)?;
+            let agent = parties.agents.iter().find(|agent| agent.former.is_some())?;
+            let another = parties.agents.iter().find(|agent| agent.former.is_none())?;
+            edit!(story, at, ReportKeyVouched, |e| {
+                e.succession =
+                    ReportKeySuccession::sign(&agent.id, &origin("trail"), 1, &another.key, &agent.key)
+                        .ok()?;
+            });
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a report key that only the trail says is retired",
+        rule: Rule::ReportSigned,
+        spoil: |story, parties| {
+            let at = story.len() / 2;
+            insert_copy(story, 0, at);
+            let agent = parties.agents.iter().find(|agent| agent.former.is_none())?;
+            story[at].subject = agent.id.resource_name();
+            let (by, in_force) = (agent.id.resource_name(), agent.key.id().to_string());
+            story[at].event = ReportKeyRetired { by, in_force, from: at as u64 }.into();
+            Some(at)
         },
     },
     Flaw {
@@ -220,7 +258,7 @@ pub const FLAWS: &[Flaw] = &[
         rule: Rule::ReportScope,
         spoil: |story, parties| {
             let at = find!(story, ExecutionReported);
-            report_again(story, at, parties, false, |report| report.sub_digests = vec![Digest::of("another")])
+            report_again(story, at, parties, None, |report| report.sub_digests = vec![Digest::of("another")])
         },
     },
     Flaw {
@@ -228,9 +266,7 @@ pub const FLAWS: &[Flaw] = &[
         rule: Rule::ReportScope,
         spoil: |story, parties| {
             let at = find!(story, ExecutionReported);
-            report_again(story, at, parties, false, |report| {
-                report.instruction_digest = Digest::of("another")
-            })
+            report_again(story, at, parties, None, |report| report.instruction_digest = Digest::of("another"))
         },
     },
     Flaw {

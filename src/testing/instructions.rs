@@ -98,7 +98,7 @@ pub fn admit(
     seeded: &Seeded,
 ) -> (Ordered, InstructionAdmitted) {
     // The second set of the first controller is the last leaf of the authority log.
-    let rotated = authority.size > 1 + parties.controllers.len() as u64;
+    let rotated = authority.size > parties.early_authority_leaves() as u64;
     let version = if rotated { controller.sets.len() as u64 } else { 1 };
     let key_set = KeySetRef { version, digest: controller.digest(version) };
     let seconds = now.as_second();

@@ -6,7 +6,10 @@ use crate::domain::event::*;
 use crate::domain::{
     Act, AgentId, AppId, Category, ControllerId, Entropy, Purpose, Region, StoreId, SubProcessorId,
 };
-use crate::token::{Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, SetRole, SignedKeySet};
+use crate::token::{
+    Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, ReportKeySuccession, SetRole,
+    SignedKeySet,
+};
 use crate::trail::SigningKey;
 
 pub const GATEWAY: &str = "gateway.example";
@@ -31,6 +34,8 @@ pub struct Agent {
     /// Whose the store is, where it is not the processor's own.
     pub operated_by: Option<SubProcessorId>,
     pub key: PrivateKey,
+    /// The one it was registered with, retired before the first order.
+    pub former: Option<PrivateKey>,
 }
 
 /// Everybody, by the seed.
@@ -139,6 +144,7 @@ impl Parties {
                     store: name(store.to_owned()),
                     operated_by: (store == "logs").then(cloud),
                     key: key(&seeded),
+                    former: (store == "rooms").then(|| key(&seeded)),
                 })
                 .into(),
             trail_key: log_key("trail"),
@@ -194,7 +200,8 @@ impl Parties {
             out.push((subject, self.named(number, 0)));
         }
         for agent in &self.agents {
-            let report_key = serde_json::from_str(&agent.key.public().canonical()).expect("a JWK is JSON");
+            let first = agent.former.as_ref().unwrap_or(&agent.key);
+            let report_key = serde_json::from_str(&first.public().canonical()).expect("a JWK is JSON");
             let stores = vec![agent.store.clone()];
             let event = AgentRegistered {
                 by: by(),
@@ -203,16 +210,38 @@ impl Parties {
                 report_key,
                 operated_by: agent.operated_by.iter().map(|by| (agent.store.clone(), by.clone())).collect(),
             };
-            out.push((agent.id.resource_name(), event.into()));
+            let name = agent.id.resource_name();
+            out.push((name.clone(), event.into()));
+            if let Some(former) = &agent.former {
+                let by = || name.clone();
+                let succession =
+                    ReportKeySuccession::sign(&agent.id, &origin("trail"), START, former, &agent.key)
+                        .expect("two keys sign");
+                let report_key = agent.key.id().to_string();
+                out.push((name.clone(), ReportKeyVouched { by: by(), report_key, succession }.into()));
+                let (in_force, from) = (agent.key.id().to_string(), out.len() as u64);
+                out.push((name.clone(), ReportKeyRetired { by: by(), in_force, from }.into()));
+            }
         }
         out
+    }
+
+    /// The registrations that stand in the authority log, too.
+    pub fn retirements(&self) -> Vec<(String, Event)> {
+        let retires = |event: &Event| matches!(event, Event::ReportKeyRetired(_));
+        self.registrations().into_iter().filter(|(_, event)| retires(event)).collect()
+    }
+
+    /// Leaves of the authority log before the second set of the first controller: it is opened, then come the
+    /// first sets, then the retirements.
+    pub fn early_authority_leaves(&self) -> usize {
+        1 + self.controllers.len() + self.retirements().len()
     }
 
     /// The trail's leaf that names a key set of the authority log.
     pub fn named(&self, controller: usize, set: usize) -> Event {
         let KeySetPublished { version, digest, .. } = &self.controllers[controller].sets[set];
-        // The authority log: opened, the first sets in order, then the second one of the first controller.
-        let authority_index = if set == 0 { 1 + controller } else { 1 + self.controllers.len() } as u64;
+        let authority_index = if set == 0 { 1 + controller } else { self.early_authority_leaves() } as u64;
         let (version, digest) = (*version, digest.clone());
         KeySetRegistered { by: "operators/o-1".to_owned(), version, digest, authority_index, recovers: None }
             .into()

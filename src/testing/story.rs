@@ -142,6 +142,8 @@ impl<'a> Story<'a> {
             let event = controller.sets[0].clone().into();
             leaves.push(Told { subject: controller.resource_name(), event, time: early });
         }
+        let retired = self.parties.retirements().into_iter();
+        leaves.extend(retired.map(|(subject, event)| Told { subject, event, time: early }));
         let mut tree = Appender::new();
         for told in &leaves {
             let leaf = told.seal(&self.seeded);

@@ -34,6 +34,7 @@ pub mod orders;
 pub mod private_key;
 pub mod recipient;
 pub mod report;
+pub mod report_key;
 pub mod sd;
 pub mod statement;
 
@@ -56,6 +57,7 @@ pub use orders::{
 pub use private_key::{KeyKind, PrivateKey};
 pub use recipient::AgeRecipient;
 pub use report::{CollectionOutcome, CollectionReport, Report, ReportOutcome};
+pub use report_key::ReportKeySuccession;
 pub use statement::{Categories, Expected, KeySetRef, SignedStatement};
 
 #[cfg(test)]

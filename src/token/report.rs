@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
+use super::digest::{Digest, KeyId};
 use super::json;
 use super::jwk::VerifyingKey;
 use super::jws::{Jws, JwsError, Profile};
@@ -202,45 +202,37 @@ impl Report {
         jws.to_compact().ok_or_else(|| invalid("has not exactly one signature"))
     }
 
-    /// Verifies with the agent's registered report key, then reads strictly.
-    /// `agent` and `aud` are what the reader expects to find.
+    /// Verifies with the agent's report key, then reads strictly. `agent` and `aud` are what the reader
+    /// expects to find.
     pub fn verify(token: &str, key: &VerifyingKey, agent: &AgentId, aud: &str) -> Result<Self, Refusal> {
+        Self::verify_by(token, &[key], agent, [aud]).map(|(report, _)| report)
+    }
+
+    /// The same where any of these keys may have signed, and the report may be addressed to any of these
+    /// origins: a trail that had another one when it was signed. Answers which key it was, too.
+    pub fn verify_by<'a>(
+        token: &str,
+        keys: &[&VerifyingKey],
+        agent: &AgentId,
+        auds: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(Self, KeyId), Refusal> {
         if token.len() > MAX_REPORT_BYTES {
             return Err(invalid("over 64 KiB"));
         }
         let jws = Jws::read_compact(token, &PROFILE).map_err(refuse)?;
         let [signature] = jws.signatures() else { return Err(invalid("has not exactly one signature")) };
-        if signature.kid != key.id() {
-            return Err(invalid("kid is not the registered report key"));
-        }
+        let key = keys.iter().find(|key| key.id() == signature.kid);
+        let key = key.ok_or_else(|| invalid("kid is no report key of the agent's that counts"))?;
         jws.verify(signature, key).map_err(refuse)?;
         let map = json::read_object(jws.payload()).map_err(|error| invalid(error.to_string()))?;
         let wire: Wire = serde_json::from_value(serde_json::Value::Object(map))
             .map_err(|_| invalid("a member is missing, unknown or has a value it cannot have"))?;
         let report = Self::from_wire(wire)?;
-        if report.agent != *agent || report.aud != aud {
+        if report.agent != *agent || !auds.into_iter().any(|aud| aud == report.aud) {
             return Err(invalid("iss or aud is another's"));
         }
         report.check()?;
-        Ok(report)
-    }
-
-    /// The same where the report may be addressed to any of these: a trail that had another origin when it
-    /// was signed. Of none, it is refused.
-    pub fn verify_any<'a>(
-        token: &str,
-        key: &VerifyingKey,
-        agent: &AgentId,
-        auds: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, Refusal> {
-        let mut refusal = invalid("iss or aud is another's");
-        for aud in auds {
-            match Self::verify(token, key, agent, aud) {
-                Ok(report) => return Ok(report),
-                Err(why) => refusal = why,
-            }
-        }
-        Err(refusal)
+        Ok((report, key.id()))
     }
 
     fn from_wire(wire: Wire) -> Result<Self, Refusal> {

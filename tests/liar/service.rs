@@ -97,6 +97,20 @@ impl AgentService for Liar {
         Err(Status::unimplemented("no export is ordered here"))
     }
 
+    async fn vouch_report_key(
+        &self,
+        _: Request<v1::VouchReportKeyRequest>,
+    ) -> Result<Response<v1::VouchReportKeyResponse>, Status> {
+        Err(Status::unimplemented("no key is rotated here"))
+    }
+
+    async fn retire_report_key(
+        &self,
+        _: Request<v1::RetireReportKeyRequest>,
+    ) -> Result<Response<v1::RetireReportKeyResponse>, Status> {
+        Err(Status::unimplemented("no key is rotated here"))
+    }
+
     async fn read_authority(
         &self,
         request: Request<v1::ReadAuthorityRequest>,

@@ -17,7 +17,7 @@ pub(super) use orders::SHARED;
 pub(super) use registered::NO_LEAF;
 pub use scratch::Scratch;
 
-use super::tx::StoreError;
+use super::tx::{Log, StoreError};
 use crate::domain::event::Event;
 use crate::sql::{Conn, Query};
 
@@ -27,7 +27,9 @@ const NAME: &str = "projection";
 /// Where a leaf stands.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
-    /// Its index in the trail; for a leaf of the authority log, in that log.
+    /// Of which log it is.
+    pub log: Log,
+    /// Its index in that log.
     pub index: u64,
     pub subject: &'a str,
     /// Its time, Unix seconds.
@@ -77,6 +79,8 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         Event::AppRegistered(e) => registered::app(conn, at, e).await,
         Event::AgentRegistered(e) => registered::agent(conn, at, e).await,
         Event::SubProcessorRegistered(e) => registered::sub_processor(conn, at, e).await,
+        Event::ReportKeyVouched(e) => registered::report_key_vouched(conn, at, e).await,
+        Event::ReportKeyRetired(e) => registered::report_key_retired(conn, at, e).await,
         Event::AccessKeyRegistered(e) => registered::access_key(conn, at, e).await,
         Event::AccessKeyRevoked(e) => registered::access_key_revoked(conn, at, e).await,
         Event::KeySetPublished(e) => registered::key_set_published(conn, at, e).await,

@@ -7,7 +7,7 @@ use super::{At, NAME, ProjectError, Projected, id_in, one, registered};
 use crate::authority::taken_back::refusal_of;
 use crate::domain::event::{
     DataShredded, ExecutionDeferred, ExecutionFailed, ExecutionLeased, ExecutionReported, ExportReleased,
-    InstructionAdmitted, InstructionContested, InstructionEnded, InstructionRefused,
+    InstructionAdmitted, InstructionContested, InstructionEnded, InstructionRefused, InstructionSaid,
 };
 use crate::domain::execution::{Stand, is_expired, settled};
 use crate::domain::request::{right_after, served_by, stage_of};
@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::sql::{Conn, query};
 use crate::store::instructions::kids;
 use crate::store::logs::to_i64;
-use crate::token::{Envelope, PublicJwk, Report, SignedKeySet, VerifyingKey, base64url};
+use crate::token::{Envelope, Report, SignedKeySet, base64url};
 use crate::vault::RetentionClass;
 
 /// In `written_by` of an instruction whose id another controller uses too: a leaf that names the id
@@ -47,7 +47,8 @@ pub(super) async fn admitted(conn: &mut Conn, at: At<'_>, event: &InstructionAdm
     .execute(conn)
     .await?;
     if completed == 0 {
-        insert(conn, at, event, state, held_until).await?;
+        let stands = Stands { state, admitted_at: at.seconds, missing: 0, held_until, outcome: "admitted" };
+        insert(conn, at, event.said(), stands).await?;
     }
     for order in &event.executions {
         query(
@@ -80,13 +81,24 @@ pub(super) async fn admitted(conn: &mut Conn, at: At<'_>, event: &InstructionAdm
     }
 }
 
-/// One that came whole.
-async fn insert(
+/// How a new row of an instruction stands.
+pub(super) struct Stands {
+    pub state: InstructionState,
+    /// Seconds; 0 while it waits.
+    pub admitted_at: i64,
+    /// Signers that it waits for.
+    pub missing: u32,
+    pub held_until: Option<i64>,
+    /// How its id was used up.
+    pub outcome: &'static str,
+}
+
+/// One that came whole, or begins to wait.
+pub(super) async fn insert(
     conn: &mut Conn,
     at: At<'_>,
-    event: &InstructionAdmitted,
-    state: InstructionState,
-    held_until: Option<i64>,
+    said: InstructionSaid<'_>,
+    stands: Stands,
 ) -> Projected {
     let id = id_in(at, "instructions")?;
     let sharing = query("UPDATE instructions SET written_by = ? WHERE id = ?");
@@ -94,27 +106,28 @@ async fn insert(
     query(
         "INSERT INTO instructions (controller_id, id, app_id, act, request_id, digest, signed_part, key_set_version, \
          authority_size, state, admitted_at, expires_at, leaf, missing, withdrawn, held_until, written_by) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(event.controller.as_str())
+    .bind(said.controller.as_str())
     .bind(id)
-    .bind(event.app.as_str())
-    .bind(event.act.as_str())
-    .bind(event.request.map(|r| r.to_string()))
-    .bind(&event.digest)
-    .bind(event.signed_part.as_bytes())
-    .bind(to_i64(event.key_set_version))
-    .bind(to_i64(event.authority_size))
-    .bind(state.as_str())
-    .bind(at.seconds)
-    .bind(expiry(&event.signed_part)?)
+    .bind(said.app.as_str())
+    .bind(said.act.as_str())
+    .bind(said.request.map(|r| r.to_string()))
+    .bind(said.digest)
+    .bind(said.signed_part.as_bytes())
+    .bind(to_i64(said.key_set_version))
+    .bind(to_i64(said.authority_size))
+    .bind(stands.state.as_str())
+    .bind(stands.admitted_at)
+    .bind(expiry(said.signed_part)?)
     .bind(to_i64(at.index))
+    .bind(stands.missing)
     .bind(kids(&BTreeSet::new()))
-    .bind(held_until)
+    .bind(stands.held_until)
     .bind(if is_shared { SHARED } else { NAME })
     .execute(conn)
     .await?;
-    if use_jti(conn, &event.controller, id, (&event.digest, "admitted"), at).await? {
+    if use_jti(conn, said.controller, id, (said.digest, stands.outcome), at).await? {
         Ok(())
     } else {
         Err(ProjectError::Contradiction("its id was used up before"))
@@ -323,15 +336,10 @@ pub(super) async fn failed(conn: &mut Conn, at: At<'_>, event: &ExecutionFailed)
 pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionReported) -> Projected {
     let id = id_in(at, "executions")?;
     let bad = ProjectError::Contradiction("its report is not signed by that agent's key");
-    let key = query("SELECT report_key FROM agents WHERE id = ?")
-        .bind(event.agent.as_str())
-        .fetch_optional(conn)
-        .await?
-        .ok_or(ProjectError::Contradiction("the agent was not registered before"))?;
-    let key = PublicJwk::from_json(key.get::<String>("report_key").as_bytes()).and_then(VerifyingKey::new);
-    let Ok(key) = key else { return Err(bad) };
-    let report = Report::verify_any(&event.report, &key, &event.agent, at.origins.iter().map(String::as_str));
-    let Ok(report) = report else { return Err(bad) };
+    let keys = registered::report_keys(conn, event.agent.as_str()).await?;
+    let origins = at.origins.iter().map(String::as_str);
+    let report = Report::verify_by(&event.report, &keys.all(), &event.agent, origins);
+    let Ok((report, _)) = report else { return Err(bad) };
     let report_row = query(
         "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, report = ?, report_leaf = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ?",

@@ -3,13 +3,16 @@
 use super::{At, NAME, ProjectError, Projected, id_in, one};
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
-    ControllerRegistered, KeySetPublished, KeySetRegistered, SubProcessorRegistered,
+    ControllerRegistered, KeySetPublished, KeySetRegistered, ReportKeyRetired, ReportKeyVouched,
+    SubProcessorRegistered,
 };
 use crate::domain::{ControllerId, SubProcessorId};
 use crate::sql::{Conn, query};
+use crate::store::Log;
 use crate::store::logs::to_i64;
 use crate::store::registry::{Terms, to_json};
-use crate::token::{KeySet, PublicJwk, SignedKeySet};
+use crate::store::report_keys::ReportKeys;
+use crate::token::{KeySet, PublicJwk, ReportKeySuccession, SignedKeySet};
 
 /// In `key_sets.leaf` of a set that only the authority log knows of so far.
 pub(in crate::store) const NO_LEAF: i64 = -1;
@@ -91,6 +94,49 @@ pub(super) async fn sub_processor(conn: &mut Conn, at: At<'_>, event: &SubProces
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// An agent's report keys, as the leaves before this one have them.
+pub(super) async fn report_keys(conn: &mut Conn, agent: &str) -> Result<ReportKeys, ProjectError> {
+    let row = query("SELECT report_key, next_report_key FROM agents WHERE id = ?")
+        .bind(agent)
+        .fetch_optional(conn)
+        .await?
+        .ok_or(ProjectError::Contradiction("the agent was not registered before"))?;
+    Ok(ReportKeys::read(&row)?)
+}
+
+pub(super) async fn report_key_vouched(conn: &mut Conn, at: At<'_>, event: &ReportKeyVouched) -> Projected {
+    let bad = ProjectError::Contradiction("its report key vouches for no such key");
+    let id = id_in(at, "agents")?;
+    let keys = report_keys(conn, id).await?;
+    let Ok(agent) = id.parse() else { return Err(bad) };
+    let origins = at.origins.iter().map(String::as_str);
+    let read = ReportKeySuccession::verify(&event.succession, &[&keys.in_force], &agent, origins);
+    let Ok(next) = read.map(|read| read.next) else { return Err(bad) };
+    if next.id().to_string() != event.report_key {
+        return Err(bad);
+    }
+    claim(conn, &event.report_key, "report", at.subject).await?;
+    let set =
+        query("UPDATE agents SET next_report_key = ? WHERE id = ?").bind(next.jwk().canonical()).bind(id);
+    one(conn, set, "the agent was not registered before").await
+}
+
+/// Stands in the authority log, too, where it says nothing of any row.
+pub(super) async fn report_key_retired(conn: &mut Conn, at: At<'_>, event: &ReportKeyRetired) -> Projected {
+    if at.log == Log::Authority {
+        return Ok(());
+    }
+    let bad = ProjectError::Contradiction("no report key of the agent vouched for the one that is in force");
+    let id = id_in(at, "agents")?;
+    let next = report_keys(conn, id).await?.next.filter(|next| next.id().to_string() == event.in_force);
+    if next.is_none() {
+        return Err(bad);
+    }
+    let set =
+        query("UPDATE agents SET report_key = next_report_key, next_report_key = '' WHERE id = ?").bind(id);
+    one(conn, set, "the agent was not registered before").await
 }
 
 pub(super) async fn access_key(conn: &mut Conn, at: At<'_>, event: &AccessKeyRegistered) -> Projected {

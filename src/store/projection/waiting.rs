@@ -2,48 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::orders::{SHARED, expiry, use_jti};
-use super::{At, NAME, ProjectError, Projected, id_in, one};
+use super::orders::{Stands, insert};
+use super::{At, ProjectError, Projected, id_in, one};
 use crate::domain::event::{ApprovalGiven, ApprovalWithdrawn, InstructionReceived};
 use crate::domain::{ControllerId, InstructionState};
 use crate::sql::{Conn, query};
 use crate::store::instructions::kids;
-use crate::store::logs::to_i64;
 use crate::token::{Detached, Envelope, KeyId, Says, SignedKeySet};
 
 const NOT_WAITING: &str = "no such instruction waits for a signature";
 
 pub(super) async fn received(conn: &mut Conn, at: At<'_>, event: &InstructionReceived) -> Projected {
-    let id = id_in(at, "instructions")?;
-    let sharing = query("UPDATE instructions SET written_by = ? WHERE id = ?");
-    let is_shared = sharing.bind(SHARED).bind(id).execute(conn).await? > 0;
-    query(
-        "INSERT INTO instructions (controller_id, id, app_id, act, request_id, digest, signed_part, key_set_version, \
-         authority_size, state, admitted_at, expires_at, leaf, missing, withdrawn, written_by) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
-    )
-    .bind(event.controller.as_str())
-    .bind(id)
-    .bind(event.app.as_str())
-    .bind(event.act.as_str())
-    .bind(event.request.map(|r| r.to_string()))
-    .bind(&event.digest)
-    .bind(event.signed_part.as_bytes())
-    .bind(to_i64(event.key_set_version))
-    .bind(to_i64(event.authority_size))
-    .bind(InstructionState::Waiting.as_str())
-    .bind(expiry(&event.signed_part)?)
-    .bind(to_i64(at.index))
-    .bind(event.missing)
-    .bind(kids(&BTreeSet::new()))
-    .bind(if is_shared { SHARED } else { NAME })
-    .execute(conn)
-    .await?;
-    if use_jti(conn, &event.controller, id, (&event.digest, "waiting"), at).await? {
-        Ok(())
-    } else {
-        Err(ProjectError::Contradiction("its id was used up before"))
-    }
+    let stands = Stands {
+        state: InstructionState::Waiting,
+        admitted_at: 0,
+        missing: event.missing,
+        held_until: None,
+        outcome: "waiting",
+    };
+    insert(conn, at, event.said(), stands).await
 }
 
 /// One that waits, as far as it is signed.

@@ -75,7 +75,13 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "agents",
         key: ID,
-        columns: &[("region", Text), ("report_key", Text), ("anchor_sequence", Int), ("anchor_head", Text)],
+        columns: &[
+            ("region", Text),
+            ("report_key", Text),
+            ("next_report_key", Text),
+            ("anchor_sequence", Int),
+            ("anchor_head", Text),
+        ],
         but_for: None,
         resource: name!("agents"),
     },
