@@ -50,7 +50,7 @@ impl Made {
 
 #[test]
 fn a_made_up_trail_is_good_of_every_size_and_has_all_that_a_gateway_writes() {
-    for (seed, size) in [(1, 1), (2, 17), (3, 255), (4, 256), (5, 257), (6, 2000)] {
+    for (seed, size) in [(1, 1), (2, 18), (3, 255), (4, 256), (5, 257), (6, 2000)] {
         let made = made(seed, size);
         let report = verify(&made.trail(), &made.authority, &made.parties.pins()).unwrap();
         assert_eq!(report.summary.trail_size, size);
