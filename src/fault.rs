@@ -28,6 +28,11 @@ pub const POINTS: &[(&str, &str)] = &[
     ("agent.settled", "agent: all batches are done, nothing is read back"),
     ("agent.read_back", "agent: nothing of the subject is left, the outcome is not stored"),
     ("agent.ended", "agent: the outcome is stored, no report is signed"),
+    ("agent.returned", "agent: what a contract's end returns is packed and recorded, nothing has left"),
+    (
+        "agent.handed_over",
+        "agent: the gateway has what is returned, the ledger does not know, no row has gone",
+    ),
     ("agent.signed", "agent: the report is in the ledger, the gateway has not got it"),
     ("report_key.vouched", "key rotate report: the trail vouches for the next key, the old one still signs"),
     ("report_key.copied", "key rotate report: the old key lies beside itself, it still signs"),

@@ -87,6 +87,7 @@
 //! | the report is in the ledger | the act is resumed | the same report is sent again, for ever the same |
 //! | the agent hears that its report was taken | its next round asks for the receipt | it destroys the keys and the package; cut off, its next round does (`agent::shredding`) |
 //! | an export's report is accepted | the package is not released | it may be fetched until it expires |
+//! | a contract's end: the gateway answers that it has the package | no row was touched | what was returned goes, batch by batch |
 
 pub mod authority;
 pub mod domain;

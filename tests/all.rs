@@ -49,6 +49,7 @@ mod reload;
 mod replayed;
 mod replicas;
 mod report_keys;
+mod return_and_erase;
 mod rotation;
 mod shredding;
 mod stopping;

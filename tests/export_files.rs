@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
+use sqlx::Connection;
 
 use crate::harness::{Process, World, configure, within};
 
@@ -56,4 +57,52 @@ async fn a_package_that_no_row_names_is_removed_and_no_other_file() {
     assert!(kept.exists() && on_its_way.exists() && foreign.exists(), "housekeeping took too much");
     let out = world.path().join("package.tar");
     mandate::cli::export::fetch(&xingyu.client, &done[0].export, &out).await.expect("it is still fetched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_was_never_given_out_goes_with_its_time_and_the_trail_verifies() {
+    let mut world = World::without_agent(|dir| {
+        configure(dir, |gateway| {
+            gateway.insert("housekeeping_seconds".into(), 1.into());
+            let limits = gateway["limits"].as_table_mut().expect("a table");
+            limits.insert("lease_seconds".into(), 8.into());
+            limits.insert("export_seconds".into(), 1.into());
+        });
+    })
+    .await;
+    let xingyu = world.enterprise("xingyu").await;
+    let subject = vec![Identifier::user(&xingyu.app, USER)];
+    let order = xingyu.order(Act::Export, subject, None).expect("an order");
+    let wire = xingyu.sign(&order).expect("signs").to_wire();
+    world.gateway.take().expect("it runs").stop();
+    // The gateway ends with the package in its folder and no report of it.
+    let fault = vec![("MANDATE_FAULT", "upload.named".to_owned())];
+    let mut dying = Process::with("serve", world.path(), "gateway", fault);
+    let execution = xingyu.submit(&wire).await.expect("admitted").instruction.expect("shown").executions;
+    let agent = Process::agent(world.path());
+    dying.ended(60, "the gateway's death").await;
+    agent.kill();
+    let folder = world.path().join("data/exports");
+    let packages = || std::fs::read_dir(&folder).expect("the folder").count();
+    assert_eq!(packages(), 1);
+    // And what was ordered cannot be told any more: the order ends.
+    let database = format!("sqlite://{}", world.path().join("data/gateway.sqlite").display());
+    let mut connection = sqlx::SqliteConnection::connect(&database).await.expect("it opens");
+    let edit = "UPDATE instructions SET digest = 'x'";
+    sqlx::query(edit).execute(&mut connection).await.expect("edited by hand");
+    connection.close().await.expect("it closes");
+    world.gateway = Some(Process::serve(world.path()));
+    // Its time is up long since, and while the order goes on it stays.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(packages(), 1, "a package went whose execution goes on");
+    world.agent = Some(Process::agent(world.path()));
+    let ended = within(60, "the end", xingyu.follow(&execution[0])).await.expect("followed");
+    assert_eq!(ended.reason, "ORDER_ALTERED");
+    within(20, "removing the package", async {
+        while packages() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    world.export_and_verify_logs().await;
 }

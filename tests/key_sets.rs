@@ -12,7 +12,7 @@ use mandate::token::{
 };
 
 /// The acts that the sample key sets give to their signers.
-const ACTS: [Act; 3] = [Act::Preview, Act::Erase, Act::Export];
+const ACTS: [Act; 4] = [Act::Preview, Act::Erase, Act::Export, Act::ReturnAndErase];
 
 pub fn new_key() -> PrivateKey {
     PrivateKey::generate(KeyKind::Ed25519, &SystemEntropy).expect("a key")

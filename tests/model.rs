@@ -1,6 +1,7 @@
-//! When is an order good? Random histories (rotate, instruct, approve, withdraw, revoke, contest, expire, crash) run
-//! against the gateway's use cases, its database and the agent's own judgement on one side, and against forty lines
-//! of plain rules on the other: after every step an agent gets a warrant if and only if the rules say so.
+//! When is an order good? Random histories (rotate, instruct, approve, withdraw, revoke, contest, expire, crash), of
+//! erasures and of contracts' ends that were signed ahead, run against the gateway's use cases, its database and the
+//! agent's own judgement on one side, and against forty lines of plain rules on the other: after every step an agent
+//! gets a warrant if and only if the rules say so.
 //!
 //! `MANDATE_MODEL_CASES` says how many histories; a failing one is made smaller and printed.
 
@@ -46,11 +47,13 @@ type Keys = u8;
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// Signed by these at once; `behind`: naming the version before the newest.
+    /// Signed by these at once; `behind`: naming the version before the newest. `ends`: it ends a contract, so many
+    /// seconds ahead.
     Instruct {
         keys: Keys,
         behind: bool,
         life: i64,
+        ends: Option<i64>,
     },
     Approve {
         slot: usize,
@@ -92,8 +95,9 @@ enum Op {
 fn an_op() -> impl Strategy<Value = Op> {
     let keys = 1u8..32;
     prop_oneof![
-        5 => (keys.clone(), prop::bool::weighted(0.1), prop_oneof![Just(50i64), Just(400)])
-            .prop_map(|(keys, behind, life)| Op::Instruct { keys, behind, life }),
+        5 => (keys.clone(), prop::bool::weighted(0.1), prop_oneof![Just(50i64), Just(400)],
+              prop::option::weighted(0.3, prop_oneof![Just(0i64), Just(60)]))
+            .prop_map(|(keys, behind, life, ends)| Op::Instruct { keys, behind, life, ends }),
         6 => (0usize..8, 0usize..6, prop::bool::weighted(0.1))
             .prop_map(|(slot, key, hides)| Op::Approve { slot, key, hides }),
         3 => (0usize..8, 0usize..5).prop_map(|(slot, key)| Op::Withdraw { slot, key }),
@@ -150,7 +154,10 @@ struct Order {
     /// Of these, those that came with it.
     submitted: Keys,
     withdrawn: BTreeSet<&'static str>,
-    iat: i64,
+    /// It ends a contract: it is about no person.
+    ends: bool,
+    /// Its `iat`, or the contract's end.
+    begins: i64,
     exp: i64,
     state: State,
     /// When it was admitted, whatever became of it since.
@@ -179,7 +186,7 @@ impl Rules {
             && order.version == version
             && now < set.exp
             && now < order.exp
-            && now.max(order.iat) + set.hold < order.exp;
+            && now.max(order.begins) + set.hold < order.exp;
         let counted = people(order.signed).difference(&order.withdrawn).count();
         good.then_some(counted >= set.threshold)
     }
@@ -196,7 +203,7 @@ impl Rules {
         let counted = (0..PEOPLE.len())
             .filter(|key| has(order.signed, *key) && !order.withdrawn.contains(PEOPLE[*key]));
         now < order.exp
-            && now >= at.max(order.iat) + named.hold
+            && now >= at.max(order.begins) + named.hold
             && counted.into_iter().all(|key| has(newest.keys, key))
     }
 }
@@ -313,6 +320,7 @@ impl System {
             roles: vec![
                 (SetRole::Root, vec![self.root.id()], 1),
                 (SetRole::Act(Act::Erase), kids.clone(), threshold),
+                (SetRole::Act(Act::ReturnAndErase), kids.clone(), threshold),
                 (SetRole::Act(Act::Revoke), kids, 1),
             ],
         };
@@ -336,15 +344,15 @@ impl System {
             app: self.of_app.clone(),
             req: None,
             target,
-            subject: match target {
-                Some(_) => Vec::new(),
-                None => vec![Identifier::user(&self.of_app, user)],
+            subject: match act.has_subject() {
+                false => Vec::new(),
+                true => vec![Identifier::user(&self.of_app, user)],
             },
             private: Private::None,
             categories: Categories::Some(vec![Category::Device]),
             stores: None,
             window: None,
-            basis: Basis::Pipl47,
+            basis: if act == Act::ReturnAndErase { Basis::ContractEnd } else { Basis::Pipl47 },
             key_set: self.sets[version - 1],
             preview: None,
             export: None,
@@ -406,7 +414,7 @@ impl System {
         let payload: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
         let digest =
             |item: &serde_json::Value| item["..."].as_str().expect("a digest").parse().expect("a digest");
-        let identifiers = payload["sub_id"]["identifiers"].as_array().expect("identifiers");
+        let identifiers = payload["sub_id"]["identifiers"].as_array().cloned().unwrap_or_default();
         let refused = outcome == ReportOutcome::Refused;
         self.reports += 1;
         let report = Report {
@@ -418,7 +426,7 @@ impl System {
             instruction: *id,
             instruction_digest: envelope.instruction_digest(),
             sub_digests: if refused { Vec::new() } else { identifiers.iter().map(digest).collect() },
-            act: Act::Erase,
+            act: payload["act"].as_str().expect("text").parse().expect("an act"),
             store: "rtc".parse().expect("a store"),
             attempt,
             outcome,
@@ -492,7 +500,7 @@ impl History {
                 let (hold, exp) = (if hold { HOLD } else { 0 }, now + if brief { BRIEF } else { LONG });
                 self.rotate(Set { keys, threshold, hold, exp }).await;
             }
-            Op::Instruct { keys, behind, life } => self.instruct(keys, behind, life).await,
+            Op::Instruct { keys, behind, life, ends } => self.instruct(keys, behind, life, ends).await,
             Op::Approve { slot, key, hides } => {
                 if let Some(slot) = self.slot(slot) {
                     self.approve(slot, key, hides).await;
@@ -544,18 +552,23 @@ impl History {
         }
     }
 
-    async fn instruct(&mut self, keys: Keys, behind: bool, life: i64) {
+    async fn instruct(&mut self, keys: Keys, behind: bool, life: i64, ends: Option<i64>) {
         let (newest, now) = (self.rules.newest().0, self.system.now());
         let version = if behind && newest > 2 { newest - 1 } else { newest };
-        let draft = self.system.draft(Act::Erase, version, life, None);
+        let act = if ends.is_some() { Act::ReturnAndErase } else { Act::Erase };
+        let mut draft = self.system.draft(act, version, life, None);
+        if let Some(ahead) = ends {
+            (draft.nbf, draft.exp) = (Some(now + ahead), now + ahead + life);
+        }
         let signed = draft.sign(&self.system.keys_of(keys), &SystemEntropy).expect("signs");
         let mut order = Order {
             version,
             signed: keys,
             submitted: keys,
             withdrawn: BTreeSet::new(),
-            iat: now,
-            exp: now + life,
+            ends: ends.is_some(),
+            begins: draft.nbf.unwrap_or(now),
+            exp: draft.exp,
             state: State::Refused,
             admitted: None,
             begun: false,
@@ -585,7 +598,8 @@ impl History {
         let mut after = self.rules.orders[slot].clone();
         let known = key < PEOPLE.len();
         let counts = known
-            && !hides
+            // Nothing personal stands in the end of a contract: there is nothing to show.
+            && (!hides || after.ends)
             && after.state == State::Waiting
             && !has(after.signed, key)
             && !after.withdrawn.contains(PEOPLE[key]);
@@ -714,7 +728,7 @@ impl History {
             let set = self.rules.sets[order.version - 1];
             assert!(!self.rules.warrant(order, now), "a good order was not handed out: slot {slot}");
             // The gateway ends what no agent would carry out, once its time has come.
-            if now >= at.max(order.iat) + set.hold {
+            if now >= at.max(order.begins) + set.hold {
                 let expired = now >= order.exp;
                 let order = &mut self.rules.orders[slot];
                 order.ended = true;

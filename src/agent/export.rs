@@ -27,7 +27,7 @@ use crate::domain::{Act, Reason, Refusal};
 /// Rows read at once.
 const PAGE: usize = 200;
 
-fn unwritten(_: io::Error) -> Refusal {
+pub(super) fn unwritten(_: io::Error) -> Refusal {
     Refusal::at(Reason::StoreFailed, "export").note("the export folder could not be written")
 }
 
@@ -129,7 +129,7 @@ async fn read_part(
 }
 
 /// Collections of which something is not in the package, with the word that says why.
-fn left_out(collections: &[CollectionOutcome]) -> Vec<(String, String)> {
+pub(super) fn left_out(collections: &[CollectionOutcome]) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for collection in collections {
         for kept in &collection.kept {
@@ -165,7 +165,7 @@ fn about(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
 
@@ -184,7 +184,7 @@ mod tests {
         export(&shop.work(), &order.task(), shop.folder.path()).await.unwrap()
     }
 
-    fn opened(bytes: &[u8], key: &Identity) -> BTreeMap<String, Vec<u8>> {
+    pub fn opened(bytes: &[u8], key: &Identity) -> BTreeMap<String, Vec<u8>> {
         let plain =
             age::Decryptor::new(bytes).unwrap().decrypt(std::iter::once(key as &dyn age::Identity)).unwrap();
         let mut out = BTreeMap::new();

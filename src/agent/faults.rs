@@ -24,6 +24,10 @@ pub enum Point {
     ReadBack,
     /// The outcome is stored, the caller has not got it.
     Ended,
+    /// All that is to be returned is packed and recorded, nothing has left.
+    Returned,
+    /// The gateway has the package, the ledger does not know.
+    HandedOver,
 }
 
 impl Point {
@@ -39,6 +43,8 @@ impl Point {
             Point::Settled => "agent.settled",
             Point::ReadBack => "agent.read_back",
             Point::Ended => "agent.ended",
+            Point::Returned => "agent.returned",
+            Point::HandedOver => "agent.handed_over",
         }
     }
 }

@@ -23,8 +23,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqliteConnection};
 
-use super::ledger_batches::{NewBatch, insert_batches};
+use super::ledger_batches::{NewBatch, forget_batches, insert_batches};
 use super::ledger_chain::Anchor;
+use super::ledger_returns::forget_return;
 use super::ledger_subjects::free_subjects;
 use super::name::Name;
 use super::outcome::{CollectionOutcome, Outcome};
@@ -34,7 +35,7 @@ use super::value::Value;
 use super::walk::Traces;
 use crate::domain::{ExecutionId, Reason, Refusal};
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE executions (
@@ -70,7 +71,16 @@ const SCHEMA: &[&str] = &[
         PRIMARY KEY (execution, number)
     ) STRICT, WITHOUT ROWID",
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL) STRICT",
+    RETURNS,
 ];
+
+/// Added in version 2.
+const RETURNS: &str = "CREATE TABLE returns (
+        execution TEXT PRIMARY KEY,
+        as_of INTEGER NOT NULL,
+        export TEXT,
+        handed_over INTEGER NOT NULL CHECK (handed_over IN (0, 1))
+    ) STRICT";
 
 /// What the ledger says to an order.
 pub enum Begun {
@@ -161,8 +171,9 @@ impl Ledger {
                 for statement in SCHEMA {
                     sqlx::query(*statement).execute(&mut *transaction).await.map_err(failed)?;
                 }
-                // `SCHEMA_VERSION`; a PRAGMA takes no bound value.
-                sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await.map_err(failed)?;
+            }
+            1 => {
+                sqlx::query(RETURNS).execute(&mut *transaction).await.map_err(failed)?;
             }
             SCHEMA_VERSION => {}
             _ => {
@@ -170,6 +181,8 @@ impl Ledger {
                     .note("the ledger was written by another release"));
             }
         }
+        // `SCHEMA_VERSION`; a PRAGMA takes no bound value.
+        sqlx::query("PRAGMA user_version = 2").execute(&mut *transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -291,6 +304,7 @@ impl Ledger {
         if done.rows_affected() != 1 {
             return transaction.rollback().await.map_err(failed);
         }
+        forget_batches(&mut transaction, run.execution).await?;
         free_subjects(&mut transaction, run.execution).await?;
         append(&mut transaction, json!({"entry": "withdrawn", "execution": run.execution})).await?;
         transaction.commit().await.map_err(failed)?;
@@ -389,6 +403,7 @@ impl Ledger {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        forget_return(&mut transaction, run.execution).await?;
         free_subjects(&mut transaction, run.execution).await?;
         transaction.commit().await.map_err(failed)?;
         self.cut_log().await?;
@@ -521,6 +536,24 @@ mod tests {
         let path = shop.folder.path().join("ledger.sqlite");
         let refusal = Ledger::open(&path, Arc::new(TestSealer::new())).await.err().unwrap();
         assert_eq!(refusal.reason, Reason::LedgerBehind);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_version_before_is_taken_up_with_what_it_holds() {
+        let shop = TestStore::new().await;
+        let outcome = erase(&shop.work(), &Order::new(Act::Erase, 1).task()).await.unwrap();
+        for before in ["DROP TABLE returns", "PRAGMA user_version = 1"] {
+            sqlx::query(before).execute(&shop.ledger.pool).await.unwrap();
+        }
+        let mut shop = shop;
+        shop.restart().await;
+        assert_eq!(shop.ledger.outcome(outcome.execution).await.unwrap(), Some(outcome.clone()));
+        assert_eq!(shop.ledger.returned(outcome.execution).await.unwrap(), None);
+        sqlx::query("PRAGMA user_version = 3").execute(&shop.ledger.pool).await.unwrap();
+        shop.ledger.close().await;
+        let path = shop.folder.path().join("ledger.sqlite");
+        let later = Ledger::open(&path, Arc::new(TestSealer::new())).await.err().unwrap();
+        assert_eq!(later.reason, Reason::LedgerBehind);
     }
 
     #[tokio::test]

@@ -2,9 +2,11 @@
 //! and how far each batch has come.
 //!
 //! A batch goes `recorded` → `intended` → `done`; each step is durable when the
-//! method returns, and a step from any other state is a lost race.
+//! method returns, and a step from any other state is a lost race. One that is
+//! done may be intended again, where rows of it had to wait for others.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
@@ -35,7 +37,6 @@ pub struct Batch {
     pub state: BatchState,
     /// Rows that went by our hand, once done.
     pub deleted: u64,
-    sealed: Vec<u8>,
 }
 
 /// A batch to record.
@@ -77,7 +78,7 @@ impl Ledger {
     /// All batches, in the order they are to be worked through.
     pub async fn batches(&self, run: &Run) -> Result<Vec<Batch>, Refusal> {
         let rows = sqlx::query(
-            "SELECT number, round, collection, via, rows, state, sealed, deleted FROM batches \
+            "SELECT number, round, collection, via, rows, state, deleted FROM batches \
              WHERE execution = ? ORDER BY number",
         )
         .bind(run.execution.to_string())
@@ -97,8 +98,7 @@ impl Ledger {
                         "intended" => BatchState::Intended,
                         _ => BatchState::Done,
                     },
-                    sealed: row.try_get::<Option<Vec<u8>>, _>(6).map_err(damaged)?.unwrap_or_default(),
-                    deleted: to_count(row.try_get::<Option<i64>, _>(7).map_err(damaged)?.unwrap_or(0)),
+                    deleted: to_count(row.try_get::<Option<i64>, _>(6).map_err(damaged)?.unwrap_or(0)),
                 })
             })
             .collect()
@@ -106,15 +106,28 @@ impl Ledger {
 
     /// The rows of a batch.
     pub async fn rows(&self, run: &Run, batch: &Batch) -> Result<Vec<(Key, Value)>, Refusal> {
+        self.unsealed(run, batch).await
+    }
+
+    pub(super) async fn unsealed<T: DeserializeOwned>(&self, run: &Run, batch: &Batch) -> Result<T, Refusal> {
+        let sealed: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT sealed FROM batches WHERE execution = ? AND number = ?")
+                .bind(run.execution.to_string())
+                .bind(batch.number)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(failed)?;
         let place = batch.number.to_string();
-        let plain = self.sealer.open(batch_place(run.execution, &place), &batch.sealed).await?;
+        let sealed = sealed.unwrap_or_default();
+        let plain = self.sealer.open(batch_place(run.execution, &place), &sealed).await?;
         serde_json::from_slice(&plain).map_err(damaged)
     }
 
     /// Marks, durably, that a batch's deletion may happen from now on.
     pub async fn intend(&self, run: &Run, batch: &Batch) -> Result<(), Refusal> {
         let done = sqlx::query(
-            "UPDATE batches SET state = 'intended' WHERE execution = ? AND number = ? AND state = 'recorded'",
+            "UPDATE batches SET state = 'intended' \
+             WHERE execution = ? AND number = ? AND state IN ('recorded', 'done')",
         )
         .bind(run.execution.to_string())
         .bind(batch.number)
@@ -140,8 +153,21 @@ impl Ledger {
     }
 }
 
-fn batch_place(execution: ExecutionId, number: &str) -> Place<'_> {
+pub(super) fn batch_place(execution: ExecutionId, number: &str) -> Place<'_> {
     Place { execution, table: "batches", row: number, column: "sealed" }
+}
+
+/// Forgets the batches of an execution of which nothing was touched.
+pub(super) async fn forget_batches(
+    connection: &mut SqliteConnection,
+    execution: ExecutionId,
+) -> Result<(), Refusal> {
+    sqlx::query("DELETE FROM batches WHERE execution = ?")
+        .bind(execution.to_string())
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failed)
 }
 
 pub(super) async fn insert_batches(

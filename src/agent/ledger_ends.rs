@@ -4,6 +4,7 @@ use serde_json::json;
 use sqlx::Row;
 
 use super::ledger::{Ledger, append, damaged, failed, one, outcome_place};
+use super::ledger_returns::forget_return;
 use super::ledger_subjects::free_subjects;
 use super::outcome::Outcome;
 use crate::domain::{ExecutionId, Reason, Refusal};
@@ -74,6 +75,7 @@ impl Ledger {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        forget_return(&mut transaction, execution).await?;
         free_subjects(&mut transaction, execution).await?;
         let entry = json!({"entry": "given_up", "execution": execution, "at": now});
         append(&mut transaction, entry).await?;

@@ -16,8 +16,20 @@ use super::ledger::{Ledger, failed, one};
 use super::task::Task;
 use crate::domain::{ExecutionId, Reason, Refusal};
 
-/// One message for each identifier: acts that share only one of them exclude each other, too.
-fn messages(task: &Task) -> BTreeSet<Vec<u8>> {
+/// What an act is about, as messages to be marked.
+struct Messages {
+    /// It marks these as busy.
+    own: BTreeSet<Vec<u8>>,
+    /// It waits while any of these is.
+    others: BTreeSet<Vec<u8>>,
+}
+
+/// No identifier's format.
+const TENANT: &str = "tenant";
+
+/// One message for each identifier: acts that share only one of them exclude each other, too. An act on all of a
+/// tenant's rows excludes every other of the tenant.
+fn messages(task: &Task) -> Messages {
     let message = |format: &str, value: &str| {
         let mut message = b"mandate ledger open subject v1".to_vec();
         for part in [task.store().as_str(), task.tenant(), format, value] {
@@ -26,7 +38,14 @@ fn messages(task: &Task) -> BTreeSet<Vec<u8>> {
         }
         message
     };
-    task.subject().iter().map(|identifier| message(identifier.format(), identifier.value())).collect()
+    let (one, all) = (message(TENANT, "one person"), message(TENANT, "everybody"));
+    if !task.act().has_subject() {
+        return Messages { own: [all.clone()].into(), others: [one, all].into() };
+    }
+    let subject: BTreeSet<_> =
+        task.subject().iter().map(|identifier| message(identifier.format(), identifier.value())).collect();
+    let with = |more| subject.iter().cloned().chain([more]).collect();
+    Messages { own: with(one), others: with(all) }
 }
 
 impl Ledger {
@@ -40,7 +59,7 @@ impl Ledger {
                 .await
                 .map_err(failed)?;
         for other in &open {
-            for message in &messages {
+            for message in &messages.others {
                 // A key that is not there must not pass for a subject that is free.
                 let mark = self.sealer.mark_like(other, message).await.map_err(|_| {
                     Refusal::at(Reason::StoreFailed, "ledger").note("an open execution's key did not serve")
@@ -50,7 +69,7 @@ impl Ledger {
                 }
             }
         }
-        for message in &messages {
+        for message in &messages.own {
             let mark = self.sealer.mark(task.execution(), message).await?;
             let done = sqlx::query("INSERT INTO open_subjects (subject, execution) VALUES (?, ?)")
                 .bind(mark)
@@ -122,12 +141,33 @@ mod tests {
             .fetch_all(&shop.ledger.pool)
             .await
             .unwrap();
-        assert_eq!(marks.len(), 2);
-        assert_ne!(marks[0][16..], marks[1][16..]);
+        // One of the identifier and one of the tenant, each.
+        let distinct: BTreeSet<&[u8]> = marks.iter().map(|mark| &mark[16..]).collect();
+        assert_eq!((marks.len(), distinct.len()), (4, 4));
         // With the key, and only with it, a mark can be matched.
-        let message = messages(&here).pop_first().unwrap();
+        let message = messages(&here).own.pop_first().unwrap();
         let own = TestSealer::new().mark(here.execution(), &message).await.unwrap();
         assert!(marks.contains(&own));
+    }
+
+    #[tokio::test]
+    async fn an_act_on_everybody_waits_for_those_on_one_person_and_they_for_it() {
+        let shop = TestStore::new().await;
+        let everybody = |number| Order::new(Act::ReturnAndErase, number).subject(Vec::new());
+        let Begun::Open(one) = shop.ledger.begin(&Order::new(Act::Erase, 1).task(), NOW).await.unwrap()
+        else {
+            panic!("it is new")
+        };
+        let busy = |begun: Result<Begun, Refusal>| begun.err().map(|refusal| refusal.reason);
+        let all = everybody(2).task();
+        assert_eq!(busy(shop.ledger.begin(&all, NOW).await), Some(Reason::SubjectBusy));
+        shop.ledger.withdraw(&one).await.unwrap();
+        let _run = shop.ledger.begin(&all, NOW).await.unwrap();
+        let person = Order::new(Act::Export, 3).subject(vec![user("u_2")]).task();
+        assert_eq!(busy(shop.ledger.begin(&person, NOW).await), Some(Reason::SubjectBusy));
+        assert_eq!(busy(shop.ledger.begin(&everybody(4).task(), NOW).await), Some(Reason::SubjectBusy));
+        let elsewhere = everybody(5).tenant("app-b").task();
+        assert_eq!(busy(shop.ledger.begin(&elsewhere, NOW).await), None);
     }
 
     #[tokio::test]

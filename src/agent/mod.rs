@@ -2,7 +2,8 @@
 //!
 //! This is its data side. A [`Task`] says what a warrant allows; the
 //! [`DataMap`](data_map::DataMap) says where a person's rows may lie; the
-//! [`plan`] finds them; [`erase`], [`preview`] and [`export`] act; the
+//! [`plan`] finds them; [`erase`], [`preview`] and [`export`] act; when a
+//! contract ends, [`return_and_erase`] acts on all of a tenant's rows; the
 //! [`Ledger`](ledger::Ledger) remembers, sealed and durable, what was about to
 //! be done before it is done.
 //!
@@ -11,12 +12,14 @@
 //!   only [`Tenanted`](tenanted::Tenanted) collections, and those cannot be made without one.
 //! - A row is deleted by its key **and** the tenant predicate **and** the very
 //!   value by which it was found to be the subject's, so a key that was reused
-//!   meanwhile, or a row that changed hands, stays.
+//!   meanwhile, or a row that changed hands, stays. Where all of a tenant goes, there is no subject: a row
+//!   goes by key, tenant predicate, and as it was returned.
 //! - What is to be deleted is durable in the ledger, sealed, before the first
 //!   row goes. After a crash at any point the same numbers are reported, once.
 //! - What is not deleted is reported with its reason, never left out.
 
 pub mod authority;
+mod clearing;
 pub mod config;
 pub mod connectors;
 pub mod continuity;
@@ -32,7 +35,9 @@ pub mod ledger_batches;
 pub mod ledger_chain;
 pub mod ledger_ends;
 pub mod ledger_repeat;
+pub mod ledger_returns;
 pub mod ledger_subjects;
+mod leftover;
 pub mod name;
 pub mod notebook;
 pub mod orders;
@@ -43,6 +48,8 @@ pub mod package_index;
 pub mod plan;
 pub mod preview;
 pub mod report_key;
+pub mod return_and_erase;
+mod returning;
 pub mod schema;
 pub mod sealer;
 pub mod service;

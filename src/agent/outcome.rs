@@ -18,6 +18,8 @@ pub enum Exclusion {
     NoTime,
     /// The instruction has a window and some rows have no readable time.
     Undated,
+    /// Rows are there that came in, or changed, after all was returned, or that rows without a ground lean on.
+    StillThere,
 }
 
 /// Rows that lawfully stay.

@@ -152,7 +152,7 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
 }
 
 /// Ground and end of a row's retention, if it still runs. A row whose time cannot be read stays.
-fn retained(retention: Retention, at: Option<i64>, now: i64) -> Option<(Ground, Option<i64>)> {
+pub(super) fn retained(retention: Retention, at: Option<i64>, now: i64) -> Option<(Ground, Option<i64>)> {
     let end = match retention.until {
         Until::Instant(end) => Some(end),
         Until::DaysFromRow(days) => at.map(|at| at.saturating_add(i64::from(days) * 86_400)),

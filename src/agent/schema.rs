@@ -23,8 +23,24 @@ pub enum OnDelete {
 pub struct Table {
     pub columns: BTreeSet<Name>,
     pub primary_key: BTreeSet<Name>,
-    /// The table pointed to, and what its deletions do.
-    pub foreign_keys: Vec<(Name, OnDelete)>,
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// Rows of one table that point to rows of another.
+pub struct ForeignKey {
+    /// The table pointed to.
+    pub parent: Name,
+    pub on_delete: OnDelete,
+    /// Pairs of the column that points and the column pointed to.
+    pub on: Vec<(Name, Name)>,
+}
+
+/// A table whose rows lean on rows of another: they point to them, or have their tenant through them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Leaning {
+    pub child: Name,
+    /// Pairs of the child's column and the other's.
+    pub on: Vec<(Name, Name)>,
 }
 
 /// Every table of the store, system tables apart.
@@ -43,6 +59,13 @@ pub struct Fit {
     pub unmapped_columns: Vec<(Name, Name)>,
     /// `(child, parent)`: mapped collections of which one points to the other.
     pub foreign_keys: Vec<(Name, Name)>,
+    /// By mapped collection, the tables, mapped or not, whose rows lean on its rows.
+    pub leaning: BTreeMap<Name, BTreeSet<Leaning>>,
+}
+
+/// SQLite compares table names without case.
+fn collection_of<'a>(map: &'a DataMap, table: &Name) -> Option<&'a Name> {
+    map.collections().map(|c| &c.name).find(|name| name.as_str().eq_ignore_ascii_case(table.as_str()))
 }
 
 impl Schema {
@@ -57,7 +80,29 @@ impl Schema {
                 fit.unmapped_collections.push(name.clone());
             }
         }
+        fit.leaning = self.leaning(map);
         Ok(fit)
+    }
+
+    fn leaning(&self, map: &DataMap) -> BTreeMap<Name, BTreeSet<Leaning>> {
+        let mut out: BTreeMap<Name, BTreeSet<Leaning>> = BTreeMap::new();
+        let mut add = |parent: &Name, child: &Name, on: &[(Name, Name)]| {
+            let leaning = Leaning { child: child.clone(), on: on.to_vec() };
+            out.entry(parent.clone()).or_default().insert(leaning);
+        };
+        for collection in map.collections() {
+            if let Tenancy::Join { collection: parent, on } = &collection.tenancy {
+                add(parent, &collection.name, on);
+            }
+        }
+        for (child, table) in &self.tables {
+            for key in &table.foreign_keys {
+                if let Some(parent) = collection_of(map, &key.parent) {
+                    add(parent, child, &key.on);
+                }
+            }
+        }
+        out
     }
 
     fn check_collection(&self, map: &DataMap, collection: &Collection, fit: &mut Fit) -> Result<(), Refusal> {
@@ -95,13 +140,8 @@ impl Schema {
                 fit.unmapped_columns.push((collection.name.clone(), column.clone()));
             }
         }
-        for (parent, on_delete) in &table.foreign_keys {
-            // SQLite compares table names without case.
-            let parent = map
-                .collections()
-                .map(|c| &c.name)
-                .find(|name| name.as_str().eq_ignore_ascii_case(parent.as_str()));
-            match (parent, on_delete) {
+        for ForeignKey { parent, on_delete, on: _ } in &table.foreign_keys {
+            match (collection_of(map, parent), on_delete) {
                 (Some(_), OnDelete::Acts) => {
                     return Err(invalid(
                         "a foreign key of the store deletes or changes rows by itself, outside any plan and report",

@@ -169,8 +169,10 @@ impl Worker {
     }
 
     async fn is_waiting(&self, execution: ExecutionId) -> Result<bool, Refusal> {
-        let ended = matches!(self.ledger.standing(execution).await?, Some(Standing::Ended(_)));
-        Ok(ended && !self.notebook.keys_of(execution).await?.is_empty())
+        // What a contract's end returned waits while its rows go.
+        let kept =
+            matches!(self.ledger.standing(execution).await?, Some(Standing::Ended(_) | Standing::Open));
+        Ok(kept && !self.notebook.keys_of(execution).await?.is_empty())
     }
 }
 

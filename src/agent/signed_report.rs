@@ -9,7 +9,7 @@ use serde_json::json;
 use super::ledger_chain::Anchor;
 use super::notebook::to_digest;
 use super::orders::Leased;
-use super::outcome::{CollectionOutcome as Came, Outcome};
+use super::outcome::{CollectionOutcome as Came, Exclusion, Outcome};
 use crate::authority::Warrant;
 use crate::domain::{Act, AgentId, Ground, InstructionId, Reason, Refusal};
 use crate::token::report::{AuthorityHead, ExportReport, LedgerHead, PreviewReport};
@@ -122,8 +122,7 @@ pub fn ended(
         sub_digests: warrant.sub_digests().to_vec(),
         act: outcome.act,
         outcome: if complete { ReportOutcome::Completed } else { ReportOutcome::Partial },
-        // A collection was left out: the map does not reach it, or not within the window.
-        reason: (!complete).then_some(Reason::MapInvalid),
+        reason: (!complete).then(|| why_partial(outcome)),
         collections,
         preview,
         export,
@@ -132,7 +131,15 @@ pub fn ended(
     })
 }
 
-/// The report of an order that was not carried out: refused, or given up.
+/// A collection was left out, as the map does not reach it, or not within the window; or rows are still there.
+fn why_partial(outcome: &Outcome) -> Reason {
+    let is_still_there = |came: &Came| came.excluded == Some(Exclusion::StillThere);
+    if outcome.collections.iter().any(is_still_there) { Reason::ReadBackFailed } else { Reason::MapInvalid }
+}
+
+/// The report of an order that was not carried out: refused, or given up. `export` names what was returned before:
+/// rows that went since lie in nothing else.
+#[expect(clippy::too_many_arguments, reason = "each is one member of the report")]
 pub fn not_done(
     frame: &Frame<'_>,
     leased: &Leased,
@@ -142,8 +149,10 @@ pub fn not_done(
     reason: Reason,
     map_version: String,
     ledger: Anchor,
+    export: Option<ExportReport>,
 ) -> Report {
     Report {
+        export,
         // What may have been touched is named; what was refused bound nobody.
         sub_digests: match outcome {
             ReportOutcome::Refused => Vec::new(),
@@ -184,7 +193,7 @@ fn bare(frame: &Frame<'_>, leased: &Leased, instruction: InstructionId, map_vers
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::outcome::{Exclusion, Kept};
+    use crate::agent::outcome::Kept;
 
     fn came(rows: u64, kept: &[Option<i64>], excluded: Option<Exclusion>) -> Came {
         let kept = kept
@@ -213,6 +222,22 @@ mod tests {
         assert!(endless.ground.is_some());
         let out = collection(Act::Export, &came(0, &[], Some(Exclusion::Unmapped)));
         assert_eq!((out.outcome, out.rows), (CollectionOutcome::Excluded, None));
+    }
+
+    #[test]
+    fn a_partial_report_says_whether_rows_are_still_there_or_the_map_leads_to_none() {
+        let outcome = |excluded| Outcome {
+            execution: "01938a5e-0000-7000-8000-000000000001".parse().unwrap(),
+            store: "rtc".parse().unwrap(),
+            act: Act::ReturnAndErase,
+            map_version: String::new(),
+            collections: vec![came(3, &[], Some(Exclusion::Unmapped)), came(3, &[], excluded)],
+            package: None,
+            preview: None,
+            ledger: Anchor::GENESIS,
+        };
+        assert_eq!(why_partial(&outcome(Some(Exclusion::StillThere))), Reason::ReadBackFailed);
+        assert_eq!(why_partial(&outcome(None)), Reason::MapInvalid);
     }
 
     #[test]

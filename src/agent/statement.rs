@@ -4,7 +4,10 @@
 //! is in each; every name is quoted and qualified (an unqualified `"name"`
 //! that does not exist is a string to SQLite); every value is bound.
 
+use std::collections::BTreeSet;
+
 use super::name::Name;
+use super::schema::Leaning;
 use super::tenanted::Tenanted;
 use super::value::{Key, Value};
 
@@ -43,16 +46,53 @@ impl Statement {
         out.list(columns);
         out.push_from_where(from);
         out.push_match(matching);
-        if let Some(after) = after {
-            out.sql.push_str(" AND (");
-            out.list(key.iter());
-            out.sql.push_str(") > ");
-            out.tuple(after.0.iter());
+        out.push_page(from, after, limit);
+        out
+    }
+
+    /// Keys and `carry` of every row of the tenant after `after`, in key order.
+    pub fn all(from: &Tenanted<'_>, carry: &[&Name], after: Option<&Key>, limit: usize) -> Self {
+        let mut out = Self::of_tenant(from, carry);
+        out.push_page(from, after, limit);
+        out
+    }
+
+    /// Keys and `carry` of those of the rows that are there.
+    pub fn again(from: &Tenanted<'_>, carry: &[&Name], held: Held<'_>) -> Self {
+        let mut out = Self::of_tenant(from, carry);
+        out.push_held(from, held);
+        out
+    }
+
+    /// Keys of every row of the tenant, its time where the map names one, and whether any row leans on it (0 or 1).
+    pub fn rest(from: &Tenanted<'_>, leaning: &BTreeSet<Leaning>, after: Option<&Key>, limit: usize) -> Self {
+        let mut out = Self { sql: String::from("SELECT "), binds: Vec::new() };
+        out.list(from.collection().key.iter().chain(&from.collection().time));
+        out.sql.push_str(", (");
+        for (i, leaning) in leaning.iter().enumerate() {
+            out.sql.push_str(if i == 0 { "" } else { " OR " });
+            out.push_leaning(from, leaning);
         }
-        out.sql.push_str(" ORDER BY ");
-        out.list(key.iter());
-        out.sql.push_str(" LIMIT ?");
-        out.binds.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+        out.sql.push_str(if leaning.is_empty() { "0)" } else { ")" });
+        out.push_from_where(from);
+        out.push_page(from, after, limit);
+        out
+    }
+
+    /// Deletes rows by key and tenant predicate, but those that others lean on.
+    pub fn delete_free(from: &Tenanted<'_>, held: Held<'_>, leaning: &BTreeSet<Leaning>) -> Self {
+        let mut out = Self::delete(from, held);
+        for leaning in leaning {
+            out.sql.push_str(" AND NOT ");
+            out.push_leaning(from, leaning);
+        }
+        out
+    }
+
+    fn of_tenant(from: &Tenanted<'_>, carry: &[&Name]) -> Self {
+        let mut out = Self { sql: String::from("SELECT "), binds: Vec::new() };
+        out.list(from.collection().key.iter().chain(carry.iter().copied()));
+        out.push_from_where(from);
         out
     }
 
@@ -128,6 +168,37 @@ impl Statement {
         self.sql.push_str(&format!("t{depth}.{} = ?", from.column().quoted()));
         self.binds.push(Value::text(from.tenant()));
         self.sql.push_str(&")".repeat(depth));
+    }
+
+    fn push_page(&mut self, from: &Tenanted<'_>, after: Option<&Key>, limit: usize) {
+        let key = &from.collection().key;
+        if let Some(after) = after {
+            self.sql.push_str(" AND (");
+            self.list(key.iter());
+            self.sql.push_str(") > ");
+            self.tuple(after.0.iter());
+        }
+        self.sql.push_str(" ORDER BY ");
+        self.list(key.iter());
+        self.sql.push_str(" LIMIT ?");
+        self.binds.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    }
+
+    /// `EXISTS (…)`: a row of the leaning table leans on this one; another than itself.
+    fn push_leaning(&mut self, from: &Tenanted<'_>, leaning: &Leaning) {
+        self.sql.push_str(&format!("EXISTS (SELECT 1 FROM {} AS l0 WHERE ", leaning.child.quoted()));
+        for (i, (local, remote)) in leaning.on.iter().enumerate() {
+            let and = if i == 0 { "" } else { " AND " };
+            self.sql.push_str(&format!("{and}l0.{} = t0.{}", local.quoted(), remote.quoted()));
+        }
+        if leaning.child == from.collection().name {
+            let key = |alias: &str| {
+                let columns = from.collection().key.iter();
+                columns.map(|name| format!("{alias}.{}", name.quoted())).collect::<Vec<_>>().join(", ")
+            };
+            self.sql.push_str(&format!(" AND ({}) <> ({})", key("l0"), key("t0")));
+        }
+        self.sql.push(')');
     }
 
     fn push_match(&mut self, matching: Match<'_>) {
@@ -209,8 +280,15 @@ join = { collection = 'things', on = [['a', 'id']] }
         with("parts", |parts| {
             let held = Held { via: &via, rows: &rows };
             let matching = Match { column: &via, values: &values };
+            let leaning =
+                [Leaning { child: parts.collection().name.clone(), on: vec![(via.clone(), via.clone())] }];
+            let leaning = leaning.into();
             for statement in [
                 Statement::find(parts, matching, &[], None, 10),
+                Statement::all(parts, &[&via], Some(&rows[0].0), 10),
+                Statement::again(parts, &[&via], held),
+                Statement::rest(parts, &leaning, Some(&rows[0].0), 10),
+                Statement::delete_free(parts, held, &leaning),
                 Statement::delete(parts, held),
                 Statement::present(parts, held),
                 Statement::read(parts, held),

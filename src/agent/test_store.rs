@@ -153,7 +153,23 @@ impl TestStore {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fill(&folder.path().join("shop.sqlite")).await;
-        let map = DataMap::parse(DATASET.as_bytes(), OVERLAY.as_bytes(), folder.path()).unwrap();
+        Self::at(folder, DATASET, OVERLAY).await
+    }
+
+    /// Another store `shop`, in `shop.sqlite`, made by these statements.
+    pub async fn of(dataset: &str, overlay: &str, statements: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("shop.sqlite"));
+        let mut connection = options.create_if_missing(true).connect().await.unwrap();
+        for statement in statements {
+            sqlx::query(AssertSqlSafe(*statement)).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        Self::at(folder, dataset, overlay).await
+    }
+
+    async fn at(folder: tempfile::TempDir, dataset: &str, overlay: &str) -> Self {
+        let map = DataMap::parse(dataset.as_bytes(), overlay.as_bytes(), folder.path()).unwrap();
         let store = SqliteStore::open(map.database(), map.statement_timeout()).await.unwrap();
         let ledger =
             Ledger::open(&folder.path().join("ledger.sqlite"), Arc::new(TestSealer::new())).await.unwrap();

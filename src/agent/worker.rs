@@ -24,8 +24,9 @@ use super::gateway::{Gateway, LeaseHold};
 use super::ledger::Ledger;
 use super::notebook::{Mark, Notebook};
 use super::orders::{Leased, Own};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Package};
 use super::preview::{check_seen, preview};
+use super::return_and_erase::{Courier, return_and_erase};
 use super::shredding::Rounds;
 use super::signed_report::{self, Frame};
 use super::task::Task;
@@ -66,6 +67,19 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub rounds: Rounds,
+}
+
+/// Takes a package to the gateway under a lease.
+struct Handing<'a> {
+    worker: &'a Worker,
+    hold: &'a LeaseHold,
+}
+
+#[async_trait::async_trait]
+impl Courier for Handing<'_> {
+    async fn hand_over(&self, package: &Package) -> Result<(), Refusal> {
+        self.worker.upload(self.hold, package).await
+    }
 }
 
 /// Whether it may pass by itself, so that another attempt is worth making.
@@ -177,7 +191,7 @@ impl Worker {
 
     async fn carry_out(&self, hold: &LeaseHold, leased: &Leased, warrant: &Warrant) -> Result<(), Refusal> {
         let task = Task::from_warrant(warrant, leased.execution);
-        let outcome = match self.act(&task).await {
+        let outcome = match self.act(&task, hold).await {
             Ok(outcome) => outcome,
             // It has ended, and since then its store, its map or its keys have gone: what was signed stands.
             Err(refusal) => match self.ledger.report(leased.execution).await? {
@@ -200,19 +214,33 @@ impl Worker {
         report: String,
         outcome: Option<&Outcome>,
     ) -> Result<(), Refusal> {
-        let mut details = Vec::new();
-        if let Some(outcome) = outcome {
-            if let Some(package) = &outcome.package {
-                let mut digest = [0; 32];
-                hex::decode_to_slice(&package.sha256, &mut digest).map_err(|_| Reason::Internal)?;
-                let path = self.spool.join(&package.file);
-                self.gateway.upload(hold, &path, &Digest::from_bytes(digest), package.size).await?;
-            }
-            details = signed_report::preview_details(outcome)?;
+        let details = outcome.map(signed_report::preview_details).transpose()?.unwrap_or_default();
+        let package = outcome.and_then(|outcome| outcome.package.as_ref());
+        // What a contract's end returns was handed over before the first row went.
+        let is_there = outcome.is_some_and(|outcome| outcome.act == Act::ReturnAndErase);
+        if let Some(package) = package.filter(|_| !is_there) {
+            self.upload(hold, package).await?;
         }
-        self.submit(hold, report, details).await?;
+        match self.submit(hold, report.clone(), details).await {
+            // The gateway has lost it: we have not.
+            Err(refusal)
+                if is_there && matches!(refusal.reason, Reason::ReportInvalid | Reason::DigestMismatch) =>
+            {
+                let Some(package) = package else { return Err(refusal) };
+                self.upload(hold, package).await?;
+                self.submit(hold, report, Vec::new()).await?;
+            }
+            done => done?,
+        }
         self.destroy(hold.execution).await;
         Ok(())
+    }
+
+    async fn upload(&self, hold: &LeaseHold, package: &Package) -> Result<(), Refusal> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(&package.sha256, &mut digest).map_err(|_| Reason::Internal)?;
+        let path = self.spool.join(&package.file);
+        self.gateway.upload(hold, &path, &Digest::from_bytes(digest), package.size).await
     }
 
     /// What was taken in is not deferred because destroying failed: the next round does it.
@@ -222,7 +250,7 @@ impl Worker {
         }
     }
 
-    async fn act(&self, task: &Task) -> Result<Outcome, Refusal> {
+    async fn act(&self, task: &Task, hold: &LeaseHold) -> Result<Outcome, Refusal> {
         let site = self.sites.get(task.store()).ok_or(Reason::StoreUnknown)?;
         let work = Workplace {
             map: &site.map,
@@ -236,6 +264,9 @@ impl Worker {
             Act::Erase => erase(&work, task).await,
             Act::Preview => preview(&work, task).await,
             Act::Export => export(&work, task, &self.spool).await,
+            Act::ReturnAndErase => {
+                return_and_erase(&work, task, &self.spool, &Handing { worker: self, hold }).await
+            }
             _ => Err(Reason::ActNotSupported.into()),
         }
     }
@@ -352,7 +383,10 @@ impl Worker {
             .map_or_else(|| "none".to_owned(), |site| hex::encode(site.map.version()));
         let root = self.replica.root();
         let frame = self.frame(&root);
-        let report = signed_report::not_done(&frame, leased, instruction, act, outcome, reason, map, anchor);
+        let returned = self.ledger.returned(leased.execution).await?;
+        let export = returned.filter(|returned| returned.handed_over).and_then(|returned| returned.export);
+        let report =
+            signed_report::not_done(&frame, leased, instruction, act, outcome, reason, map, anchor, export);
         let report = report.sign(&self.report_key)?;
         self.submit(hold, report.clone(), Vec::new()).await?;
         if let Err(refusal) = self.end_not_done(hold.execution, &report).await {

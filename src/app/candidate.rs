@@ -10,7 +10,7 @@ use crate::authority::precedent::{Case, check_case, check_target};
 use crate::authority::{AgreementTerms, Scope, Sinks};
 use crate::domain::event::{InstructionAdmitted, Order};
 use crate::domain::{
-    AppId, ControllerId, ExecutionId, InstructionId, InstructionState, Reason, Refusal, RequestId,
+    Act, AppId, ControllerId, ExecutionId, InstructionId, InstructionState, Reason, Refusal, RequestId,
     RequestStage, Right, RightStage, StoreId, SubProcessorId,
 };
 use crate::store::executions::NewExecution;
@@ -152,6 +152,18 @@ impl Candidate<'_> {
         Ok(check_target(statement, found.as_ref().map(|row| (&row.app, row.state))))
     }
 
+    /// The agreements it may be judged under. What returns all that was entrusted, under whichever agreement, is
+    /// judged under all of them as one.
+    fn covering(&self, facts: &Facts) -> Vec<AgreementTerms> {
+        let statement = self.instruction.statement();
+        let own = facts.agreements.iter().filter(|a| a.controller == *self.controller);
+        let own = own.map(|agreement| terms_of(agreement, &statement.app, &facts.sinks));
+        match statement.act {
+            Act::ReturnAndErase => AgreementTerms::joined(own).into_iter().collect(),
+            _ => own.collect(),
+        }
+    }
+
     /// The pure rule, under each agreement in turn: the first that covers it is enough.
     fn judge(&self, facts: &Facts, minor: bool, now: i64) -> Result<Judged, Refusal> {
         let without = self.withdrawn.iter().filter_map(|kid| self.key_set.key(kid));
@@ -167,8 +179,7 @@ impl Candidate<'_> {
             witnesses: self.witnesses,
         };
         let mut answer = None;
-        for agreement in facts.agreements.iter().filter(|a| a.controller == *self.controller) {
-            let terms = terms_of(agreement, app, &facts.sinks);
+        for terms in self.covering(facts) {
             match judge(self.instruction, &AdmissionContext { agreement: Some(&terms), ..context }) {
                 Ok(judged) => return Ok(judged),
                 // "Outside" says more than "none in force".

@@ -18,9 +18,12 @@ pub struct PreviewSeen {
 
 /// The digest of the preview that the instruction names.
 pub(super) fn named(envelope: &Envelope) -> Option<String> {
-    let payload = base64url::decode(envelope.payload_segment()).ok()?;
-    let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    payload.pointer("/preview/digest")?.as_str().map(str::to_owned)
+    payload(envelope)?.pointer("/preview/digest")?.as_str().map(str::to_owned)
+}
+
+/// The payload of an instruction that was judged before, from the row.
+pub(super) fn payload(envelope: &Envelope) -> Option<serde_json::Value> {
+    serde_json::from_slice(&base64url::decode(envelope.payload_segment()).ok()?).ok()
 }
 
 impl App {

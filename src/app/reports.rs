@@ -8,13 +8,15 @@ use crate::domain::{
     Refusal, RightStage,
 };
 use crate::store::executions::{self, ExecutionRow};
+use crate::store::instructions::InstructionRow;
 use crate::store::{
     Command, Issued, StoreError, Topic, Tx, exports, instructions, messages, registry, report_keys, requests,
 };
-use crate::token::{KeyId as Thumbprint, Report, ReportOutcome};
+use crate::token::{Envelope, KeyId as Thumbprint, Report, ReportOutcome};
 use crate::vault::{KeyId, Place, RetentionClass};
 
 use super::orders::token_digest;
+use super::previews;
 use super::read_instructions::PreviewDetails;
 use super::{App, AppResult};
 
@@ -60,6 +62,7 @@ impl App {
                 report,
                 signed_by,
                 sealed_details,
+                export_life: self.settings.export_life,
             })
             .await?;
         match (committed.receipt, committed.value) {
@@ -138,6 +141,8 @@ struct TakeReport {
     report: Report,
     signed_by: Thumbprint,
     sealed_details: Option<Vec<u8>>,
+    /// Seconds that a package may be fetched from its release on.
+    export_life: i64,
 }
 
 #[async_trait::async_trait]
@@ -177,7 +182,7 @@ impl Command for TakeReport {
         row.lease_token = None;
         row.lease_expires_at = None;
         executions::update(tx, &row).await?;
-        if state == ExecutionState::Completed && self.report.act == Act::Export {
+        if self.releases(state) {
             self.release_export(tx, &row).await?;
         }
         let ledger = self.report.ledger;
@@ -214,6 +219,10 @@ impl TakeReport {
         if report.attempt == 0 || report.attempt > row.attempt {
             return Err(bad("report.attempt").into());
         }
+        let done = matches!(report.outcome, ReportOutcome::Completed | ReportOutcome::Partial);
+        if done && report.act == Act::ReturnAndErase && report.export.is_none() && returns(&instruction)? {
+            return Err(bad("report.export").into());
+        }
         Ok(())
     }
 
@@ -226,6 +235,16 @@ impl TakeReport {
         }
     }
 
+    /// Of an export the whole alone is given out. What returns and erases may have erased before it failed:
+    /// whatever was returned is given out.
+    fn releases(&self, state: ExecutionState) -> bool {
+        match self.report.act {
+            Act::Export => state == ExecutionState::Completed,
+            Act::ReturnAndErase => self.report.export.is_some(),
+            _ => false,
+        }
+    }
+
     async fn release_export(&self, tx: &mut Tx<'_>, row: &ExecutionRow) -> Result<(), StoreError> {
         let missing =
             || Refusal::at(Reason::ReportInvalid, "report.export").note("names no uploaded package");
@@ -234,18 +253,22 @@ impl TakeReport {
         if export.digest != reported.digest.to_string() || export.size != reported.size {
             return Err(Refusal::at(Reason::DigestMismatch, "report.export.digest").into());
         }
-        exports::release(tx, &export.id).await?;
+        // Its time runs from here: what returns all of an app's data may have been erasing for days since the upload.
+        let expires = tx.now_seconds() + self.export_life;
+        exports::release(tx, &export.id, expires).await?;
         tx.append(
             &export.id.resource_name(),
-            ExportReleased {
-                execution: row.id,
-                digest: export.digest.clone(),
-                size: export.size,
-                expires: export.expires_at,
-            },
+            ExportReleased { execution: row.id, digest: export.digest.clone(), size: export.size, expires },
         )?;
         Ok(())
     }
+}
+
+/// Whether it orders that something be handed out.
+fn returns(instruction: &InstructionRow) -> Result<bool, StoreError> {
+    let corrupt = || StoreError::Corrupt("instructions.signed_part");
+    let envelope = Envelope::read_signed_part(&instruction.signed_part).map_err(|_| corrupt())?;
+    Ok(previews::payload(&envelope).ok_or_else(corrupt)?.get("export").is_some())
 }
 
 /// Moves the instruction, and the rights it serves, to where its executions now stand.

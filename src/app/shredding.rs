@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 use crate::domain::event::{DataShredded, ExportRemoved};
 use crate::domain::{ControllerId, ExportId, InstructionId, MessageId, RequestId};
 use crate::fault;
+use crate::store::exports::ExportRow;
 use crate::store::{
     Command, Conn, StoreError, Tx, executions, exports, instructions, messages, refusals, requests,
 };
@@ -140,7 +141,8 @@ impl App {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
-            self.store.transact(RecordRemoved { id: export.id, execution: export.execution }).await?;
+            let ExportRow { id, execution, released, .. } = *export;
+            self.store.transact(RecordRemoved { id, execution, released }).await?;
         }
         Ok(expired.len())
     }
@@ -195,6 +197,7 @@ impl Command for RecordShredded {
 struct RecordRemoved {
     id: ExportId,
     execution: crate::domain::ExecutionId,
+    released: bool,
 }
 
 #[async_trait::async_trait]
@@ -203,6 +206,10 @@ impl Command for RecordRemoved {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        if !self.released {
+            // No leaf ever told of it: an upload is none.
+            return exports::forget(tx, &self.id).await;
+        }
         exports::mark_removed(tx, &self.id).await?;
         tx.append(&self.id.resource_name(), ExportRemoved { execution: self.execution })?;
         Ok(())

@@ -168,7 +168,7 @@ impl Command for PutExport {
         let instruction = instructions::find(tx.conn(), &execution.controller, &execution.instruction)
             .await?
             .ok_or(StoreError::Corrupt("executions.instruction_id"))?;
-        if instruction.act != Act::Export {
+        if !matches!(instruction.act, Act::Export | Act::ReturnAndErase) {
             return Err(Refusal::new(Reason::StageConflict).note("the instruction orders no export").into());
         }
         let row = ExportRow {

@@ -9,7 +9,8 @@
 //! 5. the named key set is the newest and unexpired; every signer has the act's role
 //! 6. the app is the issuer's; a foreign app and an unknown one are one answer
 //! 7. an agreement is in force and covers categories, stores and destination (a `revoke` needs none: what was
-//!    ordered under an agreement can be taken back after its end)
+//!    ordered under an agreement can be taken back after its end; a `return_and_erase`, which ends it, needs one
+//!    that was registered)
 //! 8. the act is one this release carries out, and the key set's policy is met
 //! 9. the threshold, in distinct signers
 //!
@@ -184,9 +185,9 @@ pub fn held_until(statement: &SignedStatement, admitted_at: i64, set: &KeySet) -
 mod tests {
     use super::*;
     use crate::authority::fixtures::agreement;
-    use crate::domain::{Category, Region};
+    use crate::domain::{Category, Region, StoreId};
     use crate::token::fixtures::{
-        CountedEntropy, NOW, draft, export_order, genesis, key, key_set, read, set_draft,
+        CountedEntropy, NOW, draft, ending, export_order, genesis, key, key_set, read, set_draft,
     };
     use crate::token::{Categories, Digest, InstructionDraft, KeySetDraft, Private, PrivateKey};
 
@@ -348,6 +349,33 @@ mod tests {
             order.region = Region::Us;
         }
         assert_eq!(under(&export, |_| {}), Some(Reason::RegionNotAllowed));
+    }
+
+    #[test]
+    fn what_ends_the_contract_is_taken_in_before_within_and_after_its_period() {
+        let (newest, draft) = (key_set(), ending(Some(NOW + 900 * 86_400)));
+        let instruction = signed(&draft, &["ann"]);
+        let owner = draft.iss.clone();
+        let under = |terms: Option<AgreementTerms>, now| {
+            let (app_owner, agreement) = (Some(&owner), terms.as_ref());
+            admit(&instruction, &AdmissionContext { app_owner, agreement, now, ..nothing(&newest) })
+                .map_err(|refusal| refusal.reason)
+        };
+        let ended = AgreementTerms { valid_until: Some(NOW - 1), ..agreement() };
+        for terms in [agreement(), ended.clone(), AgreementTerms { valid_from: NOW + 9, ..agreement() }] {
+            let scope = under(Some(terms.clone()), NOW).unwrap().scope().clone();
+            assert_eq!(scope, Scope { categories: terms.categories, stores: terms.stores, sub_processors: BTreeSet::new() });
+        }
+        assert_eq!(under(Some(ended.clone()), draft.exp), Err(Reason::InstructionExpired));
+        assert_eq!(under(None, NOW), Err(Reason::AgreementMissing));
+        assert_eq!(held_until(instruction.statement(), NOW, &newest), NOW + 900 * 86_400);
+        // What was entrusted under an agreement that ended is still held; where it may go, the last one says.
+        let logs: BTreeSet<StoreId> = ["logs".parse().unwrap()].into();
+        let before = AgreementTerms { stores: logs.clone(), regions: [Region::Us].into(), ..ended };
+        let after = AgreementTerms { stores: ["sdk".parse().unwrap()].into(), ..agreement() };
+        let joined = AgreementTerms::joined([before, after]).unwrap();
+        assert_eq!(joined.regions, [Region::Cn].into());
+        assert_eq!(under(Some(joined), NOW).unwrap().scope().stores, agreement().stores);
     }
 
     #[test]

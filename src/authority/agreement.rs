@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::destination;
 use super::sub_processors::{self, Sinks};
 use crate::domain::{
-    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, SubProcessorId,
+    Act, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, SubProcessorId,
 };
 use crate::token::{Categories, SignedStatement};
 
@@ -48,9 +48,29 @@ impl AgreementTerms {
         self.valid_from <= now && self.valid_until.is_none_or(|until| now < until)
     }
 
-    /// The agreement is in force and covers what the instruction names.
+    /// All of them as one: what was entrusted under any. Data may go where the one that ends last lets it go.
+    /// They are of one controller and of the same apps. None of none.
+    pub fn joined(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().reduce(|mut joined, terms| {
+            let ends = |until: Option<i64>| until.unwrap_or(i64::MAX);
+            if ends(terms.valid_until) > ends(joined.valid_until) {
+                joined.valid_until = terms.valid_until;
+                joined.regions = terms.regions;
+            }
+            joined.valid_from = joined.valid_from.min(terms.valid_from);
+            joined.categories.extend(terms.categories);
+            joined.purposes.extend(terms.purposes);
+            joined.stores.extend(terms.stores);
+            joined.sub_processors.extend(terms.sub_processors);
+            joined
+        })
+    }
+
+    /// The agreement is in force and covers what the instruction names. What returns and erases all that was
+    /// entrusted is the end of the agreement, and is asked for no period: it may come before the agreement's end,
+    /// after it, or where it never came into effect (PIPL 21).
     pub fn cover(&self, statement: &SignedStatement, now: i64) -> Result<Scope, Refusal> {
-        if !self.in_force(now) {
+        if statement.act != Act::ReturnAndErase && !self.in_force(now) {
             return Err(Reason::AgreementMissing.into());
         }
         self.cover_begun(statement)

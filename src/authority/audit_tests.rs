@@ -7,7 +7,9 @@ use super::{Pins, Summary};
 use crate::domain::event::*;
 use crate::domain::{Act, Reason};
 use crate::token::report::AuthorityHead;
-use crate::token::{Digest, KeySetDraft, ReportOutcome, SignedKeySet, fixtures as token};
+use crate::token::{
+    Digest, InstructionDraft, KeySetDraft, Report, ReportOutcome, SignedKeySet, fixtures as token,
+};
 
 pub(super) fn run(authority: &[Vec<u8>], trail: &[Vec<u8>], pins: &Pins) -> Result<Summary, Violation> {
     let trail = Log::of(TRAIL, trail.to_vec(), &trail_key()).files();
@@ -383,6 +385,58 @@ fn an_agent_that_refuses_an_altered_order_is_believed_about_what_it_saw() {
     let ended = InstructionEnded { controller: draft.iss.clone(), state: "failed".into() };
     put(&mut story, at::RELEASED, INSTRUCTION, ended);
     assert_eq!(audit(&story).unwrap().ended, 1);
+}
+
+/// The story of a contract's end, ordered so, and reported so.
+fn ending_story(change: impl FnOnce(&mut InstructionDraft), told: impl FnOnce(&mut Report)) -> Story {
+    let mut draft =
+        InstructionDraft { stores: Some(vec!["rtc".parse().unwrap()]), ..token::ending(Some(token::NOW)) };
+    change(&mut draft);
+    let signed = sign(&draft, &["ann"]);
+    let mut report = report(&draft, &signed);
+    told(&mut report);
+    let mut story = trail_story();
+    story[at::ADMITTED].1 = admission(&draft, &signed).into();
+    story[at::REPORTED].1 = reported(&report).into();
+    story
+}
+
+#[test]
+fn a_contracts_end_outlives_the_agreement_waits_for_its_day_and_returns_what_it_erases() {
+    let good = ending_story(|_| {}, |_| {});
+    assert_eq!(audit(&good).unwrap().ended, 1);
+    let stopped = |story: &Story| {
+        let violation = audit(story).unwrap_err();
+        (violation.rule, violation.index as usize)
+    };
+    let mut after = good.clone();
+    edit!(after, at::AGREEMENT, AgreementRegistered, |e| e.end = token::NOW - 1);
+    assert_eq!(audit(&after).unwrap().ended, 1, "no period binds what ends the agreement");
+    let mut without = good.clone();
+    without.remove(at::AGREEMENT);
+    assert_eq!(stopped(&without), (Rule::InAgreement, at::ADMITTED - 1));
+    let early =
+        ending_story(|draft| (draft.nbf, draft.exp) = (Some(token::NOW + 9_000), token::NOW + 9_999), |_| {});
+    assert_eq!(stopped(&early), (Rule::Ordered, at::LEASED));
+    // What was to be returned went, and no package is named.
+    let unreturned = ending_story(|_| {}, |report| report.export = None);
+    assert_eq!(stopped(&unreturned), (Rule::ReportScope, at::REPORTED));
+    let mut only = ending_story(|draft| draft.export = None, |_| {});
+    only.retain(|(subject, _)| subject != EXPORT);
+    assert_eq!(audit(&only).unwrap().ended, 1, "nothing was to be returned");
+    // It failed half-way: what had been returned is given out.
+    let mut failed = ending_story(
+        |_| {},
+        |report| {
+            report.outcome = ReportOutcome::Failed;
+            report.reason = Some(Reason::InstructionContested);
+            report.collections.clear();
+        },
+    );
+    edit!(failed, at::ENDED, InstructionEnded, |e| e.state = "failed".into());
+    assert_eq!(audit(&failed).unwrap().ended, 1);
+    let person = ending_story(|_| {}, |report| report.sub_digests = vec![Digest::of("somebody")]);
+    assert_eq!(stopped(&person), (Rule::ReportScope, at::REPORTED));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::admission::{check_not_expired, check_policy, check_started, held_until};
-use super::agreement::Scope;
+use super::agreement::{AgreementTerms, Scope};
 use super::authority_log::{AuthorityLog, refusal_text};
 use super::registered::RegisteredBefore;
 use super::rules::{Broken, Rule};
@@ -22,8 +22,8 @@ use crate::domain::{
 };
 use crate::token::report::{AuthorityHead, ExportReport};
 use crate::token::{
-    Categories, Digest, Envelope, Expected, KeyId, KeySet, KeySetRef, Report, ReportOutcome, SignedStatement,
-    Verified,
+    Categories, CollectionOutcome, Digest, Envelope, Expected, KeyId, KeySet, KeySetRef, Report,
+    ReportOutcome, SignedStatement, Verified,
 };
 
 /// An admitted instruction whose leaf was judged good.
@@ -203,7 +203,7 @@ pub(super) fn waiting(event: &InstructionReceived, place: Place<'_>) -> Result<i
     if statement.act == Act::Revoke {
         take(&Scope::default())?;
     } else {
-        for terms in place.registered.terms(&statement.iss, &statement.app) {
+        for terms in covering(statement, place.registered) {
             if let Ok(scope) = terms.cover(statement, now) {
                 take(&scope)?;
             }
@@ -214,6 +214,16 @@ pub(super) fn waiting(event: &InstructionReceived, place: Place<'_>) -> Result<i
         "another number of signers was missing, or no agreement covers it",
     )?;
     Ok(statement.exp)
+}
+
+/// The agreements any of which may cover the instruction. What returns all that was entrusted is held against
+/// all of them as one, whether they still run or not.
+fn covering(statement: &SignedStatement, registered: RegisteredBefore<'_>) -> Vec<AgreementTerms> {
+    let all = registered.terms(&statement.iss, &statement.app);
+    match statement.act {
+        Act::ReturnAndErase => AgreementTerms::joined(all).into_iter().collect(),
+        _ => all.collect(),
+    }
 }
 
 /// One agreement covers the instruction and all whom it reaches, and there is one order for each of its stores.
@@ -228,7 +238,7 @@ fn check_orders(
     let stores: BTreeSet<StoreId> = orders.iter().map(|order| order.store.clone()).collect();
     Rule::InAgreement.holds(stores.len() == orders.len(), "a store is ordered twice")?;
     let mut refusal = None;
-    for terms in registered.terms(&statement.iss, &statement.app) {
+    for terms in covering(statement, registered) {
         match terms.cover(statement, now) {
             Ok(scope)
                 if scope.stores == stores
@@ -296,6 +306,8 @@ pub(super) struct Told {
     act: Act,
     subjects: Digest,
     pub export: Option<ExportReport>,
+    /// Rows went, or nothing was left to go.
+    erased: bool,
     authority: AuthorityHead,
 }
 
@@ -329,6 +341,11 @@ pub(super) fn told(event: &ExecutionReported, report: &Report) -> Told {
         act: report.act,
         subjects: over(&report.sub_digests),
         export: report.export,
+        erased: report.outcome == ReportOutcome::Completed
+            || report
+                .collections
+                .iter()
+                .any(|of| of.outcome == CollectionOutcome::Erased && of.rows.is_none_or(|rows| rows > 0)),
         authority: report.authority,
     }
 }
@@ -358,6 +375,11 @@ pub(super) fn fits(
     if let Some(export) = &told.export {
         scope(Some(export.recipient_digest) == asked.recipient, "the export went to another recipient")?;
     }
+    let to_return = asked.act == Act::ReturnAndErase && asked.recipient.is_some();
+    scope(
+        !(to_return && told.erased && told.export.is_none()),
+        "what was to be returned was erased and not returned",
+    )?;
     scope(
         told.authority.size >= asked.authority_size,
         "the agent acted on an authority log older than the admission",

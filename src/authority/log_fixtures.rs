@@ -139,11 +139,12 @@ pub fn report(draft: &InstructionDraft, signed: &SignedInstruction) -> Report {
     let payload: serde_json::Value = serde_json::from_slice(&draft.seal(&keys).unwrap().0).unwrap();
     let sub_digests = payload["sub_id"]["identifiers"]
         .as_array()
-        .unwrap()
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|placeholder| placeholder["..."].as_str().unwrap().parse().unwrap())
         .collect();
     let exports = draft.act == Act::Export;
+    let returns = draft.export.is_some();
     Report {
         agent: "rtc-agent".parse().unwrap(),
         aud: TRAIL.into(),
@@ -168,7 +169,7 @@ pub fn report(draft: &InstructionDraft, signed: &SignedInstruction) -> Report {
             until: None,
         }],
         preview: None,
-        export: exports.then(|| ExportReport {
+        export: returns.then(|| ExportReport {
             digest: Digest::of("package"),
             size: 7,
             recipient_digest: Digest::of(token::export_order().recipient.as_str()),

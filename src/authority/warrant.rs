@@ -258,7 +258,7 @@ mod tests {
     use crate::authority::fixtures::agreement;
     use crate::domain::Stop;
     use crate::token::fixtures::{
-        CountedEntropy, NOW, ORIGIN, draft, entry, key, key_set, sealed, set_draft, wire,
+        CountedEntropy, NOW, ORIGIN, draft, ending, entry, key, key_set, sealed, set_draft, wire,
     };
     use crate::token::{InstructionDraft, KeySetDraft, KeyUse, Policy, SignedKeySet, Tier};
 
@@ -357,6 +357,39 @@ mod tests {
     }
 
     #[test]
+    fn a_contracts_end_is_about_nobody_waits_for_its_day_and_needs_no_agreement_in_force() {
+        let wire = |nbf| {
+            let wire = ending(nbf).sign(&[&key("ann")], &CountedEntropy::new()).unwrap();
+            wire.to_wire().into_bytes()
+        };
+        let day = NOW + 900 * 86_400;
+        let at = |now, change: fn(&mut Beside)| {
+            let mut beside = Beside { instruction: wire(Some(day)), now, ..beside() };
+            change(&mut beside);
+            beside.build().map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(at(day - 1, |_| {}).err(), Some(Reason::InstructionNotYetValid));
+        let over = |b: &mut Beside| b.agreement.valid_until = Some(NOW);
+        let warrant = at(day, over).unwrap();
+        assert_eq!((warrant.tenant(), warrant.act()), ("t-17", Act::ReturnAndErase));
+        assert!(warrant.subject().is_empty() && warrant.sub_digests().is_empty());
+        assert_eq!(*warrant.categories(), agreement().categories);
+        assert_eq!(at(day, |b| b.bindings.clear()).err(), Some(Reason::TenantUnbound));
+        let stop = |b: &mut Beside| b.taken_back.stop(ending(None).jti, Stop::Revoked, None);
+        assert_eq!(at(day, stop).err(), Some(Reason::InstructionRevoked));
+        // A routine rotation in the years between kills nothing; that its signer left does.
+        assert!(at(day, |b| rotate(b, |_| {})).is_ok());
+        let left = |b: &mut Beside| {
+            rotate(b, |next| {
+                let role = crate::token::SetRole::Act(Act::ReturnAndErase);
+                next.roles.retain(|(of, ..)| *of != role);
+                next.roles.push((role, vec![key("bob").id()], 1));
+            });
+        };
+        assert_eq!(at(day, left).err(), Some(Reason::SignerRevoked));
+    }
+
+    #[test]
     fn an_order_changed_by_the_gateway_gets_no_warrant() {
         let (payload, disclosures) = sealed(&draft(Act::Erase));
         let text = payload.to_string();
@@ -401,7 +434,7 @@ mod tests {
             next.roles[5].2 = 1;
         };
         assert_eq!(reason(|b| rotate(b, bob_out)), Some(Reason::SignerRevoked));
-        let nobody = |next: &mut KeySetDraft| drop(next.roles.pop());
+        let nobody = |next: &mut KeySetDraft| drop(next.roles.remove(5));
         assert_eq!(reason(|b| rotate(b, nobody)), Some(Reason::SignerRevoked));
         // What has begun is seen through.
         let begun = |b: &mut Beside| {

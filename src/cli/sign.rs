@@ -17,6 +17,7 @@ use crate::authority::Pins;
 use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use crate::domain::{
     Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
+    Timestamp,
 };
 use crate::token::{
     Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, OpenInstruction, PreviewRef,
@@ -78,9 +79,12 @@ pub struct Order {
     /// requests/<id>
     #[arg(long)]
     req: Option<String>,
-    /// age recipient of an export
+    /// age recipient of an export, or of what a return_and_erase returns
     #[arg(long)]
     recipient: Option<String>,
+    /// A return_and_erase that returns nothing: all is erased
+    #[arg(long, conflicts_with = "recipient")]
+    erase_only: bool,
     /// Where the export goes
     #[arg(long)]
     region: Option<String>,
@@ -99,7 +103,10 @@ pub struct Order {
     /// The trail's origin; that of the profile's pins, or else of the key set
     #[arg(long)]
     aud: Option<String>,
-    /// How long it may be carried out
+    /// When it begins, as 2027-06-30T16:00:00Z: of a return_and_erase, the contract's end
+    #[arg(long)]
+    not_before: Option<Timestamp>,
+    /// How long it may be carried out, of a return_and_erase from its beginning
     #[arg(long)]
     exp_hours: Option<u32>,
     /// The instruction's id (UUIDv7); made if absent
@@ -109,6 +116,8 @@ pub struct Order {
 
 /// Hours an instruction is valid unless said otherwise.
 const EXP_HOURS: u32 = 24;
+/// The same of what ends a contract: as long as it may be. Nobody may be there to sign another.
+const RETURN_HOURS: u32 = 30 * 24;
 
 impl Sign {
     pub fn run(mut self) -> Result<(), CliError> {
@@ -174,8 +183,9 @@ impl Sign {
         };
         order.aud = order.aud.or(origin);
         if let Some(controller) = controller
-            && order.act.as_deref() == Some("export")
+            && matches!(order.act.as_deref(), Some("export" | "return_and_erase"))
             && order.recipient.is_none()
+            && !order.erase_only
         {
             let identity = super::export::identity(&controller.export_identity)?;
             order.recipient = Some(identity.to_public().to_string());
@@ -259,13 +269,14 @@ impl Order {
             (None, None) => None,
             _ => return Err(CliError::plain("--preview-digest and --preview-as-of go together")),
         };
+        let nbf = self.not_before.map(Timestamp::as_second);
         Ok(InstructionDraft {
             iss: set.iss().clone(),
             aud: self.aud.clone().map_or_else(|| audience(key_set), Ok)?,
             jti,
             iat: now,
-            nbf: None,
-            exp: now + i64::from(self.exp_hours.unwrap_or(EXP_HOURS)) * 3600,
+            nbf,
+            exp: self.end(act, now, nbf),
             act,
             req: self
                 .req
@@ -293,6 +304,15 @@ impl Order {
         })
     }
 
+    /// What ends a contract lives from its beginning on, any other order from now on.
+    fn end(&self, act: Act, now: i64, nbf: Option<i64>) -> i64 {
+        let (from, hours) = match act {
+            Act::ReturnAndErase => (nbf.unwrap_or(now).max(now), RETURN_HOURS),
+            _ => (now, EXP_HOURS),
+        };
+        from + i64::from(self.exp_hours.unwrap_or(hours)) * 3600
+    }
+
     fn subject(&self, app: &AppId) -> Vec<Identifier> {
         let users = self.user.iter().map(|sub| Identifier::user(app, sub));
         let emails = self.email.iter().map(|email| Identifier::Email { email: email.clone() });
@@ -302,7 +322,11 @@ impl Order {
     }
 
     fn export(&self, act: Act) -> Result<Option<ExportOrder>, CliError> {
-        if act != Act::Export {
+        if self.erase_only && act != Act::ReturnAndErase {
+            return Err(CliError::plain("--erase-only goes with a return_and_erase"));
+        }
+        // To return nothing is said, never left out: what is erased unreturned is lost.
+        if !matches!(act, Act::Export | Act::ReturnAndErase) || self.erase_only {
             return Ok(None);
         }
         Ok(Some(ExportOrder {
@@ -365,6 +389,19 @@ mod tests {
         let sign = |order: Order| order.sign(&set, &keys, &FixedClock::at(NOW), &SystemEntropy);
         let export = Order { act: Some("export".into()), ..order() };
         assert!(sign(export).unwrap_err().to_string().contains("--recipient"));
+        let ending = Order {
+            act: Some("return_and_erase".into()),
+            user: Vec::new(),
+            exp_hours: None,
+            basis: Some("contract-end".into()),
+            not_before: Some(Timestamp::from_second(NOW + 900 * 86_400).unwrap()),
+            ..order()
+        };
+        assert!(sign(ending.clone()).unwrap_err().to_string().contains("--recipient"));
+        let draft = Order { erase_only: true, ..ending };
+        let draft = draft.draft(&set, &FixedClock::at(NOW), &SystemEntropy).unwrap();
+        assert_eq!((draft.nbf, draft.exp), (Some(NOW + 900 * 86_400), NOW + 930 * 86_400));
+        assert!(draft.export.is_none());
         let wrong = Order { basis: Some("because-secret".into()), ..order() };
         let shown = sign(wrong).unwrap_err().to_string();
         assert!(shown.contains("--basis") && !shown.contains("because-secret"), "{shown}");

@@ -132,15 +132,18 @@ impl Act {
 
     /// Whether an agent carries it out, at this release.
     pub fn is_for_agents(self) -> bool {
-        matches!(self, Act::Preview | Act::Erase | Act::Export)
+        matches!(self, Act::Preview | Act::Erase | Act::Export | Act::ReturnAndErase)
     }
 
-    /// Whether its signers may have seen a preview first (DESIGN §10).
+    /// Whether it is about one person. A `revoke` is about an instruction, a `return_and_erase` about all that
+    /// is held of an app.
+    pub fn has_subject(self) -> bool {
+        !matches!(self, Act::Revoke | Act::ReturnAndErase)
+    }
+
+    /// Whether its signers may have seen a preview first (DESIGN §10). A preview shows one person's rows.
     pub fn may_follow_a_preview(self) -> bool {
-        matches!(
-            self,
-            Act::Erase | Act::Export | Act::Rectify | Act::Restrict | Act::Release | Act::ReturnAndErase
-        )
+        matches!(self, Act::Erase | Act::Export | Act::Rectify | Act::Restrict | Act::Release)
     }
 
     /// Whether the act may answer the right (DESIGN §9). A preview answers none, but may precede any.
@@ -202,6 +205,11 @@ impl Basis {
                 | Basis::Gdpr6Contract
                 | Basis::Gdpr20
         )
+    }
+
+    /// Whether it says that the processing itself is over (PIPL 21, GDPR 28(3)(g)).
+    pub fn ends_the_contract(self) -> bool {
+        matches!(self, Basis::ContractEnd | Basis::Pipl21 | Basis::Gdpr28)
     }
 }
 

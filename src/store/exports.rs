@@ -107,10 +107,11 @@ pub async fn is_known(conn: &mut Conn, export: &ExportId) -> Result<bool, StoreE
     Ok(found.is_some())
 }
 
-/// The signed report names it: it may be fetched.
-pub async fn release(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreError> {
+/// The signed report names it: it may be fetched, until `expires_at`.
+pub async fn release(tx: &mut Tx<'_>, export: &ExportId, expires_at: i64) -> Result<(), StoreError> {
     let name = tx.name();
-    query("UPDATE exports SET released = 1, written_by = ? WHERE id = ?")
+    query("UPDATE exports SET released = 1, expires_at = ?, written_by = ? WHERE id = ?")
+        .bind(expires_at)
         .bind(name)
         .bind(export.to_string())
         .execute(tx.conn())
@@ -118,14 +119,22 @@ pub async fn release(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Packages past their end that still lie in the folder.
+/// Packages past their end that still lie in the folder. One that is not released is not past its end while its
+/// execution goes on: when a contract ends, rows go that lie in nothing but their package.
 pub async fn expired(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<ExportRow>, StoreError> {
-    let rows = query("SELECT * FROM exports WHERE removed_at IS NULL AND expires_at <= ? LIMIT ?")
-        .bind(now)
-        .bind(limit)
-        .fetch_all(conn)
-        .await?;
+    let sql = "SELECT * FROM exports WHERE removed_at IS NULL AND expires_at <= ? AND (released = 1 OR NOT EXISTS \
+        (SELECT 1 FROM executions e WHERE e.id = exports.execution_id AND e.state IN ('pending', 'leased'))) LIMIT ?";
+    let rows = query(sql).bind(now).bind(limit).fetch_all(conn).await?;
     rows.iter().map(row).collect()
+}
+
+/// One that was never released.
+pub async fn forget(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreError> {
+    query("DELETE FROM exports WHERE id = ? AND released = 0")
+        .bind(export.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
 }
 
 pub async fn mark_removed(tx: &mut Tx<'_>, export: &ExportId) -> Result<(), StoreError> {

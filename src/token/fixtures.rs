@@ -70,6 +70,7 @@ pub fn set_draft() -> KeySetDraft {
             (SetRole::Act(Act::Rectify), vec![id("ann")], 1),
             (SetRole::Act(Act::Reply), vec![id("ann")], 1),
             (SetRole::Act(Act::Erase), vec![id("ann"), id("ann-2"), id("bob")], 2),
+            (SetRole::Act(Act::ReturnAndErase), vec![id("ann")], 1),
         ],
     }
 }
@@ -82,6 +83,19 @@ pub fn genesis(draft: &KeySetDraft) -> KeySet {
 
 pub fn key_set() -> KeySet {
     genesis(&set_draft())
+}
+
+/// The end of a contract: all of the app is returned and erased from `nbf` on.
+pub fn ending(nbf: Option<i64>) -> InstructionDraft {
+    InstructionDraft {
+        subject: Vec::new(),
+        basis: Basis::ContractEnd,
+        categories: Categories::All,
+        nbf,
+        exp: nbf.unwrap_or(NOW) + 30 * 86_400,
+        export: Some(export_order()),
+        ..draft(Act::ReturnAndErase)
+    }
 }
 
 /// A good draft of the act, by `controllers/xingyu` for `apps/xingyu-live`, with two identifiers.

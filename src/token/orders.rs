@@ -144,8 +144,12 @@ pub(super) fn only_for(
     }
 }
 
-pub(super) fn read_window(payload: &mut Members) -> Result<Option<Window>, Refusal> {
-    let Some(mut window) = payload.opt_object("window")? else { return Ok(None) };
+pub(super) fn read_window(payload: &mut Members, act: Act) -> Result<Option<Window>, Refusal> {
+    // Nothing may be kept when a contract ends (PIPL 21): no time is left out.
+    if !only_for(payload, "window", act, Presence::allowed(act != Act::ReturnAndErase))? {
+        return Ok(None);
+    }
+    let mut window = payload.object("window")?;
     let (from, until) = (window.seconds("from")?, window.seconds("until")?);
     if from >= until {
         return Err(window.invalid("until", "must be after from"));
@@ -155,11 +159,7 @@ pub(super) fn read_window(payload: &mut Members) -> Result<Option<Window>, Refus
 }
 
 pub(super) fn read_preview(payload: &mut Members, act: Act) -> Result<Option<PreviewRef>, Refusal> {
-    let may = matches!(
-        act,
-        Act::Erase | Act::Export | Act::Rectify | Act::Restrict | Act::Release | Act::ReturnAndErase
-    );
-    if !only_for(payload, "preview", act, Presence::allowed(may))? {
+    if !only_for(payload, "preview", act, Presence::allowed(act.may_follow_a_preview()))? {
         return Ok(None);
     }
     let mut preview = payload.object("preview")?;

@@ -137,8 +137,8 @@ impl SignedStatement {
             private_digests,
             categories: read_categories(&mut payload)?,
             stores: payload.opt_set("stores", "must be registered store ids")?,
-            window: orders::read_window(&mut payload)?,
-            basis: payload.parsed("basis", "must be a registered basis")?,
+            window: orders::read_window(&mut payload, act)?,
+            basis: read_basis(&mut payload, act)?,
             key_set: read_key_set(&mut payload)?,
             preview: orders::read_preview(&mut payload, act)?,
             export: orders::read_export(&mut payload, act)?,
@@ -176,8 +176,7 @@ fn refuse_personal_names(payload: &Members) -> Result<(), Refusal> {
 }
 
 fn read_subject(payload: &mut Members, act: Act) -> Result<Vec<Digest>, Refusal> {
-    let has_subject = !matches!(act, Act::Revoke | Act::ReturnAndErase);
-    if !only_for(payload, "sub_id", act, Presence::required(has_subject))? {
+    if !only_for(payload, "sub_id", act, Presence::required(act.has_subject()))? {
         return Ok(Vec::new());
     }
     let in_clear = || Refusal::at(Reason::PersonalDataInClear, "payload.sub_id");
@@ -289,6 +288,15 @@ fn read_categories(payload: &mut Members) -> Result<Categories, Refusal> {
     payload.set("categories", "must be registered categories, or [\"*\"] alone").map(Categories::Some)
 }
 
+/// What returns and erases all that is held says that the contract is over: nothing else orders so much.
+fn read_basis(payload: &mut Members, act: Act) -> Result<Basis, Refusal> {
+    let basis: Basis = payload.parsed("basis", "must be a registered basis")?;
+    if act == Act::ReturnAndErase && !basis.ends_the_contract() {
+        return Err(payload.invalid("basis", "return_and_erase takes contract-end, pipl-21 or gdpr-28"));
+    }
+    Ok(basis)
+}
+
 fn read_key_set(payload: &mut Members) -> Result<KeySetRef, Refusal> {
     let mut key_set = payload.object("key_set")?;
     let (version, digest) = (key_set.count("version")?, key_set.digest("digest")?);
@@ -305,7 +313,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Identifier;
-    use crate::token::fixtures::{NOW, draft, export_order, read, reason_when, sealed, wire};
+    use crate::token::fixtures::{NOW, draft, ending, export_order, read, reason_when, sealed, wire};
     use crate::token::{InstructionDraft, Private, Slug, Whose};
 
     fn member(name: &str, value: Value) -> Reason {
@@ -316,6 +324,23 @@ mod tests {
         reason_when(draft, |payload, _| {
             payload.as_object_mut().unwrap().remove(name).unwrap();
         })
+    }
+
+    #[test]
+    fn what_ends_a_contract_says_so_and_leaves_nothing_out() {
+        let with = |name: &str, value: Value| reason_when(&ending(None), |payload, _| payload[name] = value);
+        assert_eq!(with("basis", json!("pipl-47")), Reason::MemberInvalid);
+        assert_eq!(with("window", json!({"from": 1, "until": 2})), Reason::MemberInvalid);
+        let seen = json!({"digest": Digest::of("p"), "as_of": NOW - 5});
+        assert_eq!(with("preview", seen), Reason::MemberInvalid);
+        let sub_id = sealed(&draft(Act::Erase)).0["sub_id"].clone();
+        assert_eq!(with("sub_id", sub_id), Reason::MemberInvalid);
+        for basis in [Basis::ContractEnd, Basis::Pipl21, Basis::Gdpr28] {
+            let draft = InstructionDraft { basis, ..ending(None) };
+            let (payload, disclosures) = sealed(&draft);
+            let read = read(&wire(&payload.to_string(), &disclosures, &["ann"])).unwrap();
+            assert_eq!((read.statement().basis, read.subject().len()), (basis, 0));
+        }
     }
 
     #[test]
@@ -366,14 +391,15 @@ mod tests {
             InstructionDraft { refuse: Some(refuse), ..draft(Act::Refuse) },
             InstructionDraft { authorize_reply: Some(reply), ..draft(Act::AuthorizeReply) },
             InstructionDraft { target, ..bare(Act::Revoke) },
-            bare(Act::ReturnAndErase),
+            ending(None),
+            InstructionDraft { export: None, ..ending(None) },
         ];
         for draft in &good {
             let (payload, disclosures) = sealed(draft);
             let read = read(&wire(&payload.to_string(), &disclosures, &["ann"]));
             assert!(read.is_ok(), "{}: {}", draft.act, read.unwrap_err());
         }
-        let [_, _, _, export, rectify, reply, refuse, authorize, revoke, _] = &good;
+        let [_, _, _, export, rectify, reply, refuse, authorize, revoke, ..] = &good;
         for (draft, own) in [
             (export, "export"),
             (rectify, "private"),
@@ -490,8 +516,8 @@ mod tests {
     #[test]
     fn life_is_bounded() {
         let life = |nbf: Option<i64>, exp: i64, act: Act| {
-            let subject = if act == Act::Erase { draft(act).subject } else { Vec::new() };
-            let draft = InstructionDraft { nbf, exp, subject, ..draft(act) };
+            let draft =
+                InstructionDraft { nbf, exp, ..if act == Act::Erase { draft(act) } else { ending(None) } };
             let (payload, disclosures) = sealed(&draft);
             read(&wire(&payload.to_string(), &disclosures, &["ann"])).err().map(|refusal| refusal.reason)
         };

@@ -2,10 +2,12 @@
 
 pub mod sqlite;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::name::Name;
-use super::schema::Schema;
+use super::schema::{Leaning, Schema};
 use super::statement::{Held, Match};
 use super::tenanted::Tenanted;
 use super::value::{Key, Row, Value};
@@ -21,6 +23,15 @@ pub struct Found {
     pub via: Value,
     /// The values of the columns asked for besides.
     pub carried: Vec<Value>,
+}
+
+/// One row of a tenant that is there.
+pub struct Rest {
+    pub key: Key,
+    /// Its own time, in seconds since the epoch, where the map names a column and it can be read.
+    pub at: Option<i64>,
+    /// Rows that are there lean on it.
+    pub leaned_on: bool,
 }
 
 /// A store. Every method is bounded in rows and in time, and answers
@@ -45,6 +56,40 @@ pub trait Connector: Send + Sync {
 
     /// Deletes the rows in one transaction, which is durable on return. The number of rows deleted.
     async fn delete(&self, from: &Tenanted<'_>, held: Held<'_>) -> Result<u64, Refusal>;
+
+    /// Up to `limit` rows of the tenant after `after`, whosever they are, in key order.
+    async fn all(
+        &self,
+        from: &Tenanted<'_>,
+        carry: &[&Name],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<Value>)>, Refusal>;
+
+    /// Those of the rows that are there.
+    async fn again(
+        &self,
+        from: &Tenanted<'_>,
+        carry: &[&Name],
+        held: Held<'_>,
+    ) -> Result<Vec<(Key, Vec<Value>)>, Refusal>;
+
+    /// What is there of the tenant, a page at a time as with [`Connector::all`].
+    async fn rest(
+        &self,
+        from: &Tenanted<'_>,
+        leaning: &BTreeSet<Leaning>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Rest>, Refusal>;
+
+    /// As [`Connector::delete`], but leaves the rows that others lean on.
+    async fn delete_free(
+        &self,
+        from: &Tenanted<'_>,
+        held: Held<'_>,
+        leaning: &BTreeSet<Leaning>,
+    ) -> Result<u64, Refusal>;
 
     /// The rows' mapped columns, in the map's order.
     async fn read(&self, from: &Tenanted<'_>, held: Held<'_>) -> Result<Vec<Row>, Refusal>;

@@ -5,6 +5,7 @@
 //! runs too long is interrupted inside SQLite, so no work goes on behind a
 //! caller that has given up.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection, Row as _, Sqlite, TypeInfo, ValueRef};
 
-use super::{Connector, Found};
+use super::{Connector, Found, Rest};
 use crate::agent::name::Name;
-use crate::agent::schema::{OnDelete, Schema};
+use crate::agent::schema::{ForeignKey, Leaning, OnDelete, Schema};
 use crate::agent::statement::{Held, Match, Statement};
 use crate::agent::tenanted::Tenanted;
 use crate::agent::value::{Key, Row, Value};
@@ -60,6 +61,30 @@ impl SqliteStore {
         limit_time(&mut connection, self.statement_timeout).await?;
         let (sql, binds) = statement.into_parts();
         bind(sql, binds).fetch_all(&mut *connection).await.map_err(failed)
+    }
+
+    async fn delete_by(
+        &self,
+        from: &Tenanted<'_>,
+        held: Held<'_>,
+        statement: Statement,
+    ) -> Result<u64, Refusal> {
+        if held.rows.is_empty() {
+            return Ok(0);
+        }
+        let mut connection = self.pool.acquire().await.map_err(failed)?;
+        limit_time(&mut connection, self.statement_timeout).await?;
+        let mut transaction = connection.begin().await.map_err(failed)?;
+        let (sql, binds) = statement.into_parts();
+        let done = bind(sql, binds).execute(&mut *transaction).await.map_err(failed)?;
+        if done.rows_affected() > held.rows.len() as u64 {
+            // A key that is not unique would make the report wrong: nothing is deleted then.
+            transaction.rollback().await.map_err(failed)?;
+            return Err(Refusal::at(Reason::MapInvalid, from.collection().name.as_str().to_owned())
+                .note("the mapped key is not unique"));
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(done.rows_affected())
     }
 }
 
@@ -126,6 +151,11 @@ fn values(row: &SqliteRow, range: std::ops::Range<usize>) -> Result<Vec<Value>, 
     range.map(|index| value(row, index)).collect()
 }
 
+/// A row's key, and what was asked for besides.
+fn keyed(row: &SqliteRow, width: usize, carried: usize) -> Result<(Key, Vec<Value>), Refusal> {
+    Ok((Key(values(row, 0..width)?), values(row, width..width + carried)?))
+}
+
 #[async_trait]
 impl Connector for SqliteStore {
     async fn schema(&self) -> Result<Schema, Refusal> {
@@ -148,9 +178,12 @@ impl Connector for SqliteStore {
             }
             table.columns.insert(column);
         }
+        // A key that names no column of the other table means its primary key.
         let keys = sqlx::query(
-            "SELECT t.name, f.\"table\", f.on_delete FROM sqlite_schema AS t, \
-             pragma_foreign_key_list(t.name) AS f WHERE t.type = 'table' AND f.seq = 0",
+            "SELECT t.name, f.\"table\", f.on_delete, f.seq, f.\"from\", coalesce(f.\"to\", \
+             (SELECT p.name FROM pragma_table_xinfo(f.\"table\") AS p WHERE p.pk = f.seq + 1)) \
+             FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f WHERE t.type = 'table' \
+             ORDER BY t.name, f.id, f.seq",
         )
         .fetch_all(&mut *connection)
         .await
@@ -161,9 +194,17 @@ impl Connector for SqliteStore {
                 "NO ACTION" | "RESTRICT" => OnDelete::Refuses,
                 _ => OnDelete::Acts,
             };
-            let parent = Name::new(&text(1)?)?;
-            if let Some(table) = schema.tables.get_mut(&Name::new(&text(0)?)?) {
-                table.foreign_keys.push((parent, on_delete));
+            let Some(table) = schema.tables.get_mut(&Name::new(&text(0)?)?) else { continue };
+            // One without a column to point to holds nothing: its table is not there.
+            let Some(to) = row.try_get::<Option<String>, _>(5).map_err(failed)? else { continue };
+            let pair = (Name::new(&text(4)?)?, Name::new(&to)?);
+            let goes_on = row.try_get::<i64, _>(3).map_err(failed)? > 0;
+            match table.foreign_keys.last_mut().filter(|_| goes_on) {
+                Some(key) => key.on.push(pair),
+                None => {
+                    let parent = Name::new(&text(1)?)?;
+                    table.foreign_keys.push(ForeignKey { parent, on_delete, on: vec![pair] });
+                }
             }
         }
         Ok(schema)
@@ -204,22 +245,7 @@ impl Connector for SqliteStore {
     }
 
     async fn delete(&self, from: &Tenanted<'_>, held: Held<'_>) -> Result<u64, Refusal> {
-        if held.rows.is_empty() {
-            return Ok(0);
-        }
-        let mut connection = self.pool.acquire().await.map_err(failed)?;
-        limit_time(&mut connection, self.statement_timeout).await?;
-        let mut transaction = connection.begin().await.map_err(failed)?;
-        let (sql, binds) = Statement::delete(from, held).into_parts();
-        let done = bind(sql, binds).execute(&mut *transaction).await.map_err(failed)?;
-        if done.rows_affected() > held.rows.len() as u64 {
-            // A key that is not unique would make the report wrong: nothing is deleted then.
-            transaction.rollback().await.map_err(failed)?;
-            return Err(Refusal::at(Reason::MapInvalid, from.collection().name.as_str().to_owned())
-                .note("the mapped key is not unique"));
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(done.rows_affected())
+        self.delete_by(from, held, Statement::delete(from, held)).await
     }
 
     async fn read(&self, from: &Tenanted<'_>, held: Held<'_>) -> Result<Vec<Row>, Refusal> {
@@ -229,6 +255,60 @@ impl Connector for SqliteStore {
         let width = from.collection().columns.len();
         let rows = self.rows(Statement::read(from, held)).await?;
         rows.iter().map(|row| Ok(Row(values(row, 0..width)?))).collect()
+    }
+
+    async fn all(
+        &self,
+        from: &Tenanted<'_>,
+        carry: &[&Name],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<Value>)>, Refusal> {
+        let width = from.collection().key.len();
+        let rows = self.rows(Statement::all(from, carry, after, limit)).await?;
+        rows.iter().map(|row| keyed(row, width, carry.len())).collect()
+    }
+
+    async fn again(
+        &self,
+        from: &Tenanted<'_>,
+        carry: &[&Name],
+        held: Held<'_>,
+    ) -> Result<Vec<(Key, Vec<Value>)>, Refusal> {
+        if held.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let width = from.collection().key.len();
+        let rows = self.rows(Statement::again(from, carry, held)).await?;
+        rows.iter().map(|row| keyed(row, width, carry.len())).collect()
+    }
+
+    async fn rest(
+        &self,
+        from: &Tenanted<'_>,
+        leaning: &BTreeSet<Leaning>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Rest>, Refusal> {
+        let width = from.collection().key.len();
+        let dated = usize::from(from.collection().time.is_some());
+        let rows = self.rows(Statement::rest(from, leaning, after, limit)).await?;
+        rows.iter()
+            .map(|row| {
+                let (key, carried) = keyed(row, width, dated + 1)?;
+                let at = carried[..dated].first().and_then(Value::epoch_seconds);
+                Ok(Rest { key, at, leaned_on: carried[dated] != Value::Integer(0) })
+            })
+            .collect()
+    }
+
+    async fn delete_free(
+        &self,
+        from: &Tenanted<'_>,
+        held: Held<'_>,
+        leaning: &BTreeSet<Leaning>,
+    ) -> Result<u64, Refusal> {
+        self.delete_by(from, held, Statement::delete_free(from, held, leaning)).await
     }
 
     async fn settle(&self) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::world::{Circumstances, Taken, Until, World};
+use super::world::{Circumstances, Taken, World};
 use crate::authority::admission::{Judged, held_until, judge};
 use crate::authority::precedent::{Case, Precedent, Signed, check_case, check_target, precedent};
 use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
@@ -133,9 +133,6 @@ impl<'a> Sequence<'a> {
     pub fn submit(&mut self, input: &str) -> Result<Taken, Refusal> {
         let newest = self.newest()?;
         let instruction = Envelope::read(input.as_bytes())?.verify(newest)?.parse(&self.world.expected())?;
-        if self.under.until == Some(Until::Form) {
-            return Ok(Taken { instruction, waits: false });
-        }
         let id = instruction.statement().jti;
         if let Some(Used { digest, outcome }) = self.used.get(&id) {
             return match precedent(&instruction.digest(), digest, outcome) {

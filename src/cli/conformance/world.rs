@@ -102,7 +102,6 @@ struct Certificate {
 pub struct Circumstances {
     pub key_set: Option<String>,
     pub agreement: Option<String>,
-    pub until: Option<Until>,
     /// What the gateway has seen, in this order.
     pub before: Vec<Step>,
     /// What comes between its admission and its first lease, at which it is judged again.
@@ -120,13 +119,6 @@ pub struct Taken {
     pub instruction: Instruction,
     /// Too few have signed: it waits for approvals until its end.
     pub waits: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Until {
-    /// Form, signatures, members and disclosures; not time, roles, app and agreement.
-    Form,
 }
 
 pub struct World {

@@ -69,7 +69,7 @@ impl Enterprise {
     ) -> Result<InstructionDraft, CliError> {
         let now = SystemClock.now_seconds();
         let export = match act {
-            Act::Export => Some(crate::token::orders::ExportOrder {
+            Act::Export | Act::ReturnAndErase => Some(crate::token::orders::ExportOrder {
                 recipient: self.recipient.parse().map_err(CliError::plain)?,
                 format: crate::token::orders::ExportFormat::JsonlCsv,
                 region: Region::Cn,
@@ -98,7 +98,11 @@ impl Enterprise {
             ]),
             stores: None,
             window: None,
-            basis: if act == Act::Export { Basis::Pipl45 } else { Basis::Pipl47 },
+            basis: match act {
+                Act::Export => Basis::Pipl45,
+                Act::ReturnAndErase => Basis::ContractEnd,
+                _ => Basis::Pipl47,
+            },
             key_set: self.key_set,
             preview: None,
             export,

@@ -97,7 +97,7 @@ target = signed("taken-back")
 good("revoke", "takes another instruction back: no subject", revoke("revoke", target), before=before(instruction_step(target)))
 good("return-and-erase", "signed years ahead, good for 30 days from the contract's end", signed(
     "return-and-erase", act="return_and_erase", sub_id=..., subject=[], basis="contract-end",
-    nbf=NOW + 3 * 365 * DAY, exp=NOW + 3 * 365 * DAY + 30 * DAY), until="form")
+    categories=["*"], export=export(), nbf=NOW + 3 * 365 * DAY, exp=NOW + 3 * 365 * DAY + 30 * DAY))
 good("routine-rotation", "at its first lease, under a newer key set in which its signer still has the role",
      signed("routine-rotation"), then=[{"key_set": "rotated"}])
 
@@ -587,3 +587,26 @@ bad("refuse", "an act of a later release", "ACT_NOT_SUPPORTED", LATER,
     signed("refuse", act="refuse", refuse={"ground": "legal-claim", "whose": "controllers", "reason_code": "in-court"}))
 bad("authorize-reply", "an act of a later release", "ACT_NOT_SUPPORTED", LATER,
     signed("authorize-reply", act="authorize_reply", authorize_reply={"templates": ["erased"], "until": NOW + DAY}))
+
+# -- the end of a contract -------------------------------------------------------------------------------
+
+good("return-after-the-end", "all is returned and erased though the agreement is over: this is what ends it", signed(
+    "return-after-the-end", act="return_and_erase", sub_id=..., subject=[], basis="pipl-21", categories=["*"],
+    export=export()), agreement="ended", then=[{"wait": 60}])
+good("erase-all", "all is erased at the contract's end and nothing returned: export is left out", signed(
+    "erase-all", act="return_and_erase", sub_id=..., subject=[], basis="gdpr-28", categories=["*"]))
+bad("return-not-yet", "a return_and_erase that is leased before its nbf", "INSTRUCTION_NOT_YET_VALID",
+    "Wait: it is taken in at once and begins at its nbf.", signed("return-not-yet", act="return_and_erase", sub_id=...,
+    subject=[], basis="contract-end", nbf=NOW + DAY, exp=NOW + 31 * DAY), then=[{"wait": DAY - 1}])
+for name, what, change, more in [
+    ("return-basis", "a return_and_erase on a ground that ends no contract", "Let basis be contract-end, pipl-21 or gdpr-28.", {"basis": "pipl-47"}),
+    ("return-window", "a return_and_erase of a part of the time", "Leave window out: nothing is kept when a contract ends.", {"window": {"from": 5, "until": 9}}),
+    ("return-seen", "a return_and_erase after a preview", "Leave preview out: a preview shows one person's rows.", {"preview": {"digest": digest("preview"), "as_of": NOW - 60}}),
+    ("return-subject", "a return_and_erase of one person", "Leave sub_id out: it is about all that is held of the app. To erase one person's, order erase.",
+     {"sub_id": {"format": "aliases", "identifiers": placeholders([element("return-subject/0", SUBJECT[0])])}, "subject": [SUBJECT[0]]}),
+]:
+    bad(name, what, "MEMBER_INVALID", change, signed(name, **({"act": "return_and_erase", "sub_id": ..., "subject": [], "basis": "contract-end"} | more)))
+bad("return-abroad", "a return_and_erase that returns out of the agreement's region", "REGION_NOT_ALLOWED", "Choose a region the agreement allows.",
+    signed("return-abroad", act="return_and_erase", sub_id=..., subject=[], basis="contract-end", export=export(region="us")))
+bad("return-no-agreement", "a return_and_erase of a category that was never agreed on", "OUTSIDE_AGREEMENT", "Name what was entrusted, or [\"*\"].",
+    signed("return-no-agreement", act="return_and_erase", sub_id=..., subject=[], basis="contract-end", categories=["media"]))
