@@ -364,7 +364,10 @@ mod tests {
         let ended = AgreementTerms { valid_until: Some(NOW - 1), ..agreement() };
         for terms in [agreement(), ended.clone(), AgreementTerms { valid_from: NOW + 9, ..agreement() }] {
             let scope = under(Some(terms.clone()), NOW).unwrap().scope().clone();
-            assert_eq!(scope, Scope { categories: terms.categories, stores: terms.stores, sub_processors: BTreeSet::new() });
+            assert_eq!(
+                scope,
+                Scope { categories: terms.categories, stores: terms.stores, sub_processors: BTreeSet::new() }
+            );
         }
         assert_eq!(under(Some(ended.clone()), draft.exp), Err(Reason::InstructionExpired));
         assert_eq!(under(None, NOW), Err(Reason::AgreementMissing));
