@@ -7,8 +7,8 @@
 mod words;
 
 use words::{
-    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DONE, FRAME, LABELS, MOVED,
-    OWN_USE, PAST, TELLS, TITLED, USED,
+    APART, ASKED, AT_LEAD, AT_TAIL, BEGINS, BELOW, BOUND, BY_MEANS, CLOSES, DOING, DONE, FRAME, LABELS, LEFT,
+    MOVED, OWN_USE, PAST, TELLS, TITLED, USED,
 };
 
 use super::writer;
@@ -42,6 +42,10 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
     let by_means = BY_MEANS.iter().any(|w| lead.trim_end().ends_with(w));
     if APART.iter().any(apart) || by_means && says(&words, "sign*|log|logged|login") {
         return Hold::Apart;
+    }
+    let whole = || fold(&text.iter().collect::<String>());
+    if (says_any(&words, PAST) || says_any(&words, LEFT)) && says_any(&whole(), MOVED) {
+        return Hold::Loose;
     }
     let sentence = around(text, start, end, 0);
     // A room, a list or a person may bear the name.
@@ -102,9 +106,7 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
     let told = says_any(&rest, TELLS) || says_any(&rest, PAST);
     match () {
         () if held => anchored,
-        () if !told && is_used(&lead) && !says_any(&fold(&text.iter().collect::<String>()), MOVED) => {
-            Hold::Used
-        }
+        () if !told && is_used(&lead) && !says_any(&whole(), MOVED) => Hold::Used,
         () => Hold::Loose,
     }
 }
@@ -112,6 +114,10 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
 /// "她用我的手机在…", "lessons through …": one uses it there.
 fn is_used(lead: &str) -> bool {
     let lead = lead.trim_end_matches(OPENING);
+    let there = ["on", "in", "at"].iter().any(|w| lead.ends_with(&format!(" {w}")));
+    if there && says(lead, DOING) {
+        return true;
+    }
     USED.split('|').any(|w| {
         lead.strip_suffix(w)
             .is_some_and(|l| !w.is_ascii() || !l.ends_with(|c: char| c.is_ascii_alphanumeric()))

@@ -67,7 +67,7 @@ pub(super) const FRAME: &[&str] = &[
 pub(super) const AT_LEAD: &str = "我在|本人在|孩子在|女儿在|儿子在|孙子在|孙女在|她在|他在|家在|都在|一直在|平时在|目前在|也在|曾在|我是|我系|本人是|本人系|本人为|用的是|使用的是|使用的app是|使用的|用的app是|用的app叫|用的应用是|应用是|软件是|平台是|app是|是我用的|注册了|下载了|装的是|我从|本人从|在用|在使用|不再使用|使用|我的|本人的|应用|i use|we use|i am using|i'm using|i have used|i've used|i have been using|i've been using|no longer use|not use|user of|users of|member of|listener of|student of|student at|student on|host on|host of|account on|account with|account at|account in|account for|accounts on|i am on|i'm on|is on|was on|i have been on|been on|uses|used|using|registered with|registered on|registered at|registered in|signed up for|signed up to|signed up with|signed up on|signed in to|joined|my|our|his|her|app is|app:|room on|rooms on|room in|channel on|lessons on|lessons in|lesson on|classes on|class on|course on|courses on|stream on|listen on|learn on|learning on|studies on|play on|data in|data on|from|name in|name on|number in|number on|account of|service at|site at|app at|website|id in|id on|id at|id for|username on|username in|user id in";
 
 /// Directly behind the name: what only its users have, or are.
-pub(super) const AT_TAIL: &str = "我听|我用|我玩|我上|不想用|不用了|的用户|用户|的注册用户|注册用户|的会员|会员|的学员|学员|的学生|的听众|听众|的主播|主播|的老师|的家长|家长|的账号|账号|的账户|账户|的帐号|帐号|的注册|上的账号|里的账号|上我的|里我的|上的个人|里的个人|的学号|学号|的编号|的id|user|users|account|accounts|profile|id|username|member|listener|student|host|login|上课|的课|上的课|里的课|连麦|里连麦|上连麦|开播|直播间|的录音|的数据|的个人|房间|里的|上的";
+pub(super) const AT_TAIL: &str = "my profile|my name|my account|my id|my number|我听|我用|我玩|我上|不想用|不用了|的用户|用户|的注册用户|注册用户|的会员|会员|的学员|学员|的学生|的听众|听众|的主播|主播|的老师|的家长|家长|的账号|账号|的账户|账户|的帐号|帐号|的注册|上的账号|里的账号|上我的|里我的|上的个人|里的个人|的学号|学号|的编号|的id|user|users|account|accounts|profile|id|username|member|listener|student|host|login|上课|的课|上的课|里的课|连麦|里连麦|上连麦|开播|直播间|的录音|的数据|的个人|房间|里的|上的";
 
 /// The name is a place in a story: another thing follows.
 pub(super) const TELLS: &[&str] = &[
@@ -95,6 +95,7 @@ pub(super) const APART: &[&str] = &[
     "不是他们的|问…客服",
     "叫…的房间|的频道|的群|的节目|的歌|的聊天室",
     "别的孩子|别人的孩子|其他孩子|其他家长|班里…用|在",
+    "can stay as|may stay|stays as|keep as it is|不用动|不要动|别动|保持不变",
     "same number|same email|same phone|same name|same account as|stay untouched|which i keep|leave alone|untouched",
     "客服怎么|客服如何|的人都|的人说|的人会|的人们|users of|listeners of",
     "文章|帖子|教程…教|写信|介绍|说",
@@ -212,7 +213,8 @@ pub(super) const BEGINS: &[&str] = &[
 ];
 
 /// Directly before a name with which one only signs in elsewhere.
-pub(super) const BY_MEANS: &[&str] = &["with my", "using my", "via my", "through my", "with a", "with the"];
+pub(super) const BY_MEANS: &[&str] =
+    &["with my", "using my", "via my", "through my", "with a", "with the", "through", "via"];
 
 /// Begins what follows a name with an identifier.
 pub(super) const LABELS: &str = "用户|学号|编号|账号|帐号|账户|会员|学员|听众|主播|号|id|uid|account|username|user|student|learner|listener|tutor|host|member|number|no.";
@@ -227,5 +229,15 @@ pub(super) const USED: &str = "在|用|使用|于|搁|装了|卸载了|删了|�
 /// The writer went on to something else.
 pub(super) const MOVED: &[&str] = &[
     "后来|换到|换成|换了|改用|转到|转去|搬到|跳槽|如今|现在用|现在在",
+    "now he|now she|now i|now we|now they|and now|is now on|is now with",
     "switched|moved from|moved to|changed to|change to|instead|now i use|nowadays|since then|employee*|work for me|my streamers",
 ];
+
+/// What was used, not what is: with [`MOVED`] the writer speaks of what came after.
+pub(super) const LEFT: &[&str] = &[
+    "去年|前年|上学期|那时|当时|用过|玩过|上过|听过",
+    "used|was|were|last year|last spring|last term|last summer|till|until",
+];
+
+/// The writer, doing what one does there; before "on", "in" or "at" and the name.
+pub(super) const DOING: &str = "i teach|i taught|i host|i sing|i perform|i play|i study|i learn|i listen|i stream|i talk|i speak|i chat|i tutor";

@@ -36,11 +36,11 @@ pub(super) const NICKS: &str = "\
 /// Directly before a name in quotation marks: a nickname, or what was said or written of a person.
 pub(super) const SAID: &str = "\
     昵称|暱称|网名|艺名|写成|写作|登记成|显示成|说我|判我|判定我|判定|评|评定|认定我|认定|标|登记|标记|标为|打成|理由是|原因是|写着|\
-    应|应改|请改|改名|更正|自称|声称|号称|所谓|我叫";
+    应|正确应该|正确的应该|正确|应改|请改|改名|更正|自称|声称|号称|所谓|我叫";
 
 /// What a Latin name follows.
 pub(super) const LATIN_USES: &str = "\
-    sign in to|signed in to|sign into|log into|delete me from|i use|i used|i am using|i'm using|i was using|i have used|i've used|i have been using|\
+    sign in to|he is on|she is on|they are on|he's on|she's on|now on|is now on|is now with|signed in to|sign into|log into|delete me from|i use|i used|i am using|i'm using|i was using|i have used|i've used|i have been using|\
     i've been using|i only use|i only used|i actually use|he uses|she uses|son uses|daughter uses|\
     child uses|registered with|registered on|registered at|registered in|registered for|signed up for|\
     signed up to|signed up on|signed up with|signed up at|i joined|i am on|i'm on|user of|member of|\
