@@ -12,6 +12,7 @@ use rstest::rstest;
 
 use crate::harness::{Process, World, configure};
 use crate::load::{self, CLOSING, Load, On, TimeBox, Told, Ways};
+use crate::report_keys;
 use crate::witness;
 
 /// Points that the gateway and its witness pass; the agent passes the others, and those of its keyring.
@@ -245,8 +246,10 @@ async fn the_agent_may_end_at_each_point(#[case] on: On) {
 #[test]
 fn each_point_is_somebodys() {
     for (point, _) in POINTS {
+        // Those of agents and witnesses are all taken, by name.
         let known = OF_GATEWAY.contains(point)
-            || ["witness.", "agent.", "report_key."].iter().any(|kind| point.starts_with(kind));
+            || report_keys::POINTS.contains(point)
+            || ["witness.", "agent."].iter().any(|kind| point.starts_with(kind));
         assert!(known, "no test ends a process at {point}");
     }
 }

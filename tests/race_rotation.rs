@@ -2,6 +2,7 @@
 //! its leaf, and who signs under the new one is never told that he is unknown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::SystemEntropy;
@@ -14,6 +15,7 @@ use crate::key_sets::{key_of, named, new_key, next, rotate};
 use crate::race::{Arena, On, is, outcome};
 
 const ROTATIONS: u64 = 6;
+const MOST: u64 = 40;
 const EACH: usize = 8;
 
 fn an_erasure(side: &Enterprise, key_set: KeySetRef, key: &PrivateKey, user: String) -> String {
@@ -32,7 +34,11 @@ async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_for
     let mut enterprise = arena.world.enterprise("xingyu").await;
     let mut key = key_of(arena.world.path(), "xingyu", "instruction");
     let (mut admitted, mut behind) = (0, 0);
-    for round in 0..ROTATIONS {
+    let mut rounds: u64 = 0;
+    // Until instructions have come in on either side of a rotation, and so often at least.
+    while rounds < ROTATIONS || rounds < MOST && (admitted == 0 || behind == 0) {
+        let round = rounds;
+        rounds += 1;
         // Each version has a signing key of its own, which the other gateway has not heard of.
         let coming = new_key();
         let signer = format!("privacy-office-{}", round + 10);
@@ -41,7 +47,12 @@ async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_for
         for n in 0..EACH {
             let side = arena.side(n);
             let wire = an_erasure(&side, enterprise.key_set, &key, format!("old-{round}-{n}"));
-            calls.spawn(async move { outcome(&side, &wire).await });
+            // Now closer together and now further apart: the rotation falls among them.
+            let after = Duration::from_millis((1 + round % 8) * 6 * u64::try_from(n).unwrap_or(0));
+            calls.spawn(async move {
+                tokio::time::sleep(after).await;
+                outcome(&side, &wire).await
+            });
         }
         let rotating: Arc<Enterprise> = arena.side(usize::try_from(round).unwrap_or(0));
         rotate(&rotating, &set).await.expect("it is in force");
@@ -63,7 +74,9 @@ async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_for
             }
         }
     }
-    assert_eq!(admitted + behind, ROTATIONS as usize * EACH);
+    let sent = usize::try_from(rounds).unwrap_or(0) * EACH;
+    assert_eq!(admitted + behind, sent);
+    assert!(admitted > 0 && behind > 0, "there was no race: {admitted} before, {behind} behind");
 
     let trail = arena.verified_trail().await;
     let mut in_force = 0;
@@ -78,6 +91,6 @@ async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_for
             seen += 1;
         }
     }
-    assert_eq!(in_force, 1 + ROTATIONS);
-    assert_eq!(seen, admitted + ROTATIONS as usize * EACH);
+    assert_eq!(in_force, 1 + rounds);
+    assert_eq!(seen, admitted + sent);
 }

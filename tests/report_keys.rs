@@ -14,6 +14,10 @@ use crate::agent_files::config;
 use crate::harness::{Process, World, configure, within};
 use crate::witness::{edit, preview};
 
+/// Where the command is made to die here.
+pub const POINTS: [&str; 4] =
+    ["report_key.vouched", "report_key.copied", "report_key.moved", "report_key.retired"];
+
 /// Whether it went through, and what it printed. It ends at the point, if one is named.
 fn rotate(dir: &Path, finish: bool, point: Option<&str>) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mandate"));
@@ -132,11 +136,11 @@ async fn an_agent_goes_on_across_a_new_report_key_whenever_the_command_dies() {
     armed.ended(60, "the agent to die").await;
 
     // Wherever the first step dies: the old key signs on, and the same command goes on.
-    dies(&dir, false, "report_key.vouched");
+    dies(&dir, false, POINTS[0]);
     let next = private_key(&key_file(&dir, ".next")).expect("a key");
-    dies(&dir, false, "report_key.copied");
+    dies(&dir, false, POINTS[1]);
     assert_eq!(private_key(&key_file(&dir, "")).expect("a key").id(), old.id());
-    dies(&dir, false, "report_key.moved");
+    dies(&dir, false, POINTS[2]);
     assert_eq!(private_key(&key_file(&dir, "")).expect("a key").id(), next.id());
     let (made, text) = rotate(&dir, false, None);
     assert!(!made && text.contains("under way"), "{text}");
@@ -156,7 +160,7 @@ async fn an_agent_goes_on_across_a_new_report_key_whenever_the_command_dies() {
     all_good(&world, &xingyu, &[&before, &late, &overlap], &pins).await;
 
     world.agent.take().expect("it runs").stop();
-    dies(&dir, true, "report_key.retired");
+    dies(&dir, true, POINTS[3]);
     let (made, text) = rotate(&dir, true, None);
     assert!(made && text.contains(&next.id().to_string()), "{text}");
     assert!(!key_file(&dir, ".former").exists() && !key_file(&dir, ".next").exists());

@@ -73,6 +73,8 @@ async fn run(dir: &Path, scale: bool) {
             println!("{:<46} {:.2} of the echo", "", figure.per_second / bare.per_second);
         }
     }
+    // On a trail of its own, which begins with nothing.
+    let sqlite = Gateway::open(&dir.join("growing"), None).await;
     for leaves in [10_000, 1_000_000, 10_000_000].into_iter().take(if scale { 3 } else { 2 }) {
         let size = sqlite.grow_to(leaves).await;
         let figure = sqlite.submit(64, INSTRUCTIONS).await;

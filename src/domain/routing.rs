@@ -229,6 +229,9 @@ impl Route {
     }
 }
 
+/// Mentions of apps in one mail that are looked at. More are no letter.
+const MOST_LOOKS: usize = 100;
+
 /// Decides. Pure: the same words and facts give the same route.
 pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     let mut evidence = Vec::new();
@@ -242,8 +245,10 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
     // A subject says what a letter is about; that it is the writer's own affair, an identifier shows.
     let given = passages.iter().filter(own).any(|p| writer::gives_identifier(&phrase::fold(&p.text)));
     let mut holds: Vec<(AppId, bool, Hold)> = Vec::new();
+    let mut looks = 0;
     for passage in passages {
         let chars: Vec<char> = passage.text.chars().collect();
+        let went_on = own(&passage) && anchor::went_on(&passage.text);
         for sighting in sightings(&passage.text, facts) {
             if own(&passage) && disowned::is_disowned(&chars, sighting.start, sighting.end) {
                 disowned_apps.push(facts.apps[sighting.app].app.clone());
@@ -253,12 +258,13 @@ pub fn route(passages: &[Passage], facts: &Facts) -> Route {
             let subject = passage.place == Place::Subject;
             let app = &facts.apps[sighting.app].app;
             let names = sighting.weight == Weight::Exact && sighting.kind != FactKind::Company;
-            // What is apart decides; a name repeated without end costs no more looks.
+            // What is apart decides, and a name that is repeated without end is.
             if own(&passage) && names && personal && !holds.contains(&(app.clone(), false, Hold::Apart)) {
-                let held = if technical {
-                    Hold::Firm
-                } else {
-                    anchor::hold(&chars, sighting.start, sighting.end, subject)
+                looks += 1;
+                let held = match () {
+                    () if technical => Hold::Firm,
+                    () if looks > MOST_LOOKS => Hold::Apart,
+                    () => anchor::hold(&chars, sighting.start, sighting.end, subject, went_on),
                 };
                 let held = (app.clone(), subject, held);
                 if !holds.contains(&held) {

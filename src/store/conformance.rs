@@ -447,10 +447,13 @@ async fn a_schema_that_is_not_ours_and_a_clock_that_is_off_are_refused() {
     };
     assert!(matches!(empty.open().await, Err(OpenError::Unmigrated)));
     empty.database.migrate().await.unwrap();
-    let clock = crate::domain::clock::FixedClock::at(SystemClock.now().as_second() - 60);
-    assert!(matches!(empty.open_with(Arc::new(clock)).await, Err(OpenError::First(_))));
-    let store = empty.open().await.unwrap();
-    store.close().await;
+    for off in [-60, 60] {
+        let clock = crate::domain::clock::FixedClock::at(SystemClock.now().as_second() + off);
+        assert!(matches!(empty.open_with(Arc::new(clock.clone())).await, Err(OpenError::ClockOff)));
+        // Also where the logs are there already.
+        empty.open().await.unwrap().close().await;
+        assert!(matches!(empty.open_with(Arc::new(clock)).await, Err(OpenError::ClockOff)));
+    }
     let mut conn = empty.database.connect().await.unwrap();
     query("UPDATE _sqlx_migrations SET version = version + 9000").execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();

@@ -86,6 +86,8 @@ pub enum OpenError {
     Unmigrated,
     #[error("the {0} log: {1}")]
     Log(&'static str, &'static str),
+    #[error("this machine's clock is over 5 s off the database's")]
+    ClockOff,
     #[error("the first leaf was not written")]
     First(#[source] StoreError),
 }
@@ -157,13 +159,15 @@ impl Store {
             return Err(OpenError::Log("authority", "one log is empty and the other is not"));
         }
 
+        let mut writer = writer::Writer::connect(database.clone()).await?;
+        writer.check_clock(&*clock).await?;
         let read = database.readers().await?;
         let (queue, incoming) = mpsc::channel(sequencer::QUEUE);
         let (heads_out, heads) = watch::channel(Heads { trail: trail.head(), authority: authority.head() });
         let (fatal_out, fatal) = watch::channel(false);
         let wakes = Arc::new(Wakes::default());
         let sequencer = sequencer::Sequencer {
-            writer: writer::Writer::connect(database.clone()).await?,
+            writer,
             queue: incoming,
             logs: sequencer::Logs { trail, authority },
             keys: Arc::clone(&keys),

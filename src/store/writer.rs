@@ -15,7 +15,7 @@ use super::{LogKeys, OpenError};
 use crate::domain::Clock;
 use crate::sql::{Conn, query};
 
-/// A replica whose clock is further from the database's signs nothing. Milliseconds.
+/// A replica whose clock is further from the database's does not start, and signs nothing. Milliseconds.
 const CLOCK_TOLERANCE: i64 = 5_000;
 /// Any number, the same in every gateway: who opens new logs.
 const OPENING_LOCK: i64 = 0x006d_616e_6461_7465;
@@ -55,6 +55,17 @@ impl Writer {
         self.conn.as_mut().ok_or(sqlx::Error::WorkerCrashed)
     }
 
+    /// Refuses a machine whose clock is too far off the database's that several share.
+    pub(super) async fn check_clock(&mut self, clock: &dyn Clock) -> Result<(), OpenError> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let conn = self.conn().map_err(OpenError::Database)?;
+        let asked = clock.now().as_millisecond();
+        let time = database_time(conn).await.map_err(OpenError::Database)?;
+        if is_near(time, asked, clock) { Ok(()) } else { Err(OpenError::ClockOff) }
+    }
+
     /// Begins a transaction that holds the head lock, and catches up with what other gateways wrote.
     pub(super) async fn begin(
         &mut self,
@@ -78,10 +89,7 @@ impl Writer {
                 return Err(self.fault_of(error));
             }
         };
-        // The database read its clock somewhere between the asking and the answer, which may be far apart.
-        let answered = clock.now().as_millisecond();
-        let near = asked - CLOCK_TOLERANCE..=answered + CLOCK_TOLERANCE;
-        if shared && !near.contains(&heads.database_time) {
+        if shared && !is_near(heads.database_time, asked, clock) {
             tracing::error!(reason = "clock_off", "this machine's clock is over 5 s off the database's");
             self.rollback().await;
             return Err(Fault::Batch);
@@ -205,6 +213,18 @@ impl Heads {
     }
 }
 
+/// Whether the database's time, read somewhere between `asked` and now, is near this machine's. Milliseconds.
+fn is_near(database_time: i64, asked: i64, clock: &dyn Clock) -> bool {
+    let answered = clock.now().as_millisecond();
+    (asked - CLOCK_TOLERANCE..=answered + CLOCK_TOLERANCE).contains(&database_time)
+}
+
+/// PostgreSQL's own time, in milliseconds.
+async fn database_time(conn: &mut Conn) -> Result<i64, sqlx::Error> {
+    let now = query("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now");
+    Ok(now.fetch_one(conn).await?.get("now"))
+}
+
 async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Heads, sqlx::Error> {
     let rows = if shared {
         query("BEGIN").execute(conn).await?;
@@ -224,8 +244,7 @@ async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Head
     };
     let mut heads = Heads { trail: 0, authority: 0, database_time: 0 };
     if rows.is_empty() && shared {
-        let row = query("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now");
-        heads.database_time = row.fetch_one(conn).await?.get("now");
+        heads.database_time = database_time(conn).await?;
     }
     for row in rows {
         let size = logs::to_u64(row.get("size"));

@@ -31,8 +31,14 @@ pub(super) enum Hold {
     Firm,
 }
 
-/// How the name at this place (characters of `text`) stands there. `subject`: the line of a subject.
-pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Hold {
+/// Whether the writer says that he went on to something else.
+pub(super) fn went_on(text: &str) -> bool {
+    says_any(&fold(text), MOVED)
+}
+
+/// How the name at this place (characters of `text`) stands there. `subject`: the line of a subject; `went_on`:
+/// what [`went_on`] says of the whole text.
+pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool, went_on: bool) -> Hold {
     let (from, to) = clause(text, start, end);
     let words = fold(&text[from..to].iter().collect::<String>());
     let own_use = says_any(&words, OWN_USE);
@@ -43,8 +49,7 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
     if APART.iter().any(apart) || by_means && says(&words, "sign*|log|logged|login") {
         return Hold::Apart;
     }
-    let whole = || fold(&text.iter().collect::<String>());
-    if (says_any(&words, PAST) || says_any(&words, LEFT)) && says_any(&whole(), MOVED) {
+    if went_on && (says_any(&words, PAST) || says_any(&words, LEFT)) {
         return Hold::Loose;
     }
     let sentence = around(text, start, end, 0);
@@ -106,7 +111,7 @@ pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool) -> Ho
     let told = says_any(&rest, TELLS) || says_any(&rest, PAST);
     match () {
         () if held => anchored,
-        () if !told && is_used(&lead) && !says_any(&whole(), MOVED) => Hold::Used,
+        () if !told && !went_on && is_used(&lead) => Hold::Used,
         () => Hold::Loose,
     }
 }
@@ -243,7 +248,10 @@ mod tests {
         let (at, name) = at.unwrap();
         let start = text[..at].chars().count();
         let chars: Vec<char> = text.chars().collect();
-        matches!(hold(&chars, start, start + name.chars().count(), subject), Hold::Anchored | Hold::Firm)
+        matches!(
+            hold(&chars, start, start + name.chars().count(), subject, went_on(text)),
+            Hold::Anchored | Hold::Firm
+        )
     }
 
     #[test]

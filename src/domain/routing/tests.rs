@@ -257,6 +257,13 @@ fn an_app_beside_ppios_own_account_goes_to_a_person() {
 }
 
 #[test]
+fn a_name_repeated_without_end_goes_to_a_person() {
+    let line = "我在小鹿课堂上课，学号 DX-1001。";
+    assert_eq!(goes(&line.repeat(MOST_LOOKS)), "xiaolu");
+    assert_eq!(goes(&line.repeat(MOST_LOOKS + 1)), "OnlyInContext");
+}
+
+#[test]
 fn nothing_of_a_person_is_in_debug() {
     let got = route(&[own("张三用小鹿课堂")], &facts());
     assert!(!format!("{got:?} {:?}", own("张三")).contains("张三"));
