@@ -388,7 +388,7 @@ impl Command for RegisterAgreement {
 
 /// A store lies in the mainland, or where the agreement lets data go (R22).
 fn may_lie_in(terms: &Terms, region: Region) -> Result<(), Refusal> {
-    match region.is_mainland() || terms.regions.contains(&region) {
+    match region.is_open_to(&terms.regions) {
         true => Ok(()),
         false => Err(Refusal::at(Reason::RegionNotAllowed, "region")),
     }

@@ -41,7 +41,7 @@ pub struct Scope {
 impl AgreementTerms {
     /// Whether the data may lie there: in the mainland, or where the agreement lets it go (R22).
     pub fn may_lie_in(&self, region: Region) -> bool {
-        region.is_mainland() || self.regions.contains(&region)
+        region.is_open_to(&self.regions)
     }
 
     pub fn in_force(&self, now: i64) -> bool {

@@ -271,6 +271,11 @@ impl Region {
     pub fn is_mainland(self) -> bool {
         self == Region::Cn
     }
+
+    /// Whether data that is let go to `these` may lie here: in the mainland, or in one of them (R22).
+    pub fn is_open_to<'a>(self, these: impl IntoIterator<Item = &'a Region>) -> bool {
+        self.is_mainland() || these.into_iter().any(|region| *region == self)
+    }
 }
 
 vocabulary! {

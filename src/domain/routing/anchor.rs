@@ -39,80 +39,152 @@ pub(super) fn went_on(text: &str) -> bool {
 /// How the name at this place (characters of `text`) stands there. `subject`: the line of a subject; `went_on`:
 /// what [`went_on`] says of the whole text.
 pub(super) fn hold(text: &[char], start: usize, end: usize, subject: bool, went_on: bool) -> Hold {
-    let (from, to) = clause(text, start, end);
-    let words = fold(&text[from..to].iter().collect::<String>());
-    let own_use = says_any(&words, OWN_USE);
-    let lead = fold(&text[from..start].iter().collect::<String>());
-    let apart =
-        |p: &&str| if own_use { says(&lead, p) && !says_any(&lead, OWN_USE) } else { says(&words, p) };
-    let by_means = BY_MEANS.iter().any(|w| lead.trim_end().ends_with(w));
-    if APART.iter().any(apart) || by_means && says(&words, "sign*|log|logged|login") {
+    let spot = Spot::at(text, start, end);
+    if spot.is_of_another() {
         return Hold::Apart;
     }
-    if went_on && (says_any(&words, PAST) || says_any(&words, LEFT)) {
+    if went_on && (says_any(&spot.clause, PAST) || says_any(&spot.clause, LEFT)) {
         return Hold::Loose;
     }
-    let sentence = around(text, start, end, 0);
-    // A room, a list or a person may bear the name.
-    let called = ["名字叫", "名叫", "名为", "取名", "起名", "叫做"];
-    let called = called.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w));
-    let room = ["房间", "频道", "聊天室", "群", "节目", "room", "channel"];
-    let room = room.iter().any(|w| lead.trim_end_matches(OPENING).ends_with(w)) && lead.ends_with(OPENING);
-    if room || called && !says(&sentence, "app|软件|应用|平台|小程序") {
+    if spot.is_called_so() {
         return Hold::Apart;
     }
     if !subject && below_the_letter(text, start) {
-        return if writer::gives_identifier(&words) { Hold::Anchored } else { Hold::Apart };
+        return if writer::gives_identifier(&spot.clause) { Hold::Anchored } else { Hold::Apart };
     }
-    let rest = without_name(text, from, start, end, to);
-    let asks = says(&rest, ASKED) && BEGINS.iter().any(|w| words.trim_start().starts_with(w));
-    let given = writer::gives_identifier(&sentence);
-    let used = {
-        let lead = lead.trim_end_matches(OPENING);
-        ["用", "玩", "听", "装了", "卸载了", "uses", "use", "used"].iter().any(|w| lead.ends_with(w))
-    };
-    // "用乐听FM三年了": nobody is named, so it is the writer.
-    let unsaid = used && lead.trim().trim_end_matches(OPENING).chars().count() <= 2;
-    let tail = fold(&text[end..to].iter().collect::<String>());
-    let given_up = ["不想用", "不用了", "不玩了", "不听了"].iter().any(|w| tail.trim_start().starts_with(w));
-    let unsaid = unsaid || given_up && lead.trim().is_empty();
-    let own = writer::speaks_of_self(&sentence) || given || unsaid;
-    let near = given || writer::gives_identifier(&around(text, start, end, 1));
-    let anchored = if near { Hold::Firm } else { Hold::Anchored };
-    let name = fold(&text[start..end].iter().collect::<String>());
-    let about = sentence.replace(&name, " ");
-    // "乐听FM用户申请删除": a subject says who writes.
-    let titled = subject && TITLED.iter().any(|p| says(&tail, p)) && says(&rest, ASKED);
-    if titled {
-        return anchored;
+    let anchored = if spot.near { Hold::Firm } else { Hold::Anchored };
+    match () {
+        () if subject && spot.is_titled() => anchored,
+        () if spot.is_used_by_writer() => anchored,
+        () if spot.goes_with_identifier() => Hold::Firm,
+        () if spot.stands_alone(subject) => anchored,
+        () if !spot.tells && !went_on && is_used(&spot.lead) => Hold::Used,
+        () => Hold::Loose,
     }
-    if (used || says_any(&rest, BOUND)) && (own || asks || near) {
-        // What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
-        let asked = says(&about, ASKED) || says(&rest, DONE);
-        let asked = asked && (!says_any(&rest, TELLS) || says(&rest, ASKED));
-        let past = says_any(&rest, PAST) && !near;
-        let plain = (used || uses_it(&lead, &tail)) && !says_any(&rest, TELLS) && !past;
-        if given || asked || plain {
-            return anchored;
+}
+
+/// The name's place: what is written around it, folded.
+struct Spot {
+    /// To the next comma or end of a sentence; of it, what is before the name, behind it, and both.
+    clause: String,
+    lead: String,
+    tail: String,
+    rest: String,
+    /// The whole sentence.
+    sentence: String,
+    /// An identifier is in the sentence.
+    given: bool,
+    /// Or in the ones beside it.
+    near: bool,
+    /// The next clause begins with an identifier.
+    labelled: bool,
+    /// Nothing follows the clause.
+    last: bool,
+    /// It tells of something, or of what was.
+    tells: bool,
+    name: String,
+}
+
+impl Spot {
+    fn at(text: &[char], start: usize, end: usize) -> Self {
+        let (from, to) = clause(text, start, end);
+        let folded = |from: usize, to: usize| fold(&text[from..to].iter().collect::<String>());
+        let rest = without_name(text, from, start, end, to);
+        let sentence = around(text, start, end, 0);
+        let given = writer::gives_identifier(&sentence);
+        Self {
+            clause: folded(from, to),
+            lead: folded(from, start),
+            tail: folded(end, to),
+            name: folded(start, end),
+            given,
+            near: given || writer::gives_identifier(&around(text, start, end, 1)),
+            labelled: labelled_next(text, to),
+            last: text[(to + 1).min(text.len())..].iter().all(|c| c.is_whitespace()),
+            tells: says_any(&rest, TELLS) || says_any(&rest, PAST),
+            rest,
+            sentence,
         }
     }
-    let labelled = labelled_next(text, to);
-    let last = text[(to + 1).min(text.len())..].iter().all(|c| c.is_whitespace());
-    // "My 11 year old was on StarTalk, number 88-1": an identifier goes with the name.
-    let with_id = writer::gives_identifier(&rest) && (own || asks) || labelled && own;
-    if with_id && !says_any(&rest, TELLS) {
-        return Hold::Firm;
+
+    /// Another's affair; or only the way one signs in.
+    fn is_of_another(&self) -> bool {
+        let own_use = says_any(&self.clause, OWN_USE);
+        let apart = |p: &&str| match own_use {
+            true => says(&self.lead, p) && !says_any(&self.lead, OWN_USE),
+            false => says(&self.clause, p),
+        };
+        let by_means = BY_MEANS.iter().any(|w| self.lead.trim_end().ends_with(w));
+        APART.iter().any(apart) || by_means && says(&self.clause, "sign*|log|logged|login")
     }
-    let bare = lead.trim().is_empty() && labelled;
-    let words: Vec<&str> = rest.split_whitespace().filter(|w| !writer::is_like_an_id(w)).collect();
-    let left = FRAME.iter().fold(without_brackets(&words.join(" ")), |left, w| left.replace(w, " "));
-    let alone = left.chars().all(|c| !c.is_alphanumeric());
-    let held = bare || alone && (subject || labelled || last || near) || subject && relates(&lead);
-    let told = says_any(&rest, TELLS) || says_any(&rest, PAST);
-    match () {
-        () if held => anchored,
-        () if !told && !went_on && is_used(&lead) => Hold::Used,
-        () => Hold::Loose,
+
+    /// A room, a list or a person bears the name.
+    fn is_called_so(&self) -> bool {
+        let before = |words: &[&str]| words.iter().any(|w| self.bare_lead().ends_with(w));
+        let room = before(&["房间", "频道", "聊天室", "群", "节目", "room", "channel"]);
+        let called = before(&["名字叫", "名叫", "名为", "取名", "起名", "叫做"]);
+        room && self.lead.ends_with(OPENING) || called && !says(&self.sentence, "app|软件|应用|平台|小程序")
+    }
+
+    /// "乐听FM用户申请删除": a subject says who writes.
+    fn is_titled(&self) -> bool {
+        TITLED.iter().any(|p| says(&self.tail, p)) && says(&self.rest, ASKED)
+    }
+
+    /// What is asked about it, an identifier in it, what it did to the writer, or plainly that he uses it.
+    fn is_used_by_writer(&self) -> bool {
+        let used = self.follows_use();
+        if !(used || says_any(&self.rest, BOUND)) || !(self.is_own() || self.asks() || self.near) {
+            return false;
+        }
+        let about = self.sentence.replace(&self.name, " ");
+        let tells = says_any(&self.rest, TELLS);
+        let asked = says(&about, ASKED) || says(&self.rest, DONE);
+        let asked = asked && (!tells || says(&self.rest, ASKED));
+        let past = says_any(&self.rest, PAST) && !self.near;
+        let plain = (used || uses_it(&self.lead, &self.tail)) && !tells && !past;
+        self.given || asked || plain
+    }
+
+    /// "My 11 year old was on StarTalk, number 88-1": an identifier goes with the name.
+    fn goes_with_identifier(&self) -> bool {
+        let own = self.is_own();
+        let with = writer::gives_identifier(&self.rest) && (own || self.asks()) || self.labelled && own;
+        with && !says_any(&self.rest, TELLS)
+    }
+
+    /// Hardly anything is said beside the name.
+    fn stands_alone(&self, subject: bool) -> bool {
+        let words: Vec<&str> = self.rest.split_whitespace().filter(|w| !writer::is_like_an_id(w)).collect();
+        let left = FRAME.iter().fold(without_brackets(&words.join(" ")), |left, w| left.replace(w, " "));
+        let alone = left.chars().all(|c| !c.is_alphanumeric());
+        self.lead.trim().is_empty() && self.labelled
+            || alone && (subject || self.labelled || self.last || self.near)
+            || subject && relates(&self.lead)
+    }
+
+    /// The clause begins as what one asks begins.
+    fn asks(&self) -> bool {
+        says(&self.rest, ASKED) && BEGINS.iter().any(|w| self.clause.trim_start().starts_with(w))
+    }
+
+    /// The writer speaks of himself, or of nobody: "用乐听FM三年了".
+    fn is_own(&self) -> bool {
+        let unsaid = self.follows_use() && self.bare_lead().trim().chars().count() <= 2;
+        let tail = self.tail.trim_start();
+        let given_up = ["不想用", "不用了", "不玩了", "不听了"].iter().any(|w| tail.starts_with(w));
+        let unsaid = unsaid || given_up && self.lead.trim().is_empty();
+        self.given || unsaid || writer::speaks_of_self(&self.sentence)
+    }
+
+    fn follows_use(&self) -> bool {
+        let words = ["用", "玩", "听", "装了", "卸载了", "uses", "use", "used"];
+        words.iter().any(|w| self.bare_lead().ends_with(w))
+    }
+
+    /// What is before the name, without the mark that opens it.
+    fn bare_lead(&self) -> &str {
+        self.lead.trim_end_matches(OPENING)
     }
 }
 
