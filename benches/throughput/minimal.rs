@@ -12,11 +12,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use futures::FutureExt as _;
-use mandate::sql::{Conn, Insert, query};
+use mandate::sql::{Conn, Insert, PostgresUrl, query};
 use mandate::token::base64url;
 use mandate::trail::{Appender, Checkpoint, Prover, Receipt, SigningKey, leaf_hash};
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
@@ -40,8 +40,8 @@ pub struct Minimal {
 }
 
 impl Minimal {
-    pub async fn open(path: &Path, signer_jwk: &serde_json::Value) -> Minimal {
-        let mut conn = SqliteConnectOptions::new()
+    pub async fn on_sqlite(path: &Path, signer_jwk: &serde_json::Value) -> Minimal {
+        let conn = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -49,16 +49,31 @@ impl Minimal {
             .connect()
             .await
             .expect("a database");
-        for table in [
+        let tables = [
             "CREATE TABLE leaves (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT",
             "CREATE TABLE sealed (idx INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
             "CREATE TABLE head (one INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT",
-        ] {
-            sqlx::query(table).execute(&mut conn).await.expect("a table");
+        ];
+        Self::open(conn.into(), tables, signer_jwk).await
+    }
+
+    pub async fn on_postgres(url: &str, signer_jwk: &serde_json::Value) -> Minimal {
+        let options = PostgresUrl::new(url).options().expect("a URL");
+        let conn = options.connect().await.expect("a database");
+        let tables = [
+            "CREATE TABLE leaves (idx BIGINT PRIMARY KEY, leaf BYTEA NOT NULL)",
+            "CREATE TABLE sealed (idx BIGINT PRIMARY KEY, value BYTEA NOT NULL)",
+            "CREATE TABLE head (one BIGINT PRIMARY KEY, checkpoint TEXT NOT NULL)",
+        ];
+        Self::open(conn.into(), tables, signer_jwk).await
+    }
+
+    async fn open(mut conn: Conn, tables: [&'static str; 3], signer_jwk: &serde_json::Value) -> Minimal {
+        for table in tables {
+            query(table).execute(&mut conn).await.expect("a table");
         }
-        conn.ping().await.expect("it answers");
         let (queue, incoming) = mpsc::channel(4096);
-        tokio::spawn(commit_all(conn.into(), incoming));
+        tokio::spawn(commit_all(conn, incoming));
         let x = signer_jwk["x"].as_str().expect("an Ed25519 key");
         let key = base64url::decode(x.as_bytes()).expect("base64url");
         Minimal { key, queue }
@@ -97,6 +112,7 @@ impl Work for Minimal {
 async fn commit_all(mut conn: Conn, mut queue: mpsc::Receiver<Waiting>) {
     let key = SigningKey::from_seed(ORIGIN, &[3; 32]).expect("a key");
     let mut tree = Appender::new();
+    let begin = if conn.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };
     while let Some(first) = queue.recv().await {
         let mut batch = vec![first];
         let _ = queue.recv_many(&mut batch, BATCH - 1).now_or_never();
@@ -115,7 +131,7 @@ async fn commit_all(mut conn: Conn, mut queue: mpsc::Receiver<Waiting>) {
             tree.append(leaf_hash(&waiting.leaf));
         }
         let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root()).expect("a checkpoint").sign(&key);
-        query("BEGIN IMMEDIATE").execute(&mut conn).await.expect("begins");
+        query(begin).execute(&mut conn).await.expect("begins");
         leaves.execute(&mut conn).await.expect("inserts");
         values.execute(&mut conn).await.expect("inserts");
         query(
