@@ -80,10 +80,10 @@ async fn run(dir: &Path, scale: bool) {
     }
     let minimal = first.expect("the minimal server was measured");
     // On a trail of its own, which begins with nothing.
-    let sqlite = Gateway::open(&dir.join("growing"), None).await;
+    let growing = Gateway::open(&dir.join("growing"), None).await;
     for leaves in [10_000, 1_000_000, 10_000_000].into_iter().take(if scale { 3 } else { 2 }) {
-        let size = sqlite.grow_to(leaves).await;
-        let figure = sqlite.submit(64, INSTRUCTIONS).await;
+        let size = growing.grow_to(leaves).await;
+        let figure = growing.submit(64, INSTRUCTIONS).await;
         show(
             &format!("SubmitInstruction, SQLite, 64, {size} leaves"),
             &figure,
