@@ -5,6 +5,7 @@ mod forger;
 mod harness;
 mod key_sets;
 mod liar;
+mod vector_gateway;
 
 mod agent_calls;
 mod agent_files;
@@ -36,6 +37,7 @@ mod new_origin;
 mod offline;
 mod previewed;
 mod published;
+mod published_tokens;
 mod published_vectors;
 mod race;
 mod race_report_key;

@@ -126,6 +126,19 @@ export function payloadSegment(instruction) {
 
 export const payloadOf = (instruction) => JSON.parse(Buffer.from(payloadSegment(instruction), "base64url"));
 
+// Whether each digest has its one disclosure, and each disclosure its digest. An SD-JWT library lets a holder withhold
+// some; the gateway takes an instruction whole or not at all.
+export function isWhole(instruction) {
+  const general = instruction.startsWith("{");
+  const [, ...rest] = general ? [] : instruction.split("~");
+  if (!general && rest.pop() !== "") return false;
+  const disclosures = general ? (JSON.parse(instruction).signatures[0].header?.disclosures ?? []) : rest;
+  const { sub_id: subject, private: personal } = payloadOf(instruction);
+  const digests = [...(subject?.identifiers ?? []).map((one) => one["..."]), ...(personal?._sd ?? [])];
+  const made = disclosures.map((one) => b64url(sha256(one)));
+  return made.toSorted().join() === digests.toSorted().join() && new Set(made).size === made.length;
+}
+
 // What receipts and reports call the instruction by: SHA-256 over the payload segment.
 export const instructionDigest = (instruction) => b64url(sha256(payloadSegment(instruction)));
 

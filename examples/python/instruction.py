@@ -129,6 +129,22 @@ def payload_of(instruction: str) -> dict[str, Any]:
     return json.loads(b64url_decode(payload_segment(instruction)))
 
 
+def is_whole(instruction: str) -> bool:
+    """Whether each digest has its one disclosure, and each disclosure its digest. An SD-JWT library lets a holder
+    withhold some; the gateway takes an instruction whole or not at all."""
+    if instruction.startswith("{"):
+        disclosures = json.loads(instruction)["signatures"][0].get("header", {}).get("disclosures", [])
+    else:
+        _, *disclosures, rest = instruction.split("~")
+        if rest:
+            return False
+    payload = payload_of(instruction)
+    digests = [one["..."] for one in payload.get("sub_id", {}).get("identifiers", [])]
+    digests += payload.get("private", {}).get("_sd", [])
+    made = [b64url(hashlib.sha256(one.encode("ascii")).digest()) for one in disclosures]
+    return sorted(made) == sorted(digests) and len(made) == len(set(made))
+
+
 def instruction_digest(instruction: str) -> str:
     """What receipts and reports call the instruction by: SHA-256 over the payload segment."""
     return b64url(hashlib.sha256(payload_segment(instruction).encode("ascii")).digest())

@@ -1,9 +1,10 @@
-//! Whatever an integrator can do wrong by what DESIGN §5 and §6 say has a vector, or stands here with the reason why not.
+//! Whatever reason an integrator can be given by what DESIGN §5 and §6 say has a vector, or stands here with why not. What
+//! is counted here are reasons; the ways to come to one are counted in `ways`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::vectors::answers;
+use super::vectors::named;
 use crate::domain::Reason;
 
 /// The areas of `docs/errors.md` that are no integrator's: nothing that a controller's client sends is answered so.
@@ -11,7 +12,7 @@ const OTHERS: [(&str, &str); 3] = [
     ("Intake", "support's mail, and what a case is answered with by hand"),
     (
         "Execution",
-        "between gateway and agent, or what a store did: a report says it, no answer to a call does",
+        "between gateway and agent, or what a store did: no signed form of a controller's is answered so",
     ),
     ("Publishing and witnesses", "between a log and its witnesses"),
 ];
@@ -20,6 +21,7 @@ const HANDSHAKE: &str = "of the TLS handshake, before any text is read: tests/re
 const LOAD: &str = "of the gateway's load, not of what was sent: tests/load.rs";
 const CALL: &str = "of a call's own fields, not of a signed form";
 const OPERATOR: &str = "the operator's registration, not the controller's";
+/// The execution fails with it; a vector would need the data map and the salt that the gateway kept.
 const BESIDE: &str = "judged beside the data against the store's own data map: tests/previewed.rs";
 
 /// Reasons without a vector, and why.
@@ -54,7 +56,8 @@ const NONE: &[(Reason, &str)] = &[
     (Reason::PreviewScopeMoved, BESIDE),
     (
         Reason::SubjectBusy,
-        "the agent puts the order off by itself until the other act has ended: tests/deferral.rs",
+        "of what is open in the agent's ledger, not of what was sent: the agent puts the order off, until the other act has \
+         ended or its attempts are used up: src/agent/ledger_subjects.rs, tests/deferral.rs",
     ),
 ];
 
@@ -76,7 +79,7 @@ fn every_reason_that_an_integrator_can_cause_has_a_vector_or_a_word_why_not() {
     let all = documented();
     assert_eq!(all.len(), Reason::ALL.len(), "docs/errors.md is the whole table");
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors"));
-    let shown: BTreeSet<String> = answers(folder).unwrap();
+    let shown: BTreeSet<String> = named(folder).unwrap().into_values().collect();
     for (area, reason) in &all {
         let code = reason.code();
         let excused = NONE.iter().any(|(none, _)| none == reason);

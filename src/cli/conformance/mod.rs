@@ -8,6 +8,8 @@ mod client;
 mod coverage;
 mod sequence;
 mod vectors;
+#[cfg(test)]
+mod ways;
 mod world;
 
 use std::io::Write;

@@ -211,14 +211,16 @@ impl<'a> Sequence<'a> {
         Ok(self.kept.entry(new.statement.jti).or_insert(new))
     }
 
+    /// With the disclosures of `of`: what the approver saw and sends.
     pub fn approve(&mut self, input: &str, of: &str) -> Result<Taken, Refusal> {
         let newest = self.newest()?;
         let approval = Detached::parse(Says::Approved, input)?;
         let expected = self.world.expected();
+        let seen = Envelope::read(of.as_bytes())?.disclosures().to_vec();
         let kept = self.meant(of)?;
         kept.signed().check_set(newest)?;
         let signer = approval.verify(&kept.envelope, newest)?;
-        let whole = kept.envelope.approved(&approval).verify(newest)?.parse(&expected)?;
+        let whole = kept.envelope.approved(&approval).disclosing(seen).verify(newest)?.parse(&expected)?;
         if kept.envelope.kids().any(|kid| kid == approval.kid()) {
             return Ok(self.answer(whole));
         }

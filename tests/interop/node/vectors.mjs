@@ -23,7 +23,7 @@ const BY_SIGNATURE = [
   "TOKEN_KEY_UNKNOWN",
 ];
 // Signatures of these key sets verify; which keys count, and how many, a library cannot know.
-const COUNTED = ["one-of-two-roots", "one-root-twice", "old-root-missing", "new-root-missing", "signed-by-no-root", "root-and-another"];
+const COUNTED = ["one-of-two-roots", "one-root-twice", "one-signer-two-root-keys", "one-of-two-old-roots", "one-of-two-new-roots", "old-root-missing", "new-root-missing", "signed-by-no-root", "root-and-another"];
 const KEYS = { instruction: ["ed", "ed-2", "p256", "p384", "rsa"], approval: ["ed", "ed-2", "p256", "p384", "rsa"], withdrawal: ["ed", "ed-2", "p256", "p384", "rsa"], "access-token": ["access"], "key-set": ["root", "root-2", "ed"] };
 
 const [folder, mode, out] = process.argv.slice(2);
@@ -52,7 +52,9 @@ function asCompacts(text) {
   return signatures.map((one) => `${one.protected}.${payload}.${one.signature}${tail}`);
 }
 
-// The identifiers that the SD-JWT library finds, after every signature held.
+const list = (value) => (Array.isArray(value) ? value : []);
+
+// The identifiers that the SD-JWT library finds and the private members, after every signature held.
 async function disclosed(text, names) {
   const compacts = asCompacts(text);
   for (const compact of compacts) await verify(compact.split("~")[0], names);
@@ -63,7 +65,7 @@ async function disclosed(text, names) {
   // The library knows nbf and exp, too: it is asked at the vectors' hour, or when the instruction begins.
   const { nbf } = JSON.parse(Buffer.from(compacts[0].split(".")[1], "base64url"));
   const { payload } = await library.verify(compacts[0], { currentDate: nbf ?? world.now, skewSeconds: 30 });
-  return payload.sub_id?.identifiers ?? [];
+  return [...list(payload.sub_id?.identifiers), ...Object.values(Object(payload.private))];
 }
 
 async function checkInstruction(vector) {
@@ -77,12 +79,12 @@ async function checkInstruction(vector) {
   }
   if (BY_SIGNATURE.includes(vector.expect)) return "was accepted";
   const segment = asCompacts(vector.input)[0].split("~")[0].split(".")[1];
-  const subject = JSON.parse(Buffer.from(segment, "base64url")).sub_id;
-  const named = subject?.identifiers?.length ?? 0;
+  const { sub_id: subject, private: personal } = JSON.parse(Buffer.from(segment, "base64url"));
+  const named = list(subject?.identifiers).length + list(personal?._sd).length;
   const open = found.filter((one) => !("..." in Object(one))).length;
-  if (vector.expect === "OK" && open !== named) return `${open} of ${named} identifiers were found`;
+  if (vector.expect === "OK" && open !== named) return `${open} of ${named} disclosures were found`;
   // A digest whose disclosure was withheld, or does not fit, discloses nothing.
-  if (vector.expect === "DISCLOSURE_MISSING" && named > 0 && open === named) return "an identifier was found that was withheld";
+  if (vector.expect === "DISCLOSURE_MISSING" && open === named) return "an identifier was found that was withheld";
   if (JSON.stringify(found).includes("somebody-else")) return "a swapped identifier was found";
   return null;
 }

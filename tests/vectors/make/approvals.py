@@ -5,27 +5,21 @@ The input is `<protected>..<signature>`, `of` the instruction. On the wire the t
 
 from typing import Any
 
-from collector import Cases
+from collector import Later
 from forms import (
-    APPROVAL, DAY, INSTRUCTION, KEY_SETS, WITHDRAWAL, approval_step, before, claims, compact, detached, instruction_step,
-    key_set_digest, name_of, withdrawal_step,
+    APPROVAL, DAY, INSTRUCTION, KEY_SETS, WITHDRAWAL, approval_step, before, claims, compact, detached, element,
+    instruction_step, key_set_digest, name_of, user, withdrawal_step,
 )
+from orders import revoke
 from published import KEYS, b64
 
-cases = Cases("approval")
+cases = Later("approval")
+good, bad = cases.good, cases.bad
 
 
-def waiting(label: str, name: str = "ed") -> str:
+def waiting(label: str, name: str = "ed", **changes: Any) -> str:
     """An erasure that one of two has signed."""
-    return compact(name, *claims(label, "erase"))
-
-
-def good(name: str, what: str, of: str, signature: str, **more: Any) -> None:
-    cases.good(name, what, signature, of=of, **more)
-
-
-def bad(name: str, what: str, reason: str, change: str, of: str, signature: str, **more: Any) -> None:
-    cases.bad(name, what, reason, change, signature, of=of, **more)
+    return compact(name, *claims(label, "erase", **changes))
 
 
 of = waiting("completes")
@@ -53,9 +47,18 @@ bad("attached", "a compact JWS with its payload", "INSTRUCTION_MALFORMED", "Leav
 bad("padded", "base64 with padding", "ENCODING_NOT_CANONICAL", "Encode base64url without padding.", of, f"{protected}..{signature}==")
 bad("alg-none", "alg none", "ALGORITHM_NOT_ALLOWED", "Sign with a key of the key set and name its algorithm.",
     of, b64('{"typ":"%s","alg":"none","kid":"%s"}' % (APPROVAL, KEYS["p256"].kid)) + "..")
-undisclosed = of.split("~")[0] + "~"
-bad("undisclosed", "approved without the disclosures", "DISCLOSURE_MISSING", "Send every disclosure of the instruction: nobody approves what he cannot see.",
-    undisclosed, detached("p256", undisclosed))
+bad("header-member", "a key in the header", "HEADER_INVALID", "Send exactly typ, alg and kid.", of, detached("p256", of, more={"jwk": KEYS["p256"].public}))
+# What stands in `of` is what the approver sends; the instruction came whole.
+SEEN = "Send every disclosure of the instruction, as it came: nobody approves what he cannot see."
+jws, first, second, _ = of.split("~")
+for name, what, reason, shown in [
+    ("undisclosed", "approved without the disclosures", "DISCLOSURE_MISSING", []),
+    ("one-withheld", "approved with one of two disclosures", "DISCLOSURE_MISSING", [first]),
+    ("one-swapped", "approved with a disclosure that names somebody else", "DISCLOSURE_ALIEN",
+     [element("same-signer/0", user("somebody-else")), second]),
+    ("one-twice", "approved with a disclosure twice", "DISCLOSURE_REPEATED", [first, second, first]),
+]:
+    bad(name, what, reason, SEEN, "~".join([jws, *shown, ""]), detached("p256", of), before=before(instruction_step(waiting("same-signer"), "WAITS")))
 
 # -- what the gateway has seen before --------------------------------------------------------------------
 
@@ -99,3 +102,10 @@ bad("rotated-meanwhile", "the key set was rotated while it waited", "KEY_SET_NOT
 of = waiting("ended-meanwhile")
 bad("ended-meanwhile", "its end came while it waited", "INSTRUCTION_EXPIRED", "Sign a new one, with a new jti, and let it live longer.",
     of, detached("p256", of), before=before(instruction_step(of, "WAITS"), {"wait": 7 * DAY}))
+of = waiting("key-set-ended-meanwhile", key_set={"version": 1, "digest": key_set_digest(KEY_SETS["ending"])})
+bad("key-set-ended-meanwhile", "the key set's end came while it waited", "KEY_SET_EXPIRED",
+    "Register the next version in time, and sign anew under it.", of, detached("p256", of), key_set="ending",
+    before=before(instruction_step(of, "WAITS"), {"wait": 3600}))
+of = waiting("revoked-meanwhile")
+bad("revoked-meanwhile", "revoked while it waited", "STAGE_CONFLICT", ANEW, of, detached("p256", of),
+    before=before(instruction_step(of, "WAITS"), instruction_step(revoke("revokes-while-it-waits", of))))

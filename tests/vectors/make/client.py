@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from forms import APP, DAY, EVIDENCE, NOW, PIN, RECIPIENT, X5T, device, jti, user
+from forms import APP, DAY, EVIDENCE, NOW, PIN, RECIPIENT, REQUEST, X5T, device, jti, user
 from published import digest
 
 
@@ -29,7 +29,7 @@ INSTRUCTIONS = [
           subject=[user("u_8839201"), device("device-7f31c2"), {"format": "email", "email": "user@example.com"},
                    {"format": "phone_number", "phone_number": "+8613800000000"}],
           categories=["*"], stores=["sdk", "logs"], window={"from": NOW - 90 * DAY, "until": NOW}, nbf=NOW,
-          req="requests/01938a5e-0000-7000-8000-000000000001"),
+          req=REQUEST),
     order("erase-two-signers", "erase", ["ed", "p256"], "two signers over one payload: General JSON",
           preview={"digest": digest("preview"), "as_of": NOW - 60}),
     order("export", "export", ["p384"], "an export to the holder of an age key",

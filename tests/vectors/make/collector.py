@@ -32,6 +32,16 @@ class Cases:
         }
 
 
+class Later(Cases):
+    """Signatures that are given later: each with the instruction that it is about."""
+
+    def good(self, name: str, what: str, of: str, signature: str, **more: Any) -> None:
+        super().good(name, what, signature, of=of, **more)
+
+    def bad(self, name: str, what: str, reason: str, change: str, of: str, signature: str, **more: Any) -> None:
+        super().bad(name, what, reason, change, signature, of=of, **more)
+
+
 def json_file(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 

@@ -86,11 +86,14 @@ def device(value: str) -> dict[str, str]:
     return {"format": "opaque", "id": value}
 
 
+def request(n: int) -> str:
+    """The nth case: a UUIDv7 of ten minutes ago, as a gateway gives it."""
+    text = f"{(NOW - 600) * 1000:012x}"
+    return f"requests/{text[:8]}-{text[8:]}-7000-8000-{n:012x}"
+
+
 # Cases that were brought to the controller: name, rights that are asked for, whether a minor's.
-REQUEST = "requests/01938a5e-0000-7000-8000-000000000001"
-EXPLAIN = "requests/01938a5e-0000-7000-8000-000000000002"
-MINORS = "requests/01938a5e-0000-7000-8000-000000000003"
-TRANSFER = "requests/01938a5e-0000-7000-8000-000000000004"
+REQUEST, EXPLAIN, MINORS, TRANSFER = (request(n) for n in range(1, 5))
 REQUESTS = [
     (REQUEST, ["access", "delete"], False),
     (EXPLAIN, ["explain_use_and_sharing"], False),
@@ -177,12 +180,20 @@ KEY_SETS = {
         "hold": 3600, "preview": ["erase"], "tiers": {"minor": {"preview": 2}, "media": {"preview": 3}}})),
     # More witnesses than the gateway's heads get.
     "witnessed": key_set(key_set_payload(policy={"witnesses": 2})),
+    # Its end comes while an instruction waits.
+    "ending": key_set(key_set_payload(exp=NOW + 3600)),
+    # Two root signers, both needed; `root-2` is the second one's.
+    "two-roots": key_set(key_set_payload(
+        keys=[*key_set_payload()["keys"], listed("root-2", "root", "council")],
+        roles=key_set_payload()["roles"] | {"root": role(["root", "root-2"], 2)}), ["root", "root-2"]),
     # A routine rotation: nobody leaves.
     "rotated": key_set(successor()),
     # The root was lost: a version 1 anew, under another root, with the signers of before.
     "recovered": key_set(key_set_payload(iat=NOW + 100, keys=[
         listed("root-2", "root", "board-2"), *key_set_payload()["keys"][1:]],
         roles=key_set_payload()["roles"] | {"root": role(["root-2"])}), ["root-2"]),
+    # The key `ed` is still there, but may order no preview any more.
+    "role-moved": key_set(successor(roles=key_set_payload()["roles"] | {"preview": role(["p256", "p384", "rsa"])})),
     # The key `ed` has left.
     "without-ed": key_set(without("ed", successor())),
 }
@@ -228,10 +239,10 @@ def export(**changes: Any) -> dict[str, Any]:
 EVIDENCE = digest("the record of the consent, with 16 random bytes of its own")
 
 
-def detached(name: str, text: str, typ: str = APPROVAL) -> str:
+def detached(name: str, text: str, typ: str = APPROVAL, more: dict[str, Any] | None = None) -> str:
     """One more signature over the payload segment of an instruction (RFC 7515 appendix F)."""
     segment = json.loads(text)["payload"] if text.startswith("{") else text.split("~")[0].split(".")[1]
-    protected = b64(text_of(header(name, typ)))
+    protected = b64(text_of(header(name, typ) | (more or {})))
     return f"{protected}..{b64(KEYS[name].sign(f'{protected}.{segment}'.encode('ascii')))}"
 
 

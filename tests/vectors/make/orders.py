@@ -4,7 +4,7 @@ from typing import Any
 
 from collector import Cases
 from forms import (
-    EVIDENCE, KEY_SETS, before, claims, compact, export, general, key_set_digest, name_of, placeholders, text_of,
+    EVIDENCE, KEY_SETS, claims, compact, export, general, key_set_digest, name_of, placeholders, text_of,
     with_private,
 )
 from published import b64

@@ -2,8 +2,11 @@
 
 import json
 
-from forms import APP, SUBJECT, claims, compact, device, element, salt, text_of, user
-from orders import bad, disclosed, private, signed, together
+from forms import (
+    APP, CONTROLLER, EVIDENCE, SUBJECT, claims, compact, device, element, export, member, salt, text_of, user,
+    with_private,
+)
+from orders import bad, disclosed, private, signed, third_party, together
 from published import b64, digest
 
 # -- disclosures ---------------------------------------------------------------------------------------
@@ -20,6 +23,12 @@ bad("general-withheld", "General JSON without disclosures", "DISCLOSURE_MISSING"
 bad("decoy", "a digest without a disclosure among the identifiers", "DISCLOSURE_MISSING",
     "Add no decoy digests: every digest has its disclosure.",
     signed("decoy", subject=[], sub_id={"format": "aliases", "identifiers": [{"...": digest("decoy")}]}))
+third = third_party("private-withheld")
+bad("private-withheld", "the private member's disclosure is withheld", "DISCLOSURE_MISSING",
+    "Send every disclosure, each time: also those of private.", "~".join(third.split("~")[:-2]) + "~")
+bad("private-decoy", "a digest without a disclosure under private", "DISCLOSURE_MISSING", "Add no decoy digests: every digest has its disclosure.",
+    private("private-decoy", text="t", to="user@example.com",
+            change=lambda p: p | {"private": {"_sd": [*p["private"]["_sd"], digest("decoy")]}}))
 text = signed("repeated")
 bad("repeated", "a disclosure stands twice", "DISCLOSURE_REPEATED", "Send each disclosure once.", text + text.split("~")[1] + "~")
 payload, disclosures = claims("digest-twice")
@@ -42,6 +51,12 @@ bad("sub-id-digest", "the whole of sub_id's members as digests", "DISCLOSURE_ALI
 bad("named-identifier", "an identifier disclosed with a name", "DISCLOSURE_ALIEN",
     "Disclose identifiers as [salt, value], without a name.",
     disclosed("named-identifier", text_of([salt("n"), "id", device("x")])))
+payload, disclosures = claims("private-element", "export", export=export())
+loose = element("private-element/account", "acc-1")
+bad("private-element", "a private member disclosed without its name", "DISCLOSURE_ALIEN", "Disclose private members as [salt, name, value].",
+    compact("p384", payload | {"private": {"_sd": [digest(loose)]}}, [*disclosures, loose]))
+bad("nested-deeper", "a disclosure that holds a digest deep inside", "DISCLOSURE_NESTED", "Make flat disclosures.",
+    disclosed("nested-deeper", text_of([salt("n"), {"format": "opaque", "id": [{"...": digest("x")}]}])))
 bad("nested-sd", "a disclosure that holds digests of its own", "DISCLOSURE_NESTED", "Make flat disclosures.",
     disclosed("nested-sd", text_of([salt("n"), {"format": "opaque", "_sd": [digest("x")]}])))
 bad("nested-element", "a disclosure that is a digest", "DISCLOSURE_NESTED", "Make flat disclosures.",
@@ -51,6 +66,7 @@ for name, what, array in [
     ("disclosure-salt-alone", "a disclosure of a salt alone", [salt("n")]),
     ("disclosure-of-four", "a disclosure of four values", [salt("n"), "a", "b", "c"]),
     ("disclosure-salt-number", "a salt that is a number", [7, device("x")]),
+    ("disclosure-reserved-name", "a disclosure whose name is _sd", [salt("n"), "_sd", []]),
     ("disclosure-fraction", "a disclosure with a fraction", [salt("n"), 1.5]),
 ]:
     bad(name, what, "DISCLOSURE_MALFORMED", "Make each disclosure [salt, value] or [salt, name, value] (RFC 9901 section 4.2).",
@@ -68,6 +84,7 @@ for name, what, value in [
     ("identifier-text", "an identifier that is a plain string", "u_1"),
     ("identifier-format", "a format that is not accepted", {"format": "account", "uri": "acct:x@y.example"}),
     ("identifier-member", "an identifier with one member more", device("x") | {"note": "y"}),
+    ("identifier-long", "an identifier of over 512 bytes", device("x" * 513)),
     ("identifier-empty", "an empty identifier", device("")),
     ("identifier-control", "a control character in an identifier", device("a\u0000b")),
     ("identifier-no-sub", "iss_sub without sub", {"format": "iss_sub", "iss": APP}),
@@ -84,3 +101,30 @@ bad("other-apps-user", "a user id of another app", "SUBJECT_MISMATCH", "Let iss 
     signed("other-apps-user", subject=[user("u_1", "apps/other")]))
 bad("private-name", "a private member of another act", "MEMBER_UNKNOWN", "Disclose the private members of this act alone.",
     private("private-name", text="t", to="user@example.com", account="x"))
+bad("two-users", "two user ids in one instruction", "SUBJECT_MISMATCH", "Order one subject per instruction; send many in one batch call.",
+    signed("two-users", subject=[user("u_1"), user("u_2")]))
+bad("user-of-the-controller", "a user id whose iss is the controller", "SUBJECT_MISMATCH", "Let iss of iss_sub equal app: apps/<id>.",
+    signed("user-of-the-controller", subject=[user("u_1", CONTROLLER)]))
+bad("private-twice", "a private member twice, under two salts", "MEMBER_DUPLICATE", "Disclose each private member once.",
+    private("private-twice", text="t", to="user@example.com", change=lambda p: p | {
+        "private": {"_sd": [*p["private"]["_sd"], digest(member("private-twice/again", "text", "u"))]}})
+    + member("private-twice/again", "text", "u") + "~")
+for name, what, values in [
+    ("reply-empty", "a reply without text", {"text": "", "to": "user@example.com"}),
+    ("reply-long", "a reply of over 16 KiB", {"text": "x" * 16385, "to": "user@example.com"}),
+]:
+    bad(name, what, "MEMBER_INVALID", "Let text have 1 to 16384 bytes.", private(name, **values))
+for name, what, fields in [
+    ("rectify-nothing", "a rectify of no field", {}),
+    ("rectify-nested", "a rectify whose new value is an object", {"address": {"city": "x"}}),
+]:
+    bad(name, what, "MEMBER_INVALID", "Let set name 1 to 32 fields, each with a string, an integer, a boolean or null.",
+        private(name, "rectify", set=fields))
+bad("account-number", "an account that is a number", "MEMBER_INVALID", "Send account as a string.",
+    compact("p384", *with_private("account-number", *claims("account-number", "export", basis="pipl-13-1", export=export(evidence=EVIDENCE)), account=7)))
+for name, what, change in [
+    ("private-empty", "private without a digest", {"_sd": []}),
+    ("private-no-digest", "a digest of another length under private", {"_sd": ["x"]}),
+]:
+    bad(name, what, "MEMBER_INVALID", "Let private._sd hold the digests of the act's private members, or leave private out.",
+        signed(name, "p384", "export", export=export(), private=change))

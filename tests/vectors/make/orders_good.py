@@ -2,7 +2,7 @@
 
 import json
 
-from forms import DAY, NOW, REQUEST, SUBJECT, before, export, header, instruction_step, user
+from forms import DAY, NOW, REQUEST, SUBJECT, before, detached, export, header, instruction_step, text_of, user
 from orders import good, revoke, signed, signed_text, third_party, together
 from published import digest
 
@@ -18,6 +18,13 @@ good("es384", "one signer, P-384", signed("es384", "p384"))
 good("ps256", "one signer, RSA-2048 with PSS, SHA-256 and a salt of 32 bytes", signed("ps256", "rsa"))
 good("white-space", "a payload with white space: the bytes you sign count, not their layout",
      signed_text("white-space", lambda text: json.dumps(json.loads(text), indent=2)))
+good("members-in-another-order", "the members in another order: it is free", signed_text(
+    "members-in-another-order", lambda text: text_of(dict(reversed(json.loads(text).items())))))
+good("header-in-another-order", "the header's members in another order", signed(
+    "header-in-another-order", protected=dict(reversed(header("ed").items()))))
+text = signed("disclosures-in-another-order")
+good("disclosures-in-another-order", "the disclosures in another order than their digests",
+     "~".join([text.split("~")[0], *reversed(text.split("~")[1:-1]), ""]))
 good("four-identifiers", "one subject by user id, device, e-mail and telephone number", signed(
     "four-identifiers",
     subject=[*SUBJECT, {"format": "email", "email": "user@example.com"},
@@ -33,6 +40,11 @@ good("export", "an export to the holder of an age key, within the agreement's re
      signed("export", "p384", "export", export=export()))
 good("export-account", "an export with a private member: the account of the third party that the person chose", third_party("export-account"))
 good("two-signers", "an erasure signed by two: General JSON", together("two-signers", ["ed", "p256"]))
+good("general-of-one", "one signer in General JSON, a signatures array of one", together("general-of-one", ["ed"], "preview"))
+both = together("with-an-approval-inside", ["ed"])
+protected, signed_by = detached("p256", text_of(both)).split("..")
+both["signatures"].append({"protected": protected, "signature": signed_by})
+good("with-an-approval-inside", "an instruction and an approval of it in one message", both)
 good("one-signer-with-two-keys-and-another", "three signatures by two signers",
      together("one-signer-with-two-keys-and-another", ["ed", "ed-2", "p256"]))
 good("after-a-preview", "an erasure that names the preview its signers saw",

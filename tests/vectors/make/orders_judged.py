@@ -1,11 +1,14 @@
 """What is wrong with an instruction by the hour, the key set, its signers, and what came before."""
 
+import hashlib
+import json
+
 from forms import (
-    DAY, EXPLAIN, KEY_SETS, MINORS, NOW, PIN, SUBJECT, before, element, export, instruction_step, key_set_digest,
-    member, name_of, placeholders,
+    DAY, EXPLAIN, KEY_SETS, MINORS, NOW, PIN, SUBJECT, before, detached, element, export, instruction_step,
+    key_set_digest, member, name_of, placeholders, request, text_of,
 )
 from orders import bad, careful, good, revoke, signed, together
-from published import digest
+from published import b64, digest, unb64
 
 # -- time ----------------------------------------------------------------------------------------------
 
@@ -27,13 +30,28 @@ bad("return-too-far", "a return_and_erase over 20 years ahead", "INSTRUCTION_LIF
 NEWEST = "Read the newest key set (GetKeySet), check it against your pin, and sign under its version and digest."
 bad("other-version", "names version 2, which is not the newest", "KEY_SET_NOT_CURRENT", NEWEST, signed("other-version", key_set={"version": 2, "digest": PIN}))
 bad("other-digest", "names another key set of this version", "KEY_SET_NOT_CURRENT", NEWEST, signed("other-digest", key_set={"version": 1, "digest": digest("x")}))
+PLACE = "Take SHA-256 over the ASCII text of the key set's payload segment, as pins.toml shows it."
+document = json.loads(KEY_SETS["current"])["payload"]
+bad("digest-of-the-bytes", "key_set.digest is over the payload's bytes, not over its segment", "KEY_SET_NOT_CURRENT", PLACE,
+    signed("digest-of-the-bytes", key_set={"version": 1, "digest": b64(hashlib.sha256(unb64(document)).digest())}))
+bad("digest-of-the-file", "key_set.digest is over the whole file", "KEY_SET_NOT_CURRENT", PLACE,
+    signed("digest-of-the-file", key_set={"version": 1, "digest": digest(KEY_SETS["current"])}))
 bad("rotated-meanwhile", "names version 1 after version 2 came into force", "KEY_SET_NOT_CURRENT", NEWEST, signed("rotated-meanwhile"), key_set="rotated")
 bad("key-set-expired", "the key set is past its end", "KEY_SET_EXPIRED", "Register the next version; an expired key set's root may still sign it.",
     signed("key-set-expired", key_set={"version": 1, "digest": key_set_digest(KEY_SETS["expired"])}), key_set="expired")
+ending = {"version": 1, "digest": key_set_digest(KEY_SETS["ending"])}
+bad("key-set-ended-before", "the key set's end came while it was on its way", "KEY_SET_EXPIRED",
+    "Register the next version in time; an expired key set's root may still sign it.",
+    signed("key-set-ended-before", key_set=ending), key_set="ending", before=before({"wait": 3600}))
 bad("left-the-set", "signed by a key that left in version 2", "KEY_UNKNOWN", "Sign with a key of the newest key set.",
     signed("left-the-set", key_set={"version": 2, "digest": key_set_digest(KEY_SETS["without-ed"])}), key_set="without-ed")
 bad("signer-left", "at its first lease its signer has left the role", "SIGNER_REVOKED",
     "Sign again with keys of the newest key set.", signed("signer-left"), then=[{"key_set": "without-ed"}])
+
+bad("signer-lost-the-role", "at its first lease its signer is still in the set, without the act's role", "SIGNER_REVOKED",
+    "Sign again with a key that the newest key set gives this act.", signed("signer-lost-the-role"), then=[{"key_set": "role-moved"}])
+bad("one-of-two-left", "at its first lease one of its two signers' keys has left, though others are enough", "SIGNER_REVOKED",
+    "Sign again with keys of the newest key set.", together("one-of-two-left", ["ed", "p256"]), then=[{"key_set": "without-ed"}])
 
 # -- roles and threshold -------------------------------------------------------------------------------
 
@@ -51,6 +69,11 @@ bad("one-signer-twice", "the same signature twice: it waits", "WAITS", "Have a s
     together("one-signer-twice", ["ed", "ed"]))
 bad("one-signer-two-keys", "two keys of one signer: it waits", "WAITS", "Have a second signer sign: two keys of one signer count once.",
     together("one-signer-two-keys", ["ed", "ed-2"]))
+
+own = together("approved-by-himself", ["ed"])
+own["signatures"].append(dict(zip(["protected", "signature"], detached("ed-2", text_of(own)).split(".."))))
+bad("approved-by-himself", "one signer, who also approves with a second key, in one message: it waits", "WAITS",
+    "Have a second signer sign or approve: one signer counts once, in whatever form.", own)
 
 # -- what the key set's policy asks, and what is taken back ----------------------------------------------
 
@@ -103,6 +126,8 @@ good("jti-after-a-broken-one", "an id is used up once the signatures verify, not
      before=before(instruction_step(spoilt, "INSTRUCTION_MALFORMED")))
 bad("target-unknown", "revokes what never was", "TARGET_UNKNOWN", "Name an instruction of yours, of the same app, as instructions/<jti>.",
     revoke("target-unknown", first))
+bad("revokes-itself", "a revoke of its own id", "TARGET_UNKNOWN", "Name the instruction that is to be taken back; a revoke has a jti of its own.",
+    revoke("revokes-itself", signed("revokes-itself")))
 bad("target-refused", "revokes what was refused", "TARGET_UNKNOWN", "Leave it: what was refused is not carried out.",
     revoke("target-refused", outside), before=before(refused))
 STOPPED = "Leave it: it was stopped before, and nothing more of it is begun."
@@ -120,7 +145,7 @@ bad("late", "it arrives when its end has come", "INSTRUCTION_EXPIRED", "Sign a n
 bad("rotated-before", "the key set was rotated while it was on its way", "KEY_SET_NOT_CURRENT", NEWEST,
     signed("rotated-before"), before=before({"key_set": "rotated"}))
 bad("request-unknown", "answers a request that is not yours", "REQUEST_UNKNOWN", "Name one of your requests, or leave req out.",
-    signed("request-unknown", req="requests/01938a5e-0000-7000-8000-00000000000f"))
+    signed("request-unknown", req=request(15)))
 bad("does-not-serve", "an erasure answers a request for an explanation", "ACT_DOES_NOT_SERVE",
     "Name a request with a right that the act serves, or answer this one with RecordOutcome.", together("does-not-serve", ["ed", "p256"], req=EXPLAIN))
 

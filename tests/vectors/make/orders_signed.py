@@ -2,9 +2,11 @@
 
 import json
 
-from forms import ACCESS, APPROVAL, KEY_SET, WITHDRAWAL, claims, compact, device, general, header, signature, text_of
+from forms import (
+    ACCESS, APPROVAL, KEY_SET, WITHDRAWAL, claims, compact, detached, device, general, header, signature, text_of,
+)
 from orders import bad, signed, signed_text, together
-from published import KEYS, b64
+from published import KEYS, b64, unb64
 
 # -- size, shape ---------------------------------------------------------------------------------------
 
@@ -50,6 +52,11 @@ bad("payload-no-json", "the payload is no JSON", "INSTRUCTION_MALFORMED",
 bad("payload-twice", "something stands after the payload's object", "INSTRUCTION_MALFORMED",
     "Sign one JSON object and nothing after it.", signed_text("payload-twice", lambda text: text + "{}"))
 
+bound = together("general-key-binding", ["ed", "p256"])
+bound["signatures"][0]["header"]["kb_jwt"] = "e30.e30.AA"
+bad("general-key-binding", "General JSON with a key binding JWT", "INSTRUCTION_MALFORMED",
+    "Leave kb_jwt out: the unprotected header is exactly disclosures.", bound)
+
 # -- encoding ------------------------------------------------------------------------------------------
 
 bad("padded-disclosure", "a disclosure with = at its end", "ENCODING_NOT_CANONICAL",
@@ -66,6 +73,11 @@ bad("stray-bits", "the last character of the signature carries bits that mean no
 bad("line-break", "a line break inside a segment", "ENCODING_NOT_CANONICAL",
     "Encode without line breaks.", f"{first}.{second[:64]}\n{second[64:]}.{third}~")
 
+bad("padded-header", "a header with = at its end", "ENCODING_NOT_CANONICAL", "Encode base64url without padding (RFC 7515 section 2).",
+    f"{first}=.{second}.{third}~")
+bad("padded-payload", "a payload with = at its end", "ENCODING_NOT_CANONICAL", "Encode base64url without padding (RFC 7515 section 2).",
+    f"{first}.{second}=.{third}~")
+
 # -- header --------------------------------------------------------------------------------------------
 
 HEADERS = {
@@ -75,10 +87,15 @@ HEADERS = {
     "typ-access-token": ("typ is an access token's", {"typ": ACCESS}, "Set typ to instruction+sd-jwt."),
     "typ-approval": ("an approval alone, shown as an instruction", {"typ": APPROVAL}, "Set typ to instruction+sd-jwt; an approval adds to one."),
     "typ-withdrawal": ("typ is a withdrawal's", {"typ": WITHDRAWAL}, "Set typ to instruction+sd-jwt."),
+    "typ-media-type": ("typ with application/ before it", {"typ": "application/instruction+sd-jwt"}, "Set typ to instruction+sd-jwt, without application/."),
     "typ-missing": ("no typ", {"typ": ...}, "Set typ to instruction+sd-jwt."),
     "alg-missing": ("no alg", {"alg": ...}, "Set alg to the key's algorithm."),
     "kid-missing": ("no kid", {"kid": ...}, "Set kid to the RFC 7638 thumbprint of the key."),
     "kid-name": ("kid is a name of your own", {"kid": "key-1"}, "Set kid to the RFC 7638 thumbprint of the key."),
+    "kid-uri": ("kid is a thumbprint URI (RFC 9278)", {"kid": f"urn:ietf:params:oauth:jwk-thumbprint:sha-256:{KEYS['ed'].kid}"},
+                "Set kid to the bare thumbprint, base64url."),
+    "kid-hex": ("kid is the thumbprint in hex", {"kid": unb64(KEYS["ed"].kid).hex()}, "Write the thumbprint as base64url, not in hex."),
+    "alg-number": ("alg is the number COSE gives it", {"alg": -8}, "Set alg to its name in JOSE: EdDSA."),
     "crit": ("a critical extension", {"crit": ["b64"], "b64": True}, "Send exactly typ, alg and kid."),
     "unencoded": ("b64 is false (RFC 7797)", {"crit": ["b64"], "b64": False}, "Sign the base64url payload; send exactly typ, alg and kid."),
     "jwk": ("a key in the header", {"jwk": KEYS["ed"].public}, "Leave the key out: kid alone names it, and the key set holds it."),
@@ -94,6 +111,11 @@ bad("header-member-twice", "alg stands twice in the header", "HEADER_INVALID", "
 bad("header-no-json", "the header is no JSON", "HEADER_INVALID", "Send exactly typ, alg and kid, as one JSON object.",
     signed("header-no-json", protected="typ=instruction"))
 
+alone = together("approvals-alone", ["ed"])
+alone["signatures"][0] |= dict(zip(["protected", "signature"], detached("ed", text_of(alone)).split("..")))
+bad("approvals-alone", "General JSON that holds approvals and no signature of an instruction", "HEADER_INVALID",
+    "Have one signer sign with typ instruction+sd-jwt; an approval adds to that.", alone)
+
 # -- algorithm -----------------------------------------------------------------------------------------
 
 payload, disclosures = claims("alg-none")
@@ -106,6 +128,10 @@ for name, key, alg, how in [("rs256", "rsa", "RS256", "sign_pkcs1"), ("ps384", "
                             ("es512", "p256", "ES512", "sign"), ("es256k", "p256", "ES256K", "sign")]:
     bad(name, f"alg {alg}", "ALGORITHM_NOT_ALLOWED", "Use EdDSA, ES256, ES384 or PS256, whichever fits your key.",
         signed(name, key, protected=header(key) | {"alg": alg}, how=how))
+bad("alg-in-small-letters", "alg eddsa", "ALGORITHM_NOT_ALLOWED", "Write alg as it is registered: EdDSA.",
+    signed("alg-in-small-letters", protected=header("ed") | {"alg": "eddsa"}))
+bad("es256-of-p384", "alg ES256 with a P-384 key", "ALGORITHM_NOT_ALLOWED", "Name ES384 for a P-384 key: each key has exactly one algorithm.",
+    signed("es256-of-p384", "p384", protected=header("p384") | {"alg": "ES256"}))
 bad("alg-of-another-key", "alg ES256 with an Ed25519 key", "ALGORITHM_NOT_ALLOWED",
     "Name the algorithm of the key that kid names: each key has exactly one.",
     signed("alg-of-another-key", protected=header("ed") | {"alg": "ES256"}))
@@ -146,3 +172,6 @@ spoilt = together("one-of-two-spoilt", ["ed", "p256"])
 spoilt["signatures"][1]["signature"] = together("another", ["ed", "p256"])["signatures"][1]["signature"]
 bad("one-of-two-spoilt", "a good signature, and one of another instruction", "SIGNATURE_INVALID",
     "Have every signer sign the same payload segment; leave out signatures of anything else.", spoilt)
+bad("verified-first", "a signature that does not verify, over a payload that is wrong besides", "SIGNATURE_INVALID",
+    "Sign the exact bytes you send; what the payload says is read after its signatures verify.",
+    signed("verified-first", "ed", protected=header("ed-2"), note="x"))

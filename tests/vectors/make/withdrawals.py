@@ -3,26 +3,17 @@
 The input is `<protected>..<signature>`, `of` the instruction. On the wire the two parts stand in WithdrawApproval.
 """
 
-from typing import Any
-
 from approvals import CAREFUL, recordings, waiting
-from collector import Cases
+from collector import Later
 from forms import APPROVAL, INSTRUCTION, WITHDRAWAL, approval_step, before, detached, instruction_step, withdrawal_step
 from published import KEYS, b64
 
-cases = Cases("withdrawal")
+cases = Later("withdrawal")
+good, bad = cases.good, cases.bad
 
 
 def withdrawal(name: str, of: str) -> str:
     return detached(name, of, WITHDRAWAL)
-
-
-def good(name: str, what: str, of: str, signature: str, **more: Any) -> None:
-    cases.good(name, what, signature, of=of, **more)
-
-
-def bad(name: str, what: str, reason: str, change: str, of: str, signature: str, **more: Any) -> None:
-    cases.bad(name, what, reason, change, signature, of=of, **more)
 
 
 of = waiting("alone")
@@ -49,3 +40,7 @@ bad("spoilt", "another key signed than kid names", "SIGNATURE_INVALID", "Set kid
     of, withdrawal("ed", of).split("..")[0] + ".." + b64(KEYS["stranger"].sign(b"x")))
 bad("rotated-meanwhile", "the key set was rotated while it waited", "KEY_SET_NOT_CURRENT",
     "Leave it: it can no longer be completed.", of, withdrawal("ed", of), before=before(instruction_step(of, "WAITS"), {"key_set": "rotated"}))
+bad("root-key", "a root key: it signs key sets only", "KEY_UNKNOWN", "Withdraw with the instruction key of who signed.", of, withdrawal("root", of))
+bad("padded", "base64 with padding", "ENCODING_NOT_CANONICAL", "Encode base64url without padding.", of, withdrawal("ed", of) + "==")
+bad("alg-none", "alg none", "ALGORITHM_NOT_ALLOWED", "Sign with a key of the key set and name its algorithm.",
+    of, b64('{"typ":"%s","alg":"none","kid":"%s"}' % (WITHDRAWAL, KEYS["ed"].kid)) + "..")
