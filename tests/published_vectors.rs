@@ -54,7 +54,7 @@ async fn a_gateway_takes_key_sets_as_it_was_published() {
         gateway.close().await;
     }
     assert!(wrong.is_empty(), "{} of {judged} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(judged >= 110, "vectors are missing: {judged}");
+    assert!(judged >= 95, "vectors are missing: {judged}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,5 +92,5 @@ async fn a_gateway_answers_every_vector_as_it_was_published() {
         gateway.close().await;
     }
     assert!(wrong.is_empty(), "{} of {judged} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(judged >= 400, "vectors are missing: {judged}");
+    assert!(judged >= 385, "vectors are missing: {judged}");
 }
