@@ -57,7 +57,8 @@ fn jti_of(wire: &str) -> InstructionId {
 }
 
 /// The machine's random source, but for the ten random bytes of an id (RFC 9562 §5.7), which may be dealt: the world's
-/// cases have ids that are published.
+/// cases have ids that are published. What else draws an id while one is dealt (a leaf, a data key) gets the same bytes, in
+/// a table of its own.
 #[derive(Default)]
 struct Dealt(Mutex<Option<[u8; 10]>>);
 
