@@ -3,6 +3,7 @@
 //! TOML; unknown members are refused. Relative paths are of the file's own folder.
 //! A value read here is not yet checked against the files it names: opening them does that.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -189,13 +190,24 @@ pub struct Limits {
     pub lease_seconds: i64,
     /// Attempts before an execution is given up that has touched nothing. What has begun is seen through.
     pub attempts: u32,
+    /// Certificates with a new key that a principal may come with in an hour: each such key is a leaf.
+    pub tls_keys_per_hour: NonZeroU32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { export_bytes: 1 << 30, export_seconds: 7 * DAY, lease_seconds: 60, attempts: 8 }
+        Self {
+            export_bytes: 1 << 30,
+            export_seconds: 7 * DAY,
+            lease_seconds: 60,
+            attempts: 8,
+            tls_keys_per_hour: TLS_KEYS,
+        }
     }
 }
+
+/// Enough for a hundred workloads whose keys are new every twenty minutes.
+const TLS_KEYS: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
 
 const DAY: i64 = 86_400;
 /// Agents stop five seconds before a lease ends: one that is shorter leaves no time to work.

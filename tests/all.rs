@@ -57,6 +57,7 @@ mod shredding;
 mod stopping;
 mod sub_processors;
 mod taken_over_gateway;
+mod tls_keys;
 mod unleased;
 mod withheld_authority;
 mod witness;

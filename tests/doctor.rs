@@ -144,6 +144,19 @@ const EDITS: &[Edit] = &[
         "access_keys",
         "keys/",
     ),
+    ("DELETE FROM tls_keys WHERE principal = 'controllers/xingyu'", "ROW_MISSING", "tls_keys", "keys/"),
+    (
+        "UPDATE tls_keys SET claimed_at = claimed_at - 7200 WHERE principal = 'controllers/xingyu'",
+        "ROW_DIFFERS",
+        "tls_keys",
+        "keys/",
+    ),
+    (
+        "UPDATE tls_keys SET principal = 'support/s-1' WHERE principal = 'controllers/xingyu'",
+        "ORPHAN",
+        "tls_keys",
+        "keys/",
+    ),
     (
         "UPDATE key_sets SET jws = jws || ' ' WHERE controller_id = 'xingyu'",
         "ROW_DIFFERS",

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use mandate::cli::client::Client;
 use mandate::grpc::v1;
 
 use crate::harness::{Environment, Process, World, within};
 use crate::load::{self, Submission, TimeBox, Told, Ways};
+use crate::tls_keys::{TlsKey, calls, shown};
 
 /// What a fault does; the numbers are those of `tests/faults/io.c`.
 #[derive(Clone, Copy)]
@@ -304,6 +306,9 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
     let mut scene = Scene::new().await;
     scene.commit().await;
     for _ in 0..3 {
+        // One whose certificate has a key that must be written down first.
+        let newcomer = shown(&scene.world, scene.world.profile("xingyu"), &TlsKey::new());
+        let newcomer = Client::open(newcomer).await.expect("it connects");
         scene.shim.set(Mode::Always, WRITE, 0, libc::ENOSPC);
         let submissions = [Submission::new(&scene.ways, 1), Submission::new(&scene.ways, 8)];
         for submission in &submissions {
@@ -314,10 +319,12 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
         let call = v1::GetInstructionRequest { name };
         let read = scene.ways[0].client.instructions().get_instruction(call).await;
         read.expect("reads go on while the disk is full");
+        assert_ne!(calls(&newcomer).await, "taken", "a key that stands nowhere lets nobody in");
         scene.shim.off();
         for submission in submissions {
             scene.told.extend(submission.until_answered(&scene.ways).await);
         }
+        assert_eq!(calls(&newcomer).await, "taken");
         load::check(&scene.world, &scene.told).await;
     }
     assert!(scene.world.gateway.as_mut().expect("it runs").exit_status().is_none());

@@ -1,5 +1,5 @@
 //! One key has one use and one principal, for ever (DESIGN §5): whatever a key was registered for, every other way to
-//! register it is refused, and so is the same use for another.
+//! register it is refused, and so is the same use for another. The keys of certificates: `tls_keys.rs`.
 
 use mandate::cli::client::Client;
 use mandate::cli::demo::Enterprise;
@@ -11,11 +11,11 @@ use mandate::token::{KeyEntryDraft, KeySetDraft, KeyUse, PrivateKey, SetRole};
 use crate::harness::{World, reason};
 use crate::key_sets::{key_of, named, new_key, next, rotate};
 
-fn answer<T>(done: Result<tonic::Response<T>, tonic::Status>) -> String {
+pub fn answer<T>(done: Result<tonic::Response<T>, tonic::Status>) -> String {
     done.map_or_else(|status| reason(&status), |_| "taken".to_owned())
 }
 
-async fn as_access_key(operator: &Client, principal: &str, key: &PrivateKey) -> String {
+pub async fn as_access_key(operator: &Client, principal: &str, key: &PrivateKey) -> String {
     let call = v1::CreateAccessKeyRequest {
         principal: principal.into(),
         key: key.public().canonical(),
@@ -24,7 +24,7 @@ async fn as_access_key(operator: &Client, principal: &str, key: &PrivateKey) -> 
     answer(operator.registry().create_access_key(call).await)
 }
 
-async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
+pub async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
     let agent = v1::Agent {
         name: "agents/second".into(),
         stores: vec!["stores/second".into()],
@@ -37,8 +37,19 @@ async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
     answer(operator.registry().create_agent(call).await)
 }
 
+/// The controller whose first set is [`first_set`].
+pub async fn register_newcomer(operator: &Client) {
+    let newcomer = v1::CreateControllerRequest {
+        controller_id: "newcomer".into(),
+        display_name: "Newcomer".into(),
+        house: false,
+        request_id: String::new(),
+    };
+    operator.registry().create_controller(newcomer).await.expect("registered");
+}
+
 /// The first set of a controller that has none, with these two keys.
-fn first_set(of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> Vec<u8> {
+pub fn first_set(of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> Vec<u8> {
     let entry = |key: &PrivateKey, signer: &str, usage| KeyEntryDraft {
         jwk: key.public().clone(),
         signer: signer.to_owned(),
@@ -58,19 +69,24 @@ fn first_set(of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> Vec<u8> 
     draft.sign(&[root]).expect("signs")
 }
 
-async fn register(operator: &Client, key_set: Vec<u8>) -> String {
+pub async fn register(operator: &Client, key_set: Vec<u8>) -> String {
     let confirmed_digest = named(&key_set).digest.to_string();
     let call =
         v1::CreateKeySetRequest { key_set: key_set.into(), confirmed_digest, recovers_digest: String::new() };
     answer(operator.registry().create_key_set(call).await)
 }
 
-async fn as_first_set(operator: &Client, of: &Enterprise, root: &PrivateKey, signs: &PrivateKey) -> String {
+pub async fn as_first_set(
+    operator: &Client,
+    of: &Enterprise,
+    root: &PrivateKey,
+    signs: &PrivateKey,
+) -> String {
     register(operator, first_set(of, root, signs)).await
 }
 
 /// The next set of a controller, in which the key signs.
-async fn as_instruction_key(of: &Enterprise, root: &PrivateKey, key: &PrivateKey) -> String {
+pub async fn as_instruction_key(of: &Enterprise, root: &PrivateKey, key: &PrivateKey) -> String {
     let set = next(of, root, &[(key, "somebody")]).sign(&[root]).expect("signs");
     rotate(of, &set).await.err().unwrap_or_else(|| "taken".to_owned())
 }
@@ -82,13 +98,7 @@ async fn a_key_that_has_a_use_gets_no_other() {
     let (xingyu, leting) = (world.enterprise("xingyu").await, world.enterprise("leting").await);
     let root = key_of(world.path(), "xingyu", "root");
     let their_root = key_of(world.path(), "leting", "root");
-    let newcomer = v1::CreateControllerRequest {
-        controller_id: "newcomer".into(),
-        display_name: "Newcomer".into(),
-        house: false,
-        request_id: String::new(),
-    };
-    operator.registry().create_controller(newcomer).await.expect("registered");
+    register_newcomer(&operator).await;
     const USED: &str = "KEY_ALREADY_USED";
 
     let of_xingyu = |name| key_of(world.path(), "xingyu", name);
@@ -132,11 +142,16 @@ async fn a_key_that_has_a_use_gets_no_other() {
     assert_eq!(as_access_key(&operator, "controllers/xingyu", &fresh).await, USED);
     assert_eq!(as_first_set(&operator, &xingyu, &new_key(), &fresh).await, USED);
     let set = first_set(&xingyu, &new_key(), &new_key());
-    let digest = named(&set).digest.to_string();
+    pin_newcomer(&world, &set);
     assert_eq!(register(&operator, set).await, "taken");
+    world.export_and_verify().await;
+}
+
+/// Auditors know the first set of the newcomer.
+pub fn pin_newcomer(world: &World, set: &[u8]) {
+    let digest = named(set).digest.to_string();
     crate::witness::edit(&world.path().join("pins.toml"), |pins| {
         let pin = toml::Table::from_iter([("key_set_digest".to_owned(), digest.into())]);
         pins["controllers"].as_table_mut().expect("a table").insert("newcomer".into(), pin.into());
     });
-    world.export_and_verify().await;
 }

@@ -26,10 +26,15 @@ pub fn publishing(dir: &Path) {
 /// A line to the published logs with the certificate of `keys/<name>`.
 pub fn reader(world: &World, name: &str) -> Line {
     let key = |file: &str| world.path().join(format!("keys/{name}/{file}"));
+    reader_with(world, &key("tls.pem"), &key("tls.key"))
+}
+
+/// The same with any certificate.
+pub fn reader_with(world: &World, certificate: &Path, key: &Path) -> Line {
     let files = ClientTlsConfig {
         ca: world.path().join("ca/server.pem"),
-        certificate: key("tls.pem"),
-        key: key("tls.key"),
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
         server_name: Some("mandate.ppio.example".into()),
     };
     let tls = ClientTls::load(&files, Arc::new(SystemClock)).expect("the material loads");
@@ -37,7 +42,7 @@ pub fn reader(world: &World, name: &str) -> Line {
     Line::new(tls, &format!("https://{address}"), Duration::from_secs(10)).expect("an address")
 }
 
-async fn get(line: &Line, path: &str) -> (StatusCode, Vec<u8>, String) {
+pub async fn get(line: &Line, path: &str) -> (StatusCode, Vec<u8>, String) {
     let reply = line.call(Method::GET, path, "", LIMIT).await.expect("an answer");
     let cache = reply.headers.get("cache-control").and_then(|value| value.to_str().ok()).unwrap_or_default();
     (reply.status, reply.body.to_vec(), cache.to_owned())

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use mandate::config::GatewayConfig;
 use mandate::domain::clock::SystemClock;
-use mandate::grpc::authenticate::RegistryKeys;
+use mandate::grpc::RegistryKeys;
 use mandate::identity::{Acceptor, AccessTokens, Configured, LogRefusals, Materials};
 
 use crate::echo::{Nothing, REQUEST, Unary};

@@ -30,9 +30,11 @@ mod shredding;
 mod stopping;
 mod sub_processors;
 mod submit_instruction;
+mod tls_keys;
 mod uploads;
 mod witnessing;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,6 +87,8 @@ pub struct Settings {
     /// How people address PPIO: being addressed is no evidence.
     pub house_brands: Vec<String>,
     pub witnessing: Witnessing,
+    /// New keys of its certificates that a principal may show in an hour.
+    pub tls_keys_per_hour: NonZeroU32,
 }
 
 /// How long personal data stays after its work is done (R21), by retention class. Seconds.
@@ -114,7 +118,7 @@ pub struct App {
 }
 
 /// Refused instructions that become leaves: this many at once, and as many again each minute.
-const REFUSALS: std::num::NonZeroU32 = std::num::NonZeroU32::new(300).expect("not zero");
+const REFUSALS: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
 
 impl App {
     pub fn new(

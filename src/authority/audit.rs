@@ -150,6 +150,7 @@ impl Judge<'_> {
             | Event::ReportKeyRetired(_)
             | Event::AccessKeyRegistered(_)
             | Event::AccessKeyRevoked(_)
+            | Event::TlsKeyRegistered(_)
             | Event::KeySetRegistered(_) => {
                 if let Some((at, broken)) = &self.registrations.broken
                     && *at == index

@@ -72,8 +72,17 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    const NOUNS: [&str; 8] =
-        ["controller", "agreement", "app", "agent", "report_key", "sub_processor", "access_key", "key_set"];
+    const NOUNS: [&str; 9] = [
+        "controller",
+        "agreement",
+        "app",
+        "agent",
+        "report_key",
+        "sub_processor",
+        "access_key",
+        "tls_key",
+        "key_set",
+    ];
     /// Bytes of what stands first and of a UUID.
     const UNTIL_ID: usize = br#"{"specversion":"1.0","id":""#.len() + 36;
 
@@ -170,6 +179,7 @@ fn subject_fits(subject: &str, event: &Event) -> bool {
         // A principal, or any resource whose data was shredded: `<collection>/<id>`.
         Event::AccessKeyRegistered(_)
         | Event::AccessKeyRevoked(_)
+        | Event::TlsKeyRegistered(_)
         | Event::InstructionRefused(_)
         | Event::DataShredded(_)
         | Event::EpochRotated(_) => {
@@ -198,6 +208,7 @@ mod tests {
                 "mandate.report_key.vouched",
                 "mandate.report_key.retired",
                 "mandate.access_key.registered",
+                "mandate.tls_key.registered",
                 "mandate.key_set.registered",
             ]
             .contains(&event.type_name());

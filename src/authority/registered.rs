@@ -77,6 +77,11 @@ impl Registered {
                 let kid = thumbprint(&key.thumbprint)?;
                 self.claim_key(kid, "access", subject)
             }
+            // As of an access key: not every principal that calls is registered by a leaf.
+            Event::TlsKeyRegistered(key) => {
+                Rule::Registered.holds(key.by == subject, "the TLS key is not of who called with it")?;
+                self.claim_key(thumbprint(&key.thumbprint)?, "tls", subject)
+            }
             Event::AccessKeyRevoked(key) => {
                 let kid = thumbprint(&key.thumbprint)?;
                 let known = self.keys.get(&kid).is_some_and(|known| *known == ("access", subject.to_owned()));

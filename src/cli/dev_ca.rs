@@ -122,12 +122,24 @@ pub fn issue_client(
     validity: Validity,
     entropy: &dyn Entropy,
 ) -> Result<Issued, DevCaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    issue_client_for(ca, &key.serialize_pem(), uris, validity, entropy)
+}
+
+/// The same for a key that is there already, PKCS#8 in PEM.
+pub fn issue_client_for(
+    ca: &Ca,
+    key_pem: &str,
+    uris: &[&str],
+    validity: Validity,
+    entropy: &dyn Entropy,
+) -> Result<Issued, DevCaError> {
     let mut params = params("client", validity, entropy)?;
     for uri in uris {
         params.subject_alt_names.push(SanType::URI((*uri).try_into()?));
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    issue(ca, params)
+    issue_for(ca, params, &KeyPair::from_pem(key_pem)?)
 }
 
 /// A certificate that its authority took back, and when.
@@ -176,13 +188,16 @@ pub fn issue_access_key() -> Result<String, DevCaError> {
     Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", text.as_str()))
 }
 
-fn issue(ca: &Ca, mut params: CertificateParams) -> Result<Issued, DevCaError> {
+fn issue(ca: &Ca, params: CertificateParams) -> Result<Issued, DevCaError> {
+    issue_for(ca, params, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+}
+
+fn issue_for(ca: &Ca, mut params: CertificateParams, key: &KeyPair) -> Result<Issued, DevCaError> {
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.use_authority_key_identifier_extension = true;
     let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let certificate_pem = params.signed_by(&key, &ca.issuer)?.pem();
+    let certificate_pem = params.signed_by(key, &ca.issuer)?.pem();
     Ok(Issued { certificate_pem, key_pem: key.serialize_pem(), serial })
 }
 

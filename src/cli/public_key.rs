@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::json;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::{CliError, files};
-use crate::token::{PublicJwk, base64url};
+use crate::identity::tls_key::canonical_jwk;
+use crate::token::PublicJwk;
 
 /// Reads a JWK, or `-----BEGIN PUBLIC KEY-----` (RFC 5280 §4.1.2.7, RFC 8410).
 pub fn read(path: &Path) -> Result<PublicJwk, CliError> {
@@ -23,40 +22,13 @@ pub fn read(path: &Path) -> Result<PublicJwk, CliError> {
         .filter(|pem| pem.label == "PUBLIC KEY")
         .ok_or_else(|| wrong("neither a JWK nor a PEM PUBLIC KEY"))?;
     let jwk = of_der(&pem.contents).ok_or_else(|| wrong("the key is of a type that is not accepted"))?;
-    PublicJwk::from_json(jwk.to_string().as_bytes()).map_err(|refusal| wrong(&refusal.to_string()))
+    PublicJwk::from_json(jwk.as_bytes()).map_err(|refusal| wrong(&refusal.to_string()))
 }
 
 /// The JWK of a SubjectPublicKeyInfo, with no more than its shape checked.
-fn of_der(der: &[u8]) -> Option<serde_json::Value> {
+fn of_der(der: &[u8]) -> Option<String> {
     let (rest, info) = SubjectPublicKeyInfo::from_der(der).ok()?;
-    if !rest.is_empty() {
-        return None;
-    }
-    // RFC 8410 §3: Ed25519 is 1.3.101.112, and its key stands as it is.
-    if info.algorithm.algorithm.to_id_string() == "1.3.101.112" {
-        return Some(
-            json!({"kty": "OKP", "crv": "Ed25519", "x": base64url::encode(&info.subject_public_key.data)}),
-        );
-    }
-    match info.parsed().ok()? {
-        PublicKey::EC(point) => {
-            let coordinates = point.data().strip_prefix(&[4])?;
-            let (x, y) = coordinates.split_at(coordinates.len() / 2);
-            let crv = match x.len() {
-                32 => "P-256",
-                48 => "P-384",
-                _ => return None,
-            };
-            Some(json!({"kty": "EC", "crv": crv, "x": base64url::encode(x), "y": base64url::encode(y)}))
-        }
-        PublicKey::RSA(key) => {
-            // A leading zero of the DER integer is not part of JOSE's form.
-            let bare =
-                |integer: &[u8]| base64url::encode(&integer[usize::from(integer.first() == Some(&0))..]);
-            Some(json!({"kty": "RSA", "n": bare(key.modulus), "e": bare(key.exponent)}))
-        }
-        _ => None,
-    }
+    if rest.is_empty() { canonical_jwk(&info) } else { None }
 }
 
 #[cfg(test)]

@@ -251,6 +251,7 @@ fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
         },
         house_brands: config.intake.house_brands.clone(),
         witnessing: serve_witnesses::witnessing(config)?,
+        tls_keys_per_hour: config.limits.tls_keys_per_hour,
     })
 }
 

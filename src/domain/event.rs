@@ -134,6 +134,8 @@ events! {
     AccessKeyRegistered = "mandate.access_key.registered" { by: String, thumbprint: String }
     /// Subject: the principal.
     AccessKeyRevoked = "mandate.access_key.revoked" { by: String, thumbprint: String }
+    /// Subject: the principal, whose first call this was over a certificate with this key.
+    TlsKeyRegistered = "mandate.tls_key.registered" { by: String, thumbprint: String }
     /// Subject `controllers/<id>`. The set itself is in the authority log.
     /// `recovers` is the digest of the newest set of a chain whose root was lost: this one begins another.
     KeySetRegistered = "mandate.key_set.registered" {

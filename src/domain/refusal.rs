@@ -68,6 +68,7 @@ reasons! {
         SpiffeIdAmbiguous = "SPIFFE_ID_AMBIGUOUS", Unauthenticated, "the certificate names more than one URI", "put exactly one URI SAN in the certificate";
         SpiffeIdMalformed = "SPIFFE_ID_MALFORMED", Unauthenticated, "the URI is no SPIFFE id of this trust domain", "use spiffe://<trust-domain>/<kind>/<id>/<workload>";
         AnchorNotEntitled = "ANCHOR_NOT_ENTITLED", Unauthenticated, "the certificate's anchor may not vouch for this kind or id", "use a certificate of the anchor registered for that kind and id";
+        TlsKeyUsedElsewhere = "TLS_KEY_USED_ELSEWHERE", Unauthenticated, "the key of the certificate is registered for another use, or for another principal", "make a new TLS key, have a certificate issued for it and connect with that: one key has one use and one principal, for ever";
         MaterialInvalid = "MATERIAL_INVALID", Internal, "the new certificates, anchors, revocation lists or configuration do not load", "only in the operator's log: correct what the entry names; it is read again when it changes";
     }
     "Access token" {

@@ -13,60 +13,22 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::access::{Access, rule_for};
+use super::caller_keys::TlsKeys;
 use super::surface::Surface;
 use crate::domain::{Reason, Refusal};
-use crate::identity::{AccessKey, AccessKeys, AccessTokens, Caller, ConnectedPeer, bearer};
-use crate::store::{Pass, Store, StoreError, registry};
-
-/// The registered access keys, read from the store.
-pub struct RegistryKeys {
-    store: Arc<Store>,
-}
-
-impl RegistryKeys {
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
-    }
-
-    async fn find(&self, kid: &str) -> Result<Option<AccessKey>, StoreError> {
-        let row = registry::access_key(&mut self.store.reader().await?, kid).await?;
-        match row {
-            Some(row) if !row.revoked => AccessKey::from_jwk(row.principal, &row.jwk)
-                .map(Some)
-                .map_err(|_| StoreError::Corrupt("access_keys.jwk")),
-            _ => Ok(None),
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl AccessKeys for RegistryKeys {
-    async fn access_key(&self, kid: &str) -> Result<Option<AccessKey>, Refusal> {
-        self.find(kid).await.map_err(|error| match error {
-            StoreError::Refused(refusal) => refusal,
-            error => {
-                // Its Display names no values.
-                tracing::error!(%error, "an access key could not be looked up");
-                Reason::Unavailable.into()
-            }
-        })
-    }
-
-    fn generation(&self) -> u64 {
-        self.store.wakes().access_keys_generation()
-    }
-}
+use crate::identity::{AccessTokens, Caller, ConnectedPeer, Peer, bearer};
+use crate::store::Pass;
 
 /// Puts [`Authenticate`] around the router.
 #[derive(Clone)]
 pub struct AuthenticateLayer {
     surface: Surface,
-    tokens: Arc<AccessTokens>,
+    proof: Arc<Proof>,
 }
 
 impl AuthenticateLayer {
-    pub fn new(surface: Surface, tokens: AccessTokens) -> Self {
-        Self { surface, tokens: Arc::new(tokens) }
+    pub fn new(surface: Surface, tokens: AccessTokens, tls_keys: impl TlsKeys + 'static) -> Self {
+        Self { surface, proof: Arc::new(Proof { tokens, tls_keys: Box::new(tls_keys) }) }
     }
 }
 
@@ -74,7 +36,7 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authenticate { inner, surface: self.surface.clone(), tokens: self.tokens.clone() }
+        Authenticate { inner, surface: self.surface.clone(), proof: self.proof.clone() }
     }
 }
 
@@ -84,7 +46,7 @@ impl<S> Layer<S> for AuthenticateLayer {
 pub struct Authenticate<S> {
     inner: S,
     surface: Surface,
-    tokens: Arc<AccessTokens>,
+    proof: Arc<Proof>,
 }
 
 impl<S> Service<Request<Body>> for Authenticate<S>
@@ -104,21 +66,25 @@ where
         // The clone is not polled ready yet; the one that is goes with the call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let (surface, tokens) = (self.surface.clone(), self.tokens.clone());
+        let (surface, proof) = (self.surface.clone(), self.proof.clone());
         Box::pin(async move {
-            let response =
-                match prove(&tokens, request.uri().path(), request.headers(), request.extensions()).await {
-                    Ok(Some(caller)) => {
-                        let pass = pass_of(&caller, request.extensions());
-                        request.extensions_mut().insert(caller);
-                        pass.during(inner.call(request)).await?
+            let proven = proof.of(request.uri().path(), request.headers(), request.extensions()).await;
+            let response = match proven {
+                Ok(Some(caller)) => {
+                    let pass = pass_of(&caller, request.extensions());
+                    let claimed = pass.clone().during(proof.claim_key(request.extensions())).await;
+                    if let Err(refusal) = claimed {
+                        return Ok(surface.refused(&refusal).into_http());
                     }
-                    Ok(None) => inner.call(request).await?,
-                    Err(refusal) => {
-                        let status: Status = surface.refused(&refusal);
-                        return Ok(status.into_http());
-                    }
-                };
+                    request.extensions_mut().insert(caller);
+                    pass.during(inner.call(request)).await?
+                }
+                Ok(None) => inner.call(request).await?,
+                Err(refusal) => {
+                    let status: Status = surface.refused(&refusal);
+                    return Ok(status.into_http());
+                }
+            };
             if is_out_of_range(response.headers()) {
                 return Ok(surface.refused(&Reason::MessageTooLarge.into()).into_http());
             }
@@ -139,34 +105,73 @@ fn is_out_of_range(headers: &HeaderMap) -> bool {
     Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange)
 }
 
-/// Connection, token, kind, scope: in this order, for the caller gets the first reason.
-async fn prove(
-    tokens: &AccessTokens,
-    path: &str,
-    headers: &HeaderMap,
-    extensions: &Extensions,
-) -> Result<Option<Arc<Caller>>, Refusal> {
+/// What a call is proven by.
+struct Proof {
+    tokens: AccessTokens,
+    tls_keys: Box<dyn TlsKeys>,
+}
+
+fn peer_of(extensions: &Extensions) -> Result<(&ConnectedPeer, &Peer), Refusal> {
     let connected = extensions.get::<ConnectedPeer>().ok_or(Reason::CertificateRequired)?;
-    let peer = connected.identity().as_ref().map_err(Clone::clone)?;
-    let access = rule_for(path);
-    if access == Some(Access::CertificateOnly) {
-        return Ok(None);
+    Ok((connected, connected.identity().as_ref().map_err(Clone::clone)?))
+}
+
+impl Proof {
+    /// Connection, token, kind, scope: in this order, for the caller gets the first reason. Writes nothing.
+    async fn of(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<Arc<Caller>>, Refusal> {
+        let (connected, peer) = peer_of(extensions)?;
+        let key = self.look_at_key(connected, peer).await;
+        let access = rule_for(path);
+        if access == Some(Access::CertificateOnly) {
+            // It tells nobody anything, and answers also while no database does.
+            return match key {
+                Err(refusal) if refusal.reason == Reason::TlsKeyUsedElsewhere => Err(refusal),
+                _ => Ok(None),
+            };
+        }
+        key?;
+        let token = bearer(headers.get_all("authorization").iter().map(|value| value.as_bytes()))?;
+        let caller = self.tokens.verify(token, peer).await?;
+        if let Some(Access::Guarded(rule)) = access {
+            caller.require_kind(rule.kinds)?;
+            caller.require_scope(rule.scope)?;
+        }
+        Ok(Some(caller))
     }
-    let token = bearer(headers.get_all("authorization").iter().map(|value| value.as_bytes()))?;
-    let caller = tokens.verify(token, peer).await?;
-    if let Some(Access::Guarded(rule)) = access {
-        caller.require_kind(rule.kinds)?;
-        caller.require_scope(rule.scope)?;
+
+    /// Once a connection, until its key is known.
+    async fn look_at_key(&self, connected: &ConnectedPeer, peer: &Peer) -> Result<(), Refusal> {
+        if !connected.owns_key() && self.tls_keys.is_known(peer).await? {
+            connected.note_own_key();
+        }
+        Ok(())
     }
-    Ok(Some(caller))
+
+    /// The key of a proven caller's connection is its own from here on. To be called under its [`Pass`].
+    async fn claim_key(&self, extensions: &Extensions) -> Result<(), Refusal> {
+        let (connected, peer) = peer_of(extensions)?;
+        if !connected.owns_key() {
+            self.tls_keys.claim(peer).await?;
+            connected.note_own_key();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::domain::clock::{Clock, FixedClock, SystemEntropy};
     use crate::domain::{Kind, Timestamp};
-    use crate::identity::{Peer, PeerIdentity, SpiffeId, TokenOrder, TokenSigner};
+    use crate::identity::{AccessKey, AccessKeys, PeerIdentity, SpiffeId, TokenOrder, TokenSigner};
+    use crate::token::KeyId;
 
     const AUDIENCE: &str = "mandate.example";
 
@@ -184,8 +189,29 @@ mod tests {
         }
     }
 
+    /// What the registry says of every TLS key, and how often it was asked and told.
+    struct OneTlsKey {
+        known: Result<bool, Reason>,
+        asked: AtomicUsize,
+        claimed: AtomicUsize,
+    }
+
+    #[async_trait::async_trait]
+    impl TlsKeys for Arc<OneTlsKey> {
+        async fn is_known(&self, _: &Peer) -> Result<bool, Refusal> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.known.map_err(Refusal::new)
+        }
+
+        async fn claim(&self, _: &Peer) -> Result<(), Refusal> {
+            self.claimed.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
     struct Scene {
-        tokens: AccessTokens,
+        proof: Proof,
+        tls_key: Arc<OneTlsKey>,
         signer: TokenSigner,
         peer: Peer,
         clock: FixedClock,
@@ -194,6 +220,10 @@ mod tests {
     impl Scene {
         /// A caller of this kind, connected and with a registered key.
         fn of(kind: Kind) -> Self {
+            Self::whose_tls_key_is(Ok(true), kind)
+        }
+
+        fn whose_tls_key_is(known: Result<bool, Reason>, kind: Kind) -> Self {
             let clock = FixedClock::at(1_790_000_000);
             let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
             let signer = TokenSigner::from_pkcs8_pem(pair.serialize_pem().as_bytes()).unwrap();
@@ -202,11 +232,14 @@ mod tests {
             let peer = Peer {
                 spiffe: SpiffeId::new("ppio.example", kind, "xingyu", "backend").unwrap(),
                 certificate_sha256: [7; 32],
+                key: KeyId::from_bytes([7; 32]),
                 not_after: Timestamp::from_second(1_790_009_000).unwrap(),
                 serial: "01".into(),
             };
             let tokens = AccessTokens::new(AUDIENCE, Arc::new(OneKey(key)), Arc::new(clock.clone()));
-            Self { tokens, signer, peer, clock }
+            let tls_key = Arc::new(OneTlsKey { known, asked: 0.into(), claimed: 0.into() });
+            let proof = Proof { tokens, tls_keys: Box::new(tls_key.clone()) };
+            Self { proof, tls_key, signer, peer, clock }
         }
 
         fn headers(&self, scopes: &[&str]) -> HeaderMap {
@@ -233,10 +266,15 @@ mod tests {
             path: &str,
             headers: &HeaderMap,
         ) -> Result<Option<Arc<Caller>>, Reason> {
-            let mut extensions = Extensions::new();
-            extensions.insert(ConnectedPeer::from(peer));
-            prove(&self.tokens, path, headers, &extensions).await.map_err(|refusal| refusal.reason)
+            let extensions = connected(peer);
+            self.proof.of(path, headers, &extensions).await.map_err(|refusal| refusal.reason)
         }
+    }
+
+    fn connected(peer: PeerIdentity) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectedPeer::from(peer));
+        extensions
     }
 
     const GET: &str = "/mandate.v1.RequestService/GetRequest";
@@ -277,7 +315,7 @@ mod tests {
         assert!(scene.call(HEALTH, &HeaderMap::new()).await.unwrap().is_none());
         let refused = scene.call_as(Err(Reason::SpiffeIdMissing.into()), HEALTH, &HeaderMap::new()).await;
         assert_eq!(refused.unwrap_err(), Reason::SpiffeIdMissing);
-        let bare = prove(&scene.tokens, HEALTH, &HeaderMap::new(), &Extensions::new()).await;
+        let bare = scene.proof.of(HEALTH, &HeaderMap::new(), &Extensions::new()).await;
         assert_eq!(bare.unwrap_err().reason, Reason::CertificateRequired);
     }
 
@@ -295,5 +333,33 @@ mod tests {
         let headers = scene.headers(&["requests.read"]);
         let refused = scene.call_as(Err(Reason::AnchorNotEntitled.into()), GET, &headers).await;
         assert_eq!(refused.unwrap_err(), Reason::AnchorNotEntitled);
+    }
+
+    #[tokio::test]
+    async fn a_tls_key_that_is_used_elsewhere_gets_no_call_through_not_even_health() {
+        let scene = Scene::whose_tls_key_is(Err(Reason::TlsKeyUsedElsewhere), Kind::Controller);
+        let headers = scene.headers(&["requests.read"]);
+        for (path, headers) in [(GET, &headers), (GET, &HeaderMap::new()), (HEALTH, &HeaderMap::new())] {
+            assert_eq!(scene.call(path, headers).await.unwrap_err(), Reason::TlsKeyUsedElsewhere);
+        }
+        let down = Scene::whose_tls_key_is(Err(Reason::Unavailable), Kind::Controller);
+        assert_eq!(down.call(GET, &headers).await.unwrap_err(), Reason::Unavailable);
+        assert!(down.call(HEALTH, &headers).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_registry_is_asked_until_the_key_is_known_and_then_no_more_on_the_connection() {
+        let scene = Scene::whose_tls_key_is(Ok(false), Kind::Controller);
+        let (extensions, headers) = (connected(Ok(scene.peer.clone())), scene.headers(&["requests.read"]));
+        let count = |of: &AtomicUsize| of.load(Ordering::SeqCst);
+        for asked in 1..=2 {
+            assert!(scene.proof.of(GET, &headers, &extensions).await.is_ok());
+            assert_eq!((count(&scene.tls_key.asked), count(&scene.tls_key.claimed)), (asked, 0));
+        }
+        for _ in 0..2 {
+            scene.proof.claim_key(&extensions).await.unwrap();
+            assert!(scene.proof.of(GET, &headers, &extensions).await.is_ok());
+            assert_eq!((count(&scene.tls_key.asked), count(&scene.tls_key.claimed)), (2, 1));
+        }
     }
 }

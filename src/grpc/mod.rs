@@ -9,6 +9,7 @@ pub mod access;
 mod agents;
 mod audit;
 pub mod authenticate;
+mod caller_keys;
 mod decode;
 mod encode;
 mod executions;
@@ -21,7 +22,7 @@ pub mod server;
 pub mod status;
 mod surface;
 
-pub use authenticate::RegistryKeys;
+pub use caller_keys::RegistryKeys;
 pub use server::{ServeError, serve};
 pub use surface::Surface;
 

@@ -10,7 +10,8 @@ use tonic::transport::Server;
 
 use super::agents::Agents;
 use super::audit::Audit;
-use super::authenticate::{AuthenticateLayer, RegistryKeys};
+use super::authenticate::AuthenticateLayer;
+use super::caller_keys::{RegistryKeys, RegistryTlsKeys};
 use super::executions::Executions;
 use super::exports::Exports;
 use super::instructions::Instructions;
@@ -70,6 +71,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let keys = Arc::new(RegistryKeys::new(app.store.clone()));
     let tokens = AccessTokens::new(audience, keys, app.clock.clone()).under(acceptor.materials().clone());
+    let tls_keys = RegistryTlsKeys(app.clone());
     let closing = CancellationToken::new();
     let surface = Surface::new(app, closing.clone());
 
@@ -96,7 +98,7 @@ pub async fn serve(
         // 2. Calls at once on one connection: one client cannot take the process.
         .concurrency_limit_per_connection(CALLS)
         // 3. Who calls, and may they: around the router, so no method lies outside of it.
-        .layer(AuthenticateLayer::new(surface.clone(), tokens))
+        .layer(AuthenticateLayer::new(surface.clone(), tokens, tls_keys))
         // 4. The services, each with the size of message it takes. No timeout here: streams
         //    end with the caller's token, waits have their own bound.
         .add_service(RequestServiceServer::new(Requests(surface.clone())).max_decoding_message_size(MESSAGE))

@@ -56,6 +56,7 @@ fn peer(uri: &str, thumbprint: u8) -> Peer {
     Peer {
         spiffe: uri.parse().unwrap(),
         certificate_sha256: [thumbprint; 32],
+        key: crate::token::KeyId::from_bytes([thumbprint; 32]),
         not_after: Timestamp::from_second(NOW + 86_400).unwrap(),
         serial: "01".into(),
     }

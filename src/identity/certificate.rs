@@ -17,7 +17,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::material::Materials;
 use super::spiffe::SpiffeId;
+use super::tls_key;
 use crate::domain::{Clock, Reason, Refusal, Timestamp};
+use crate::token::KeyId;
 
 /// A peer whose certificate chains, is not revoked, and names one entitled principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Peer {
     pub spiffe: SpiffeId,
     /// SHA-256 of the DER certificate: `x5t#S256` of RFC 8705 §3.1, before base64url.
     pub certificate_sha256: [u8; 32],
+    /// Of the certificate's key, which the handshake has proven to be the peer's.
+    pub key: KeyId,
     pub not_after: Timestamp,
     /// The serial number in lower-case hex, to find the certificate at its issuer.
     pub serial: String,
@@ -109,6 +113,7 @@ pub fn read_names(leaf: &CertificateDer<'_>) -> PeerIdentity {
     Ok(Peer {
         spiffe: uri.parse()?,
         certificate_sha256: sha256(leaf),
+        key: tls_key::thumbprint(&parsed)?,
         not_after,
         serial: hex::encode(parsed.raw_serial()),
     })

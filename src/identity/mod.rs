@@ -34,6 +34,7 @@ pub mod setup;
 pub mod spiffe;
 mod standing;
 pub mod tls;
+pub mod tls_key;
 
 #[cfg(test)]
 mod access_token_tests;

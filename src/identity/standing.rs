@@ -4,6 +4,7 @@
 //! let in before may still wait for its turn then. Whoever decides it late asks here, and gets the answer
 //! of that very instant.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls_pki_types::CertificateDer;
@@ -18,11 +19,13 @@ pub struct ConnectedPeer {
     identity: Arc<PeerIdentity>,
     /// None where no certificate was shown: then there is nothing to judge anew.
     standing: Option<Arc<Standing>>,
+    /// Whether the certificate's key is known to be the peer's alone. That is so for ever.
+    owns_key: Arc<AtomicBool>,
 }
 
 impl ConnectedPeer {
     pub(super) fn new(identity: Arc<PeerIdentity>, standing: Option<Arc<Standing>>) -> Self {
-        Self { identity, standing }
+        Self { identity, standing, owns_key: Arc::default() }
     }
 
     /// The verdict of the handshake.
@@ -33,12 +36,22 @@ impl ConnectedPeer {
     pub fn standing(&self) -> Option<Arc<Standing>> {
         self.standing.clone()
     }
+
+    /// Whether [`ConnectedPeer::note_own_key`] was called on this connection.
+    pub fn owns_key(&self) -> bool {
+        self.owns_key.load(Ordering::Relaxed)
+    }
+
+    /// The certificate's key is on record as the peer's own: nobody asks again on this connection.
+    pub fn note_own_key(&self) {
+        self.owns_key.store(true, Ordering::Relaxed);
+    }
 }
 
 /// One that no connection stands behind.
 impl From<PeerIdentity> for ConnectedPeer {
     fn from(identity: PeerIdentity) -> Self {
-        Self { identity: Arc::new(identity), standing: None }
+        Self::new(Arc::new(identity), None)
     }
 }
 

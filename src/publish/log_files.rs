@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hyper::StatusCode;
 
-use crate::app::{App, Lasting, Published};
+use crate::app::{App, AppError, Lasting, Published};
 use crate::domain::{Kind, Reason};
 use crate::https::server::TEXT;
 use crate::https::{Answer, Call, Handler};
@@ -48,12 +48,31 @@ fn answer(file: Published) -> Answer {
     Answer { status: StatusCode::OK, content_type, cache, body: file.bytes.into() }
 }
 
+impl LogFiles {
+    /// A key that has another use or principal opens nothing. None is claimed here: no token says that the principal
+    /// is one of ours, and whoever may mint names could fill the trail.
+    async fn refused_key(&self, call: &Call) -> Option<Answer> {
+        let principal = call.peer.spiffe.principal().resource_name();
+        match self.0.knows_tls_key(&call.peer.key, &principal).await {
+            Ok(_) => None,
+            Err(AppError::Refused(refusal)) => Some(Answer::refused(&refusal)),
+            Err(error) => {
+                tracing::error!(%error, "a TLS key could not be looked up");
+                Some(Answer::refused(&Reason::Unavailable.into()))
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Handler for LogFiles {
     const METHODS: &'static str = "GET, HEAD";
     const BODY: usize = 0;
 
     async fn answer(&self, call: Call) -> Answer {
+        if let Some(refused) = self.refused_key(&call).await {
+            return refused;
+        }
         let kind = call.kind();
         // Who may read nothing here learns nothing of what there is.
         if ![Log::Trail, Log::Authority].into_iter().any(|log| may_read(kind, log)) {

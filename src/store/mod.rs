@@ -31,6 +31,7 @@ pub mod restore;
 mod sequencer;
 pub mod sub_processors;
 pub mod survey;
+pub mod tls_keys;
 mod turn;
 mod tx;
 mod wakes;

@@ -369,4 +369,41 @@ pub const FLAWS: &[Flaw] = &[
             Some(at)
         },
     },
+    Flaw {
+        name: "a TLS key that signs instructions",
+        rule: Rule::Registered,
+        spoil: |story, parties| {
+            let (of, at) = (&parties.controllers[0], story.len() / 2);
+            let (by, thumbprint) = (of.resource_name(), of.signers[0].id().to_string());
+            insert_copy(story, 0, at);
+            story[at].subject.clone_from(&by);
+            story[at].event = TlsKeyRegistered { by, thumbprint }.into();
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "an access key that is another's TLS key",
+        rule: Rule::Registered,
+        spoil: |story, parties| {
+            let at = story.len() / 2;
+            let (by, thumbprint) = ("operators/o-1".to_owned(), parties.controllers[1].tls_key());
+            insert_copy(story, 0, at);
+            story[at].subject = parties.controllers[0].resource_name();
+            story[at].event = AccessKeyRegistered { by, thumbprint }.into();
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a TLS key of two principals",
+        rule: Rule::Registered,
+        spoil: |story, parties| {
+            let is = |told: &Told| matches!(told.event, Event::TlsKeyRegistered(_));
+            let (first, at) = (story.iter().position(is)?, story.len() / 2);
+            insert_copy(story, first, at);
+            let by = parties.agents[0].id.resource_name();
+            story[at].subject.clone_from(&by);
+            edit!(story, at, TlsKeyRegistered, |e| e.by = by);
+            Some(at)
+        },
+    },
 ];

@@ -126,6 +126,11 @@ impl Controller {
     pub fn resource_name(&self) -> String {
         self.id.resource_name()
     }
+
+    /// Thumbprint of the key of its certificate, which nobody here connects with.
+    pub fn tls_key(&self) -> String {
+        Digest::of(format!("{} tls", self.id)).to_string()
+    }
 }
 
 impl Parties {
@@ -222,6 +227,10 @@ impl Parties {
                 let (in_force, from) = (agent.key.id().to_string(), out.len() as u64);
                 out.push((name.clone(), ReportKeyRetired { by: by(), in_force, from }.into()));
             }
+        }
+        for controller in &self.controllers {
+            let (by, thumbprint) = (controller.resource_name(), controller.tls_key());
+            out.push((by.clone(), TlsKeyRegistered { by, thumbprint }.into()));
         }
         out
     }

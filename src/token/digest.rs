@@ -75,7 +75,7 @@ impl Digest {
 
 impl KeyId {
     /// SHA-256 of the key's canonical JSON (RFC 7638 §3).
-    pub(super) fn of_canonical_jwk(canonical: &str) -> Self {
+    pub fn of_canonical_jwk(canonical: &str) -> Self {
         Self(*Digest::of(canonical).as_bytes())
     }
 }

@@ -37,6 +37,7 @@ const NONE: &[(Reason, &str)] = &[
     (Reason::SpiffeIdAmbiguous, HANDSHAKE),
     (Reason::SpiffeIdMalformed, HANDSHAKE),
     (Reason::AnchorNotEntitled, HANDSHAKE),
+    (Reason::TlsKeyUsedElsewhere, "of the certificate's key, whatever is sent: tests/tls_keys.rs"),
     (Reason::MaterialInvalid, "only in the operator's own log: tests/reload.rs"),
     (Reason::FieldRequired, CALL),
     (Reason::FieldInvalid, CALL),

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::grpc::access::{Access as CallAccess, rule_for};
 use crate::identity::{AccessKey, AccessKeys, AccessTokens, Peer, bearer};
-use crate::token::{Digest, Expected, Instruction, KeySet, PublicJwk, SignedKeySet};
+use crate::token::{Digest, Expected, Instruction, KeyId, KeySet, PublicJwk, SignedKeySet};
 
 /// `world.json` beside the vectors.
 #[derive(Deserialize)]
@@ -257,6 +257,8 @@ impl World {
         let peer = Peer {
             spiffe: access.certificate.spiffe.parse().map_err(|_| Reason::SpiffeIdMalformed)?,
             certificate_sha256: *access.certificate.x5t.as_bytes(),
+            // Nothing here asks what the key is used for elsewhere.
+            key: KeyId::from_bytes(*access.certificate.x5t.as_bytes()),
             not_after: Timestamp::from_second(self.file.now + 86_400).map_err(|_| Reason::Internal)?,
             serial: "01".to_owned(),
         };

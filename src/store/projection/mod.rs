@@ -83,6 +83,7 @@ pub async fn apply(conn: &mut Conn, at: At<'_>, event: &Event) -> Projected {
         Event::ReportKeyRetired(e) => registered::report_key_retired(conn, at, e).await,
         Event::AccessKeyRegistered(e) => registered::access_key(conn, at, e).await,
         Event::AccessKeyRevoked(e) => registered::access_key_revoked(conn, at, e).await,
+        Event::TlsKeyRegistered(e) => registered::tls_key(conn, at, e).await,
         Event::KeySetPublished(e) => registered::key_set_published(conn, at, e).await,
         Event::KeySetRegistered(e) => registered::key_set(conn, at, e).await,
 

@@ -4,7 +4,7 @@ use super::{At, NAME, ProjectError, Projected, id_in, one};
 use crate::domain::event::{
     AccessKeyRegistered, AccessKeyRevoked, AgentRegistered, AgreementRegistered, AppRegistered,
     ControllerRegistered, KeySetPublished, KeySetRegistered, ReportKeyRetired, ReportKeyVouched,
-    SubProcessorRegistered,
+    SubProcessorRegistered, TlsKeyRegistered,
 };
 use crate::domain::{ControllerId, SubProcessorId};
 use crate::sql::{Conn, query};
@@ -158,6 +158,18 @@ pub(super) async fn access_key_revoked(conn: &mut Conn, at: At<'_>, event: &Acce
     .bind(&event.thumbprint)
     .bind(at.subject);
     one(conn, revoke, "the access key was not in force").await
+}
+
+pub(super) async fn tls_key(conn: &mut Conn, at: At<'_>, event: &TlsKeyRegistered) -> Projected {
+    claim(conn, &event.thumbprint, "tls", at.subject).await?;
+    query("INSERT INTO tls_keys (thumbprint, principal, claimed_at, written_by) VALUES (?, ?, ?, ?)")
+        .bind(&event.thumbprint)
+        .bind(at.subject)
+        .bind(at.seconds)
+        .bind(NAME)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// A leaf of the authority log; read before the trail.

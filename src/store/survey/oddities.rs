@@ -128,6 +128,12 @@ const OTHERS: &[Question] = &[
         "its thumbprint is claimed by nobody"
     ),
     orphan!(
+        "tls_keys",
+        "'keys/' || thumbprint",
+        "NOT EXISTS (SELECT 1 FROM thumbprints p WHERE p.thumbprint = t.thumbprint AND p.use = 'tls' AND p.principal = t.principal)",
+        "its thumbprint is not claimed as this principal's TLS key"
+    ),
+    orphan!(
         "requests",
         "'requests/' || id",
         "NOT EXISTS (SELECT 1 FROM apps p WHERE p.id = t.app_id AND p.controller_id = t.controller_id)",

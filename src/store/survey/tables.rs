@@ -114,6 +114,13 @@ pub const TABLES: &[Table] = &[
         resource: name!("keys"),
     },
     Table {
+        name: "tls_keys",
+        key: &[("thumbprint", Text)],
+        columns: &[("principal", Text), ("claimed_at", Int)],
+        but_for: None,
+        resource: name!("keys"),
+    },
+    Table {
         name: "key_sets",
         key: &[("controller_id", Text), ("authority_index", Int)],
         columns: &[("version", Int), ("digest", Text), ("jws", Text), ("leaf", Int)],

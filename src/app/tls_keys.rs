@@ -1,0 +1,82 @@
+//! The keys of callers' certificates are keys, too: one use and one principal, for ever (decision 0021).
+//!
+//! The first call over a certificate whose key was never seen claims it for its principal. From then on it is
+//! refused wherever else a key is registered, and a key that has another use or principal lets no call in. The
+//! handshake has proven that the caller holds the key, so that nobody claims what is another's.
+
+use std::num::NonZeroU32;
+
+use crate::domain::event::TlsKeyRegistered;
+use crate::domain::{Reason, Refusal};
+use crate::store::{Command, Conn, StoreError, Tx, registry, tls_keys};
+use crate::token::KeyId;
+
+use super::{App, AppResult};
+
+/// The use of a key, as the registry has it.
+const USE: &str = "tls";
+const HOUR: i64 = 3600;
+
+impl App {
+    /// Whether the key is on record as a TLS key of this principal, a resource name. `TLS_KEY_USED_ELSEWHERE` where it
+    /// is another's or has another use. Both are so for ever; that it is on record nowhere holds for a moment.
+    pub async fn knows_tls_key(&self, key: &KeyId, principal: &str) -> AppResult<bool> {
+        is_known(&mut self.store.reader().await?, &key.to_string(), principal).await
+    }
+
+    /// Puts the key on record as this principal's, if it is not yet. `RATE_LIMITED` where the principal had as many
+    /// new ones in this hour as it may: certificates cost their issuer nothing, and each is a leaf of all.
+    pub async fn claim_tls_key(&self, key: &KeyId, principal: &str) -> AppResult<()> {
+        let limit = self.settings.tls_keys_per_hour;
+        // Asked before, so that whoever is over it does not bother the writer, either.
+        let now = self.clock.now_seconds();
+        check_room(&mut self.store.reader().await?, principal, limit, now).await?;
+        let command = ClaimTlsKey { thumbprint: key.to_string(), principal: principal.to_owned(), limit };
+        self.store.transact(command).await?;
+        Ok(())
+    }
+}
+
+async fn is_known(conn: &mut Conn, thumbprint: &str, principal: &str) -> Result<bool, StoreError> {
+    match tls_keys::claim_of(conn, thumbprint).await? {
+        None => Ok(false),
+        Some((usage, owner)) if usage == USE && owner == principal => Ok(true),
+        // Whose, and for what, is nobody else's to know.
+        Some(_) => Err(Reason::TlsKeyUsedElsewhere.into()),
+    }
+}
+
+async fn check_room(conn: &mut Conn, principal: &str, limit: NonZeroU32, now: i64) -> Result<(), StoreError> {
+    let lately = tls_keys::claimed_after(conn, principal, now.saturating_sub(HOUR)).await?;
+    if lately < u64::from(limit.get()) {
+        return Ok(());
+    }
+    let note = format!("new TLS keys: at most {limit} of one principal in an hour");
+    Err(Refusal::new(Reason::RateLimited).note(note).into())
+}
+
+struct ClaimTlsKey {
+    thumbprint: String,
+    principal: String,
+    limit: NonZeroU32,
+}
+
+#[async_trait::async_trait]
+impl Command for ClaimTlsKey {
+    const NAME: &'static str = "claim_tls_key";
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        // Calls that came at once, here or at another gateway: one of them claims it.
+        if is_known(tx.conn(), &self.thumbprint, &self.principal).await? {
+            return Ok(());
+        }
+        let now = tx.now_seconds();
+        check_room(tx.conn(), &self.principal, self.limit, now).await?;
+        registry::claim_thumbprint(tx, &self.thumbprint, USE, &self.principal).await?;
+        tls_keys::insert(tx, &self.thumbprint, &self.principal).await?;
+        let event = TlsKeyRegistered { by: self.principal.clone(), thumbprint: self.thumbprint.clone() };
+        tx.append(&self.principal, event)?;
+        Ok(())
+    }
+}
