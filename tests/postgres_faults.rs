@@ -8,19 +8,16 @@ use tokio::time::sleep;
 
 use crate::cluster::{self, Cluster};
 use crate::gateways::Gateways;
+use crate::harness::within;
 use crate::load::{self, CLOSING, TimeBox};
 
 /// Raises what a server under contention raises, inside the gateways' own transactions: 40001 and 40P01 at
-/// some of the statements that write (`raise_now`), and at some of the commits (`raise_at_commit`, deferred).
-/// What a sequence gave is not taken back with the transaction, so the next attempt is past it.
+/// some of the statements that write, and at some of the commits (a deferred trigger), while it is `ON`.
 const INJECT: &str = include_str!("faults/contention.sql");
-/// Ends it.
-const INJECT_NO_MORE: &str = "DO $$ DECLARE one record; BEGIN
-    FOR one IN SELECT tgrelid::regclass AS of, tgname FROM pg_trigger WHERE tgname LIKE 'raise_%' LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', one.tgname, one.of); END LOOP; END $$;
-    DROP FUNCTION raise_now, raise_at_commit; DROP SEQUENCE statements, commits";
+const ON: &str = "INSERT INTO contention VALUES (true)";
+const OFF: &str = "DELETE FROM contention";
 /// How many statements and commits were ended so far.
-const INJECTED: &str = "SELECT (SELECT last_value / 61 + last_value / 97 FROM statements), \
+const INJECTED: &str = "SELECT (SELECT last_value / 127 + last_value / 211 FROM statements), \
                                (SELECT last_value / 7 + last_value / 11 FROM commits)";
 /// Holds the leaves' table for a while and then wants the heads, which a gateway holds that wants the leaves:
 /// whoever waited first finds the deadlock, and that is a gateway.
@@ -139,12 +136,16 @@ async fn transactions_that_the_server_ends_are_made_again_and_once() {
         .await;
     // Then whatever it may say, at any statement and at any commit.
     inject(cluster::shared(), &scene, INJECT);
-    for _ in 0..3 {
-        scene.round(async |_| sleep(Duration::from_secs(3)).await).await;
+    inject(cluster::shared(), &scene, ON);
+    for round in 1..=3 {
+        let all_ended = async |scene: &mut Gateways| {
+            while injected(cluster::shared(), scene).into_iter().any(|ended| ended < 4 * round) {
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        scene.round(async |scene| within(60, "ending transactions", all_ended(scene)).await).await;
     }
     scene.end().await;
-    let [statements, commits] = injected(cluster::shared(), &scene);
-    assert!(statements >= 10 && commits >= 10, "too few were ended: {statements} and {commits}");
     let logs = scene.logs();
     for code in ["40001", "40P01"] {
         for what in ["a batch failed", "commit failed"] {
@@ -199,6 +200,7 @@ async fn for_make_faults_postgresql() {
     while time.has_time(CLOSING) {
         let cluster = own_cluster();
         let mut scene = Gateways::new(&cluster, GATEWAYS).await;
+        inject(&cluster, &scene, INJECT);
         for n in 0..ROUNDS_IN_A_WORLD {
             if n > 0 && !time.has_time(CLOSING) {
                 break;
@@ -218,9 +220,9 @@ async fn for_make_faults_postgresql() {
                             tokio::task::block_in_place(|| cluster.sql(&state, DEADLOCK));
                         }
                         _ => {
-                            inject(&cluster, scene, INJECT);
+                            inject(&cluster, scene, ON);
                             sleep(Duration::from_secs(3)).await;
-                            inject(&cluster, scene, INJECT_NO_MORE);
+                            inject(&cluster, scene, OFF);
                         }
                     }
                     a_while().await;
