@@ -46,7 +46,7 @@ fuzz: ## Each parser under libFuzzer, FUZZ_TIME seconds each (needs cargo-fuzz a
 # Seconds for all of it.
 FAULT_SECONDS ?= 600
 
-faults: ## Kills at random and at named points, a disk that fails, for FAULT_SECONDS; prints how many
+faults: ## Kills at random and at named points, a disk and a PostgreSQL that fail, for FAULT_SECONDS; prints how many
 	@tests/need-postgres.sh
 	FAULT_SECONDS=$(FAULT_SECONDS) $(CARGO) test --test all for_make_faults -- --ignored --nocapture --test-threads 1
 

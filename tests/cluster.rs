@@ -1,5 +1,6 @@
 //! A PostgreSQL cluster of this test process's own: made from the installed binaries, run as a user
-//! that is not root, on a Unix socket, gone when the process ends.
+//! that is not root, on a Unix socket, gone when the process ends. Most tests share one; a test that lets
+//! the server fall has one of its own, gone when it is dropped.
 //!
 //! Included by the library's tests and by the integration tests.
 
@@ -32,6 +33,12 @@ pub fn shared() -> &'static Cluster {
 
 extern "C" fn at_exit() {
     shared().remove();
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 impl Cluster {

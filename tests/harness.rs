@@ -16,6 +16,8 @@ use mandate::cli::demo::Enterprise;
 use mandate::grpc::v1;
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
+
 /// Variables that a process gets beside the test's own.
 pub type Environment = Vec<(&'static str, String)>;
 
@@ -241,11 +243,16 @@ impl World {
 
     /// The same; `adjust` may change the first gateway's files, which the others' are made from.
     pub async fn on_postgres_with(count: usize, adjust: impl FnOnce(&Path)) -> Self {
+        Self::on_cluster(crate::cluster::shared(), count, adjust).await
+    }
+
+    /// The same on another cluster than the one that all tests share.
+    pub async fn on_cluster(cluster: &Cluster, count: usize, adjust: impl FnOnce(&Path)) -> Self {
         Self::without_agent(|dir| {
             adjust(dir);
             let mut text = std::fs::read_to_string(dir.join("gateway.toml")).expect("the configuration");
             for (name, file) in [("database", "data/gateway.sqlite"), ("keyring", "data/keyring.sqlite")] {
-                let url = crate::cluster::shared().database();
+                let url = cluster.database();
                 std::fs::write(dir.join(format!("{name}.url")), url).expect("the URL is written");
                 let line = format!("{name} = {{ postgres_url_file = \"{name}.url\" }}");
                 text = text.replace(&format!("{name} = \"{file}\""), &line);

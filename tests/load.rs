@@ -106,7 +106,7 @@ async fn client(ways: Ways, n: usize, stop: Arc<AtomicBool>) -> Vec<Told> {
 }
 
 /// That an answer which is not OK leaves it open what was done: the very same call again will tell.
-fn may_be_repeated(status: &tonic::Status) {
+pub fn may_be_repeated(status: &tonic::Status) {
     assert!(
         matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
         "refused: {:?} {}",
@@ -204,9 +204,12 @@ async fn open_case(ways: &Ways) -> Told {
     Told { name, receipt: answer.receipt.expect("a receipt"), executions: Vec::new() }
 }
 
+/// What a call of the clients leaves in the trail, once.
+pub const DONE: [&str; 2] = ["mandate.instruction.admitted", "mandate.request.received"];
+
 /// Every answer is in the trail, at the place and under the proof that its receipt names, and nothing
-/// that was answered once is in it twice. The whole trail verifies.
-pub async fn check(world: &World, told: &[Told]) {
+/// that was answered once is in it twice. The whole trail verifies. Returns its leaves.
+pub async fn check(world: &World, told: &[Told]) -> Vec<serde_json::Value> {
     let pins = std::fs::read_to_string(world.path().join("pins.toml")).expect("the pins");
     let pins = Pins::parse(&pins).expect("the pins");
     let last = told.iter().map(|told| told.receipt.index).max().unwrap_or(0);
@@ -233,14 +236,16 @@ pub async fn check(world: &World, told: &[Told]) {
         assert_eq!(json["subject"], **name);
     }
     let mut once = BTreeSet::new();
+    let leaves: Vec<serde_json::Value> =
+        leaves.iter().map(|leaf| serde_json::from_str(leaf).expect("JSON")).collect();
     for leaf in &leaves {
-        let leaf: serde_json::Value = serde_json::from_str(leaf).expect("JSON");
         let kind = leaf["type"].as_str().expect("a type");
-        if ["mandate.instruction.admitted", "mandate.request.received"].contains(&kind) {
+        if DONE.contains(&kind) {
             assert!(once.insert((kind.to_owned(), leaf["subject"].to_string())), "it happened twice: {kind}");
         }
     }
     world.export_and_verify().await;
+    leaves
 }
 
 /// Waits for executions, which may stand behind many others, to be completed.
@@ -280,7 +285,7 @@ pub fn below(n: u64) -> u64 {
 /// What is left of `FAULT_SECONDS` (600), which all tests of `make faults` share, one after the other. It
 /// begins with the first of them; one that took too long leaves less to the others.
 static LEFT: LazyLock<Mutex<(Instant, u32)>> = LazyLock::new(|| {
-    const SHARES: u32 = 6;
+    const SHARES: u32 = 7;
     let all = std::env::var("FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     Mutex::new((Instant::now() + Duration::from_secs(all), SHARES))
 });

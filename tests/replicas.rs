@@ -1,114 +1,15 @@
-//! Several gateways on one PostgreSQL database: any may die, any may take any call.
+//! Several gateways on one PostgreSQL database: any may take any call. (Any may die: `postgres_faults.rs`.)
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mandate::cli::client::{Client, Profile};
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
-use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 
-use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World, replica_name, within};
 
-const REPLICAS: usize = 3;
 const MAIL: &str = include_str!("../examples/mail/01-delete-enterprise-app.eml");
-
-/// Submits through whichever gateway answers, until one does: the same instruction again has no
-/// second effect.
-async fn submit(gateways: &[Enterprise], first: usize, wire: &str) -> v1::SubmitInstructionResponse {
-    for attempt in first.. {
-        let one = &gateways[attempt % gateways.len()];
-        if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(5), one.submit(wire)).await {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    unreachable!("it goes on until one answers")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn three_gateways_one_killed_again_and_again_lose_nothing_and_do_nothing_twice() {
-    let mut world = World::on_postgres(REPLICAS).await;
-    let mut processes: BTreeMap<usize, Process> = BTreeMap::new();
-    processes.insert(0, world.gateway.take().expect("it runs"));
-    for n in 1..REPLICAS {
-        processes.insert(n, Process::replica(world.path(), &replica_name(n)));
-    }
-    world.agent = Some(Process::agent(world.path()));
-    let mut gateways = Vec::new();
-    for n in 0..REPLICAS {
-        gateways.push(Enterprise::open(&world.profile_at("xingyu", n)).await.expect("it connects"));
-    }
-    let gateways: Arc<[Enterprise]> = gateways.into();
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut clients = tokio::task::JoinSet::new();
-    for client in 0..6 {
-        let (gateways, stop) = (Arc::clone(&gateways), Arc::clone(&stop));
-        clients.spawn(async move {
-            let mut done = Vec::new();
-            for n in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                let subject = vec![Identifier::user(&gateways[0].app, format!("replica-{client}-{n}"))];
-                let order = gateways[0].order(Act::Erase, subject, None).expect("an order");
-                let wire = gateways[0].sign(&order).expect("signs").to_wire();
-                let answer = submit(&gateways, client + n, &wire).await;
-                let index = answer.receipt.expect("a receipt").index;
-                done.push((answer.instruction.expect("shown"), index));
-                // The one agent carries all of them out before the test ends.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            done
-        });
-    }
-    let url = std::fs::read_to_string(world.path().join("database.url")).expect("the URL");
-    let cut = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
-        Cluster::name(&url)
-    );
-    for round in 0..4 {
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        // Everybody's connections at once, and then one process.
-        tokio::task::block_in_place(|| cluster::shared().sql("postgres", &cut));
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        let victim = round % REPLICAS;
-        processes.remove(&victim).expect("it runs").kill();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        processes.insert(victim, Process::replica(world.path(), &replica_name(victim)));
-    }
-    stop.store(true, Ordering::Relaxed);
-    let mut answered = Vec::new();
-    while let Some(done) = clients.join_next().await {
-        answered.extend(done.expect("the client did not panic"));
-    }
-    assert!(answered.len() >= 12, "too few were answered to say anything: {}", answered.len());
-
-    let mut leaves = BTreeSet::new();
-    for (n, (instruction, index)) in answered.iter().enumerate() {
-        // Whoever is asked knows it.
-        let request = v1::GetInstructionRequest { name: instruction.name.clone() };
-        let one = &gateways[n % REPLICAS].client;
-        let found = one.instructions().get_instruction(request).await.expect("it is there").into_inner();
-        assert_eq!(found.instruction.expect("shown").trail_index, *index);
-        assert!(leaves.insert(*index), "two answers share leaf {index}");
-    }
-    within(120, "carrying out what was admitted", async {
-        for (instruction, _) in answered.iter().rev().take(12) {
-            for execution in &instruction.executions {
-                let ended = gateways[1].follow(execution).await.expect("it ends");
-                assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
-            }
-        }
-    })
-    .await;
-    world.export_and_verify().await;
-}
 
 async fn client_at(world: &World, name: &str, n: usize) -> Client {
     let profile = Profile::load(&world.profile_at(name, n)).expect("the profile loads");

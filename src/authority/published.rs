@@ -34,7 +34,7 @@ pub use super::external_sort::TemporaryFile;
 pub trait LogFiles {
     /// Reading failed for a reason that says nothing about the log: its text is shown.
     type Error: fmt::Display;
-    /// The file at a path below the log's root; `None` if there is none.
+    /// The file at a path below the log's root; `None` if there is none, or a folder or device in its place.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Self::Error>;
     /// Shows the path of each file below the log's root, in any order.
     fn list(&self, show: &mut dyn FnMut(&str)) -> Result<(), Self::Error>;

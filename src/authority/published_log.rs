@@ -74,7 +74,10 @@ impl<F: LogFiles + Sync> Log<'_, F> {
     fn read(&self, path: &str) -> Result<Vec<u8>, FileFault> {
         match self.files.read(path) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(FileFault::Wrong { path: path.to_owned(), what: "the file is missing" }),
+            Ok(None) => Err(FileFault::Wrong {
+                path: path.to_owned(),
+                what: "the file is missing, or what stands there is no regular file",
+            }),
             Err(error) => Err(FileFault::Unreadable { path: path.to_owned(), what: error.to_string() }),
         }
     }

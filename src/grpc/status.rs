@@ -94,8 +94,12 @@ pub fn status_of(domain: &str, error: &AppError, clock: &dyn Clock, entropy: &dy
         AppError::Refused(refusal) if refusal.reason.class() != Class::Internal => {
             return refused(domain, refusal);
         }
-        // No reader came free in time: overload, not a fault.
-        AppError::Database(sqlx::Error::PoolTimedOut) => return refused(domain, &Reason::Unavailable.into()),
+        // The database is away for a while, or no reader came free in time: not our fault, and no answer.
+        error if error.passes() => {
+            // Its Display names no values.
+            tracing::warn!(%error, "a call cannot be answered now");
+            return refused(domain, &Reason::Unavailable.into());
+        }
         AppError::Refused(_) => "refused",
         AppError::Database(_) => "database",
         AppError::Corrupt(_) => "corrupt",
@@ -159,6 +163,7 @@ pub(super) fn compare_or_bless(path: &str, text: &str) {
 mod tests {
     use super::*;
     use crate::domain::clock::{FixedClock, SystemEntropy};
+    use crate::vault::VaultError;
 
     const DOMAIN: &str = "mandate.example";
 
@@ -194,11 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn a_database_with_no_reader_free_is_unavailable() {
+    fn a_database_or_keyring_that_is_away_is_unavailable() {
         let clock = FixedClock::at(1_790_000_000);
-        let status =
-            status_of(DOMAIN, &AppError::Database(sqlx::Error::PoolTimedOut), &clock, &SystemEntropy);
-        assert_eq!(status.code(), Code::Unavailable);
+        let gone = || sqlx::Error::Io(std::io::ErrorKind::NotFound.into());
+        for error in [
+            AppError::Database(sqlx::Error::PoolTimedOut),
+            AppError::Database(gone()),
+            AppError::Vault(VaultError::KeyringAway),
+            AppError::Vault(VaultError::Keyring(gone())),
+        ] {
+            let status = status_of(DOMAIN, &error, &clock, &SystemEntropy);
+            assert_eq!(status.code(), Code::Unavailable, "{error:?}");
+            assert!(status.get_error_details().retry_info().is_some());
+        }
+        let status = status_of(DOMAIN, &AppError::Database(sqlx::Error::RowNotFound), &clock, &SystemEntropy);
+        assert_eq!(status.code(), Code::Internal);
     }
 
     #[test]

@@ -11,6 +11,7 @@
     reason = "it waits for a server that is not ours, by the machine's clock"
 )]
 pub(crate) mod cluster;
+mod passing;
 mod query;
 mod value;
 
@@ -21,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Sqlite, SqlitePool};
 
+pub use passing::{is_rolled_back, passes};
 pub use query::{Insert, Query, query};
 pub use value::{Column, Row, Value};
 

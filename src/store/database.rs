@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use tokio::task::JoinHandle;
 
 use super::OpenError;
-use super::sequencer::error_class;
-use super::wakes::{self, Wakes};
+use super::listener;
+use super::wakes::Wakes;
 use crate::sql::{Conn, Pool, PostgresUrl};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -137,23 +137,8 @@ impl Database {
     pub(super) async fn listen(&self, wakes: Arc<Wakes>) -> Result<Option<JoinHandle<()>>, OpenError> {
         let Database::Postgres(url) = self else { return Ok(None) };
         let options = url.options().map_err(OpenError::Database)?;
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await.map_err(OpenError::Database)?;
-        listener.listen(wakes::CHANNEL).await.map_err(OpenError::Database)?;
-        Ok(Some(tokio::spawn(async move {
-            loop {
-                match listener.try_recv().await {
-                    Ok(Some(told)) => wakes.hear(told.payload()),
-                    // The connection was lost, and with it perhaps a word; the next call connects again.
-                    Ok(None) => wakes.ring_all(),
-                    Err(error) => {
-                        tracing::warn!(error = error_class(&error), "wakes of other gateways are not heard");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                        wakes.ring_all();
-                    }
-                }
-            }
-        })))
+        let listener = listener::listen(&options).await.map_err(OpenError::Database)?;
+        Ok(Some(tokio::spawn(listener::hear(options, listener, wakes))))
     }
 
     fn sqlite_options(&self) -> SqliteConnectOptions {

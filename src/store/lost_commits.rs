@@ -1,4 +1,5 @@
-//! A `COMMIT` whose answer never comes: what was written, and what the callers are told.
+//! A `COMMIT` whose answer never comes, or is that the server ended it: what was written, and what the callers
+//! are told.
 //!
 //! The store's connections lead through a line of the test's own that reads the messages (PostgreSQL
 //! protocol 3) and cuts at the COMMIT: before the server gets it, or once the server has carried it out.
@@ -246,4 +247,27 @@ async fn a_batch_without_leaves_whose_commit_is_lost_is_neither_answered_ok_nor_
         assert_eq!(place.words().await, words);
         assert_eq!(place.check_logs().await, 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_the_server_itself_ends_is_made_again_also_without_leaves() {
+    let place = place(Kind::Postgres).await;
+    let mut conn = place.database.connect().await.unwrap();
+    for statement in [
+        "CREATE SEQUENCE commits",
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n BIGINT := nextval('commits'); BEGIN \
+           IF n = 1 THEN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END IF; \
+           IF n = 2 THEN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END IF; RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED \
+           FOR EACH ROW EXECUTE FUNCTION fail()",
+    ] {
+        query(statement).execute(&mut conn).await.unwrap();
+    }
+    conn.close().await.unwrap();
+    let store = place.open().await.unwrap();
+    store.transact(Leafless("once")).await.unwrap();
+    store.transact(Write::word(1)).await.unwrap();
+    store.close().await;
+    assert_eq!(place.words().await, ["once", "word-1"]);
+    assert_eq!(place.check_logs().await, 2);
 }

@@ -14,6 +14,7 @@ pub mod executions;
 pub mod exports;
 pub mod instructions;
 pub mod key_sets;
+mod listener;
 mod log_keys;
 pub mod logs;
 #[cfg(test)]

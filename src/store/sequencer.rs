@@ -14,7 +14,8 @@
 //! - A `COMMIT` on SQLite whose result is not known (a failed fsync) is fatal: the writer stops, every
 //!   caller gets `UNAVAILABLE`, the process ends and starts again from what is on disk. A full disk is not:
 //!   nothing was committed, and reads go on until there is space again.
-//! - A `COMMIT` on PostgreSQL whose connection dropped is looked into under the head lock; only where
+//! - A `COMMIT` on PostgreSQL that the server answers with a rollback (a serialization failure, a deadlock) is
+//!   such a fault that may pass. One whose connection dropped is looked into under the head lock; only where
 //!   even that fails do the callers get `UNAVAILABLE`, never OK.
 //! - A log that became shorter, or does not fit its signed head, is fatal.
 

@@ -11,7 +11,7 @@ use crate::domain::{Entropy, Reason, Refusal, Timestamp};
 use crate::trail::leaf::LeafDraft;
 
 use super::wakes::Topic;
-use crate::sql::Conn;
+use crate::sql::{Conn, passes};
 
 /// Why a command did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,18 @@ pub enum StoreError {
     /// A vault key or sealed value could not be used.
     #[error("the vault failed")]
     Vault(#[source] crate::vault::VaultError),
+}
+
+impl StoreError {
+    /// Whether the database or the keyring cannot be reached just now, or ended this transaction for another's
+    /// sake: nothing is wrong with what was asked, and the same call may go through soon.
+    pub fn passes(&self) -> bool {
+        match self {
+            StoreError::Database(error) => passes(error),
+            StoreError::Vault(error) => error.passes(),
+            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::File(_) => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

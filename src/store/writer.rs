@@ -13,7 +13,7 @@ use super::sequencer::{Logs, error_class};
 use super::tx::{Log, LogEnd};
 use super::{LogKeys, OpenError};
 use crate::domain::Clock;
-use crate::sql::{Conn, query};
+use crate::sql::{Conn, is_rolled_back, passes, query};
 
 /// A replica whose clock is further from the database's does not start, and signs nothing. Milliseconds.
 const CLOCK_TOLERANCE: i64 = 5_000;
@@ -141,7 +141,7 @@ impl Writer {
     pub(super) fn fault_of(&mut self, error: sqlx::Error) -> Fault {
         tracing::error!(error = error_class(&error), "a batch failed");
         self.conn = None;
-        if self.is_shared() && may_pass(&error) { Fault::Again(error) } else { Fault::Batch }
+        if self.is_shared() && passes(&error) { Fault::Again(error) } else { Fault::Batch }
     }
 
     /// Commits. `Ok` only where the batch is known to be durable.
@@ -158,6 +158,9 @@ impl Writer {
             return Err(Fault::Batch);
         }
         self.conn = None;
+        if is_rolled_back(&error) {
+            return Err(Fault::Again(error));
+        }
         // A commit that is still under way holds the lock until it is decided.
         for look in 0..LOOKS {
             tokio::time::sleep(Duration::from_millis(100 << look.min(5))).await;
@@ -260,21 +263,4 @@ async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Head
 /// SQLite's SQLITE_FULL: a write found no space. (A sync that finds none is another error.)
 fn is_disk_full(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "13")
-}
-
-/// Whether the same batch may go through on a new connection.
-fn may_pass(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            // Serialization failure, deadlock, lock not available; the server shuts down or drops us.
-            matches!(&*code, "40001" | "40P01" | "55P03" | "25P03" | "57P05")
-                || code.starts_with("08")
-                || code.starts_with("57P0")
-        }),
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
-            true
-        }
-        sqlx::Error::PoolTimedOut => true,
-        _ => false,
-    }
 }

@@ -62,6 +62,17 @@ pub enum VaultError {
     EpochFile(#[source] std::io::Error),
 }
 
+impl VaultError {
+    /// Whether the keyring's server cannot be reached just now: the same call may go through soon.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::KeyringAway => true,
+            Self::Keyring(error) => crate::sql::passes(error),
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for VaultError {
     fn from(error: sqlx::Error) -> Self {
         const SQLITE_BUSY: u32 = 5;

@@ -24,7 +24,7 @@ use super::error::VaultError;
 use super::key_cache::KeyCache;
 use super::keyring_presence::{CHANNEL, GRACE, LOCK_CLASS, Presence};
 use super::keyring_table::{Added, Bounds, Make, Moved, NewRow, OverRuns, PAGE, Removed, Room, Table, Wrap};
-use crate::sql::PostgresUrl;
+use crate::sql::{PostgresUrl, passes};
 
 /// Connections at most, beside the one of [`Presence`].
 const CONNECTIONS: u32 = 4;
@@ -403,17 +403,5 @@ where
             done => return done,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Whether the same call may well succeed on a new connection.
-fn passes(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        // SQLSTATE: connection exceptions, the server's shutdown or crash, serialization failure, deadlock.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03" | "40001" | "40P01")
-        }),
-        _ => false,
     }
 }
