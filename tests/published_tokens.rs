@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use futures::future::{Ready, ready};
 use mandate::domain::{Clock, Timestamp};
 use mandate::grpc::authenticate::AuthenticateLayer;
-use mandate::grpc::{RegistryKeys, Surface};
+use mandate::grpc::{RegistryKeys, RegistryTlsKeys, Surface};
 use mandate::identity::{AccessTokens, Caller, ConnectedPeer, Peer};
-use mandate::token::Digest;
+use mandate::token::{Digest, KeyId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -52,6 +52,8 @@ fn peer(gateway: &Gateway) -> ConnectedPeer {
     let found = Peer {
         spiffe: text(&certificate["spiffe"]).parse().expect("a SPIFFE id"),
         certificate_sha256: *digest.as_bytes(),
+        // Of no key that is registered: its first call claims it.
+        key: KeyId::from_bytes(*digest.as_bytes()),
         not_after: Timestamp::from_second(now + 86_400).expect("a time"),
         serial: "01".into(),
     };
@@ -83,7 +85,8 @@ async fn a_gateway_takes_access_tokens_as_it_was_published() {
     let keys = Arc::new(RegistryKeys::new(gateway.app.store.clone()));
     let tokens = AccessTokens::new(audience, keys, gateway.app.clock.clone());
     let surface = Surface::new(gateway.app.clone(), CancellationToken::new());
-    let mut door = AuthenticateLayer::new(surface, tokens).layer(Inside);
+    let tls_keys = RegistryTlsKeys(gateway.app.clone());
+    let mut door = AuthenticateLayer::new(surface, tokens, tls_keys).layer(Inside);
     let peer = peer(&gateway);
     let (mut judged, mut wrong) = (0, Vec::new());
     for (path, vector) in vectors(&["access-token"]) {

@@ -22,7 +22,7 @@ pub mod server;
 pub mod status;
 mod surface;
 
-pub use caller_keys::RegistryKeys;
+pub use caller_keys::{RegistryKeys, RegistryTlsKeys};
 pub use server::{ServeError, serve};
 pub use surface::Surface;
 
