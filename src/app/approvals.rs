@@ -98,8 +98,7 @@ impl App {
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => return Err(self.refuse_signature(&given, refusal).await?.into()),
             };
-            let command =
-                Withdraw { controller: controller.clone(), id: *id, withdrawal, signer, key_set };
+            let command = Withdraw { controller: controller.clone(), id: *id, withdrawal, signer, key_set };
             match self.store.transact(command).await?.value {
                 Decided::Done(row) => return self.submitted(*row).await,
                 Decided::Refused(refusal) => return Err(refusal.into()),
@@ -195,8 +194,7 @@ impl Command for Approve {
             }
             return self.refuse(tx, Refusal::at(Reason::KeySetNotCurrent, "name")).await;
         }
-        let kid = self.approval.kid();
-        if stored(&row)?.kids().any(|known| known == kid) {
+        if signed(&row).counts(&self.approval.kid(), &self.key_set, stored(&row)?.kids()) {
             // Counted before, also where it was written down in other bytes.
             return Ok(Decided::Done(row.into()));
         }

@@ -159,7 +159,7 @@ fn an_instruction(time: Time) -> impl Strategy<Value = Instruct> {
         1 => prop::sample::select(ahead).prop_map(About::End),
         3 => (0usize..8).prop_map(|slot| About::Order { slot }),
     ];
-    let odd = (prop::bool::weighted(0.75), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
+    let odd = (prop::bool::weighted(0.85), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
     let keys = prop_oneof![3 => (0usize..5).prop_map(|key| 1 << key), 2 => 1..=ALL];
     (about, keys, odd, prop::sample::select(life)).prop_map(|(about, keys, odd, life)| {
         let (entitled, twice, behind) = odd;
@@ -172,7 +172,7 @@ pub fn a_call(time: Time) -> impl Strategy<Value = Call> {
     prop_oneof![
         10 => an_instruction(time).prop_map(Call::Instruct),
         1 => slot().prop_map(|slot| Call::Again { slot }),
-        10 => (slot(), 0usize..6, prop::bool::weighted(0.7), prop::bool::weighted(0.1))
+        10 => (slot(), 0usize..6, prop::bool::weighted(0.85), prop::bool::weighted(0.1))
             .prop_map(|(slot, key, entitled, hides)| Call::Approve { slot, key, entitled, hides }),
         4 => (slot(), 0usize..5, prop::bool::weighted(0.7))
             .prop_map(|(slot, key, own)| Call::Withdraw { slot, key, own }),
@@ -226,7 +226,7 @@ pub struct Sent {
 }
 
 pub fn a_sent() -> impl Strategy<Value = Sent> {
-    let cut = (0u32..130, any::<bool>()).prop_map(|(after, elsewhere)| Cut { after, elsewhere });
-    let cut = Union::new_weighted(vec![(4, Just(None).boxed()), (1, cut.prop_map(Some).boxed())]);
+    let cut = (0u32..110, any::<bool>()).prop_map(|(after, elsewhere)| Cut { after, elsewhere });
+    let cut = Union::new_weighted(vec![(3, Just(None).boxed()), (1, cut.prop_map(Some).boxed())]);
     (a_call(Time::Real), 0usize..2, cut).prop_map(|(call, to, cut)| Sent { call, to, cut })
 }
