@@ -31,7 +31,7 @@ use agent::Agent;
 use history::{History, Tally};
 use inside::Inside;
 use office::Office;
-use ops::{Op, an_op};
+use ops::{Call, Op, an_op};
 
 /// Histories in `make test`.
 const CASES: u32 = 8;
@@ -41,7 +41,14 @@ const LEASE: i64 = 60;
 impl History<Inside> {
     async fn step(&mut self, op: &Op) {
         match op {
-            Op::Call(call) => self.call(call).await,
+            Op::Call(call) => {
+                self.call(call).await;
+                if matches!(call, Call::Rotate(_)) {
+                    // What is leased within the second of a rotation is not a question for this test: which of the
+                    // two logs was first, nobody who reads them can tell.
+                    self.door.time.advance(1);
+                }
+            }
             Op::Wait(seconds) => self.door.time.advance(*seconds),
             Op::Expire { slot } => {
                 if let Some(slot) = self.slot(*slot) {
