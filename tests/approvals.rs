@@ -239,6 +239,7 @@ async fn who_withdraws_does_not_count_and_cannot_be_brought_back() {
     assert_eq!(ended.state(), v1::InstructionState::Revoked);
     let refused = |done: Result<v1::Instruction, String>| done.expect_err("it was taken");
     assert_eq!(refused(house.approve(&envelope, &waits.name, &house.two).await), "STAGE_CONFLICT");
+    assert_eq!(refused(house.approve(&envelope, &waits.name, &house.one).await), "STAGE_CONFLICT", "his own");
     let (envelope, waits) = house.waiting(&house.erasure("u_8800001")).await;
     assert_eq!(refused(house.withdraw(&envelope, &waits.name, &house.two).await), "STAGE_CONFLICT");
 

@@ -285,7 +285,7 @@ pub fn below(n: u64) -> u64 {
 /// What is left of `FAULT_SECONDS` (600), which all tests of `make faults` share, one after the other. It
 /// begins with the first of them; one that took too long leaves less to the others.
 static LEFT: LazyLock<Mutex<(Instant, u32)>> = LazyLock::new(|| {
-    const SHARES: u32 = 7;
+    const SHARES: u32 = 9;
     let all = std::env::var("FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     Mutex::new((Instant::now() + Duration::from_secs(all), SHARES))
 });

@@ -7,10 +7,12 @@ use std::time::Duration;
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::SystemEntropy;
 use mandate::domain::{Act, Identifier};
-use mandate::token::{KeySetRef, PrivateKey};
+use mandate::grpc::v1;
+use mandate::token::{Detached, KeySetRef, PrivateKey, Says, SetRole};
 use rstest::rstest;
 use tokio::task::JoinSet;
 
+use crate::harness::reason;
 use crate::key_sets::{key_of, named, new_key, next, rotate};
 use crate::race::{Arena, On, is, outcome};
 
@@ -93,4 +95,53 @@ async fn of_a_rotation_and_instructions_at_once_each_is_judged_by_the_set_in_for
     }
     assert_eq!(in_force, 1 + rounds);
     assert_eq!(seen, admitted + sent);
+}
+
+/// The other gateway still remembers the set before when a signature on what waits under it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_heard_of_a_rotation_counts_and_takes_back_no_signature_under_the_set_before() {
+    let arena = Arena::new(On::Postgres).await;
+    let root = key_of(arena.world.path(), "xingyu", "root");
+    let mut enterprise = arena.world.enterprise("xingyu").await;
+    let [one, two] = [new_key(), new_key()];
+    let mut both = next(&enterprise, &root, &[(&one, "office-1"), (&two, "office-2")]);
+    for (role, _, threshold) in &mut both.roles {
+        *threshold = if *role == SetRole::Act(Act::Erase) { 2 } else { *threshold };
+    }
+    let both = both.sign(&[&root]).expect("signs");
+    let (here, there) = (arena.side(0), arena.side(1));
+    rotate(&here, &both).await.expect("it is in force");
+    enterprise.key_set = named(&both);
+
+    let subject = vec![Identifier::user(&here.app, "waits")];
+    let mut draft = here.order(Act::Erase, subject, None).expect("an order");
+    draft.key_set = enterprise.key_set;
+    let order = draft.sign(&[&one], &SystemEntropy).expect("signs");
+    let shown = here.submit(&order.to_wire()).await.expect("taken").instruction.expect("shown");
+    assert_eq!(shown.state(), v1::InstructionState::Waiting);
+    // There the set is remembered from here on.
+    there.submit(&order.to_wire()).await.expect("the same again");
+    let alone = next(&enterprise, &root, &[(&two, "office-2")]).sign(&[&root]).expect("signs");
+    rotate(&here, &alone).await.expect("it is in force");
+
+    let envelope = order.envelope();
+    let withdrawal = Detached::sign(Says::Withdrawn, envelope, &one).expect("signs");
+    let call = v1::WithdrawApprovalRequest {
+        name: shown.name.clone(),
+        protected: withdrawal.protected().to_owned(),
+        signature: withdrawal.signature().to_owned(),
+    };
+    let refused = there.client.instructions().withdraw_approval(call).await.expect_err("it was taken back");
+    assert_eq!(reason(&refused), "KEY_SET_NOT_CURRENT");
+    there.submit(&order.to_wire()).await.expect_err("its key has left");
+    let approval = Detached::sign(Says::Approved, envelope, &one).expect("signs");
+    let call = v1::ApproveInstructionRequest {
+        name: shown.name.clone(),
+        protected: approval.protected().to_owned(),
+        signature: approval.signature().to_owned(),
+        disclosures: envelope.disclosures().to_vec(),
+    };
+    let refused = there.client.instructions().approve_instruction(call).await.expect_err("it was counted");
+    assert_eq!(reason(&refused), "KEY_SET_NOT_CURRENT");
+    arena.verified_trail().await;
 }

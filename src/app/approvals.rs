@@ -10,7 +10,7 @@ use crate::authority::precedent::Signed;
 use crate::domain::event::{ApprovalGiven, ApprovalWithdrawn, InstructionEnded, SignatureWithdrawn};
 use crate::domain::{ControllerId, InstructionId, InstructionState, Reason, Refusal, SubProcessorId};
 use crate::store::instructions::{self, InstructionRow};
-use crate::store::{Command, StoreError, Tx, executions};
+use crate::store::{Command, StoreError, Tx, executions, key_sets};
 use crate::token::{Detached, Envelope, Expected, Instruction, KeySet, Says, Signer};
 use crate::vault::{DataKey, KeyId, RetentionClass, Vault};
 
@@ -98,13 +98,12 @@ impl App {
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => return Err(self.refuse_signature(&given, refusal).await?.into()),
             };
-            let (controller, id) = (controller.clone(), *id);
-            let command = Withdraw { controller, id, withdrawal, signer, key_set };
-            return match self.store.transact(command).await?.value {
-                Decided::Done(row) => self.submitted(*row).await,
-                Decided::Refused(refusal) => Err(refusal.into()),
-                Decided::KeySetMoved => Err(Reason::KeySetNotCurrent.into()),
-            };
+            let command = Withdraw { controller: controller.clone(), id: *id, withdrawal, signer, key_set };
+            match self.store.transact(command).await?.value {
+                Decided::Done(row) => return self.submitted(*row).await,
+                Decided::Refused(refusal) => return Err(refusal.into()),
+                Decided::KeySetMoved => self.forget_key_set(controller),
+            }
         }
         Err(Reason::KeySetNotCurrent.into())
     }
@@ -130,6 +129,12 @@ impl App {
 /// What is kept of the instruction, without its disclosures.
 fn stored(row: &InstructionRow) -> Result<Envelope, Refusal> {
     Envelope::read_signed_part(&row.signed_part).map_err(|_| Reason::Internal.into())
+}
+
+/// Whether the set that the signature was held against is the newest: another gateway may have taken in the next.
+async fn is_newest(tx: &mut Tx<'_>, controller: &ControllerId, set: &KeySet) -> Result<bool, StoreError> {
+    let heads = key_sets::key_set_heads(tx.conn(), &[controller].into()).await?;
+    Ok(heads.get(controller).is_some_and(|(_, digest)| *digest == set.digest().to_string()))
 }
 
 fn signed(row: &InstructionRow) -> Signed<'_> {
@@ -183,8 +188,13 @@ impl Command for Approve {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
         let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
-        let kid = self.approval.kid();
-        if stored(&row)?.kids().any(|known| known == kid) {
+        if !is_newest(tx, &self.controller, &self.key_set).await? {
+            if !self.last_try {
+                return Ok(Decided::KeySetMoved);
+            }
+            return self.refuse(tx, Refusal::at(Reason::KeySetNotCurrent, "name")).await;
+        }
+        if signed(&row).counts(&self.approval.kid(), &self.key_set, stored(&row)?.kids()) {
             // Counted before, also where it was written down in other bytes.
             return Ok(Decided::Done(row.into()));
         }
@@ -194,9 +204,6 @@ impl Command for Approve {
         let (whole, signer) =
             match approved(&row, &self.approval, self.disclosures.clone(), &self.key_set, &self.origin) {
                 Ok(whole) => whole,
-                Err(refusal) if refusal.reason == Reason::KeySetNotCurrent && !self.last_try => {
-                    return Ok(Decided::KeySetMoved);
-                }
                 Err(refusal) => return self.refuse(tx, refusal).await,
             };
         if let Err(refusal) = signed(&row).check_approver(&signer, &self.key_set) {
@@ -211,12 +218,6 @@ impl Command for Approve {
             exports_by: self.exports_by.as_ref(),
         };
         let facts = Facts::load(tx.conn(), std::slice::from_ref(&candidate)).await?;
-        if !facts.is_newest(&candidate) {
-            if !self.last_try {
-                return Ok(Decided::KeySetMoved);
-            }
-            return self.refuse(tx, Refusal::at(Reason::KeySetNotCurrent, "name")).await;
-        }
         let decision = match candidate.decide(tx, &facts).await? {
             Ok(decision) => decision,
             Err(refusal) => return self.refuse(tx, refusal).await,
@@ -261,6 +262,9 @@ impl Command for Withdraw {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
         let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        if !is_newest(tx, &self.controller, &self.key_set).await? {
+            return Ok(Decided::KeySetMoved);
+        }
         let envelope = stored(&row)?;
         let own = signed(&row).taken_back_by(&self.signer, &self.key_set, envelope.kids())?;
         if own.is_empty() {

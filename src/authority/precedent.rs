@@ -107,6 +107,12 @@ impl Signed<'_> {
         Err(Refusal::at(Reason::StageConflict, "name").note("it waits for no signature"))
     }
 
+    /// Whether the key's signature is one of those that count; not where its signer took it back.
+    pub fn counts(&self, kid: &KeyId, set: &KeySet, mut signed: impl Iterator<Item = KeyId>) -> bool {
+        let back = set.key(kid).is_some_and(|key| self.took_back(&key.signer, set));
+        !back && signed.any(|known| known == *kid)
+    }
+
     /// Who withdrew does not count again: his old signature could be brought back.
     pub fn check_approver(&self, signer: &Signer, set: &KeySet) -> Result<(), Refusal> {
         if self.took_back(&signer.signer, set) { Err(Reason::SignatureWithdrawn.into()) } else { Ok(()) }
