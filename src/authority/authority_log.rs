@@ -259,9 +259,23 @@ impl AuthorityLog {
         size: u64,
         second: i64,
     ) -> Option<&KeySet> {
+        self.chains.get(controller)?.newest_between(size, self.first_from(second))
+    }
+
+    /// The key sets that the controller published within that second.
+    pub(super) fn published_within(
+        &self,
+        controller: &ControllerId,
+        second: i64,
+    ) -> impl Iterator<Item = &KeySet> {
+        let (from, until) = (self.first_from(second), self.first_from(second.saturating_add(1)));
+        self.chains.get(controller).into_iter().flat_map(move |chain| chain.published_between(from, until))
+    }
+
+    /// The first leaf that is not of an earlier second; the log's size where all are.
+    fn first_from(&self, second: i64) -> u64 {
         let later = |time: &Option<Timestamp>| time.is_some_and(|time| time.as_second() >= second);
-        let until = self.times.iter().position(later).unwrap_or(self.times.len());
-        self.chains.get(controller)?.newest_between(size, until as u64)
+        self.times.iter().position(later).unwrap_or(self.times.len()) as u64
     }
 
     /// Where the controller's key sets broke off and began anew.

@@ -196,6 +196,10 @@ impl KeySetChain {
         let newest = self.links().rev().find(|link| link.index < until)?;
         (newest.index >= from).then_some(&newest.set)
     }
+    /// Those at leaves of the authority log from `from` on and before `until`.
+    pub fn published_between(&self, from: u64, until: u64) -> impl Iterator<Item = &KeySet> {
+        self.links().filter(move |link| (from..until).contains(&link.index)).map(|link| &link.set)
+    }
     /// The newest among the first `size` leaves of the authority log.
     pub fn newest_at(&self, size: u64) -> Option<&KeySet> {
         self.links().rev().find(|link| link.index < size).map(|link| &link.set)
