@@ -80,7 +80,9 @@
 //! |---|---|---|
 //! | `COMMIT` of a batch (`store::sequencer`) | nothing of the batch | state, leaves, jobs and heads, all of them; unanswered callers ask again and get the first answer |
 //! | a `COMMIT` whose result is unknown | – | fatal: the process stops and starts from what is on disk |
+//! | a file lets no transaction begin for 30 s (`store::patience`) | callers get `UNAVAILABLE` | fatal, likewise |
 //! | a data key is handed out (`vault::keyring`) | it is on disk already | a key that no row names is swept at a later start |
+//! | the keyring's mark is raised (`app`'s `marks`) | it is behind the trail, by a second at most | a database with fewer leaves is older: nothing starts on it |
 //! | a key's slot is overwritten, or its row deleted, and synced | the key lives; shredding runs again | the data is noise; its leaf is written by the same or the next round |
 //! | the agent notes the rows it will delete (`agent::ledger`) | nothing was touched | on resume, noted rows that are gone count as deleted by us |
 //! | a witness's memory is renamed (`witness::memory`) | nothing was signed; it is asked again | the head counts as cosigned, whether or not the answer arrived |

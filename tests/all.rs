@@ -36,6 +36,7 @@ mod log_keys;
 mod model;
 mod new_origin;
 mod offline;
+mod older_database;
 mod postgres_faults;
 mod previewed;
 mod published;

@@ -10,6 +10,7 @@ use mandate::grpc::v1;
 use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World};
 use crate::load::On;
+use crate::older_database::{forget_marks, own_head};
 
 /// Whether it went through, and what it printed.
 pub fn mandate(arguments: &[&str], paths: &[&Path]) -> (bool, String) {
@@ -98,7 +99,7 @@ impl Kept {
 }
 
 /// Its name on the server.
-fn database(world: &World) -> String {
+pub fn database(world: &World) -> String {
     let url = std::fs::read_to_string(world.path().join("database.url")).expect("the URL");
     Cluster::name(&url).to_owned()
 }
@@ -215,12 +216,15 @@ async fn a_backup_of_another_history_is_not_put_in_place() {
     world.gateway.take().expect("it runs").stop();
     lose_database(&world);
 
-    // Somebody shows no more than the backup's own head, and the gateway signs a second history.
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(backup.join("manifest.json")).expect("read")).expect("JSON");
-    let own = world.path().join("own-head");
-    std::fs::write(&own, manifest["trail"].as_str().expect("a note")).expect("written");
-    let (done, text) = mandate(&["restore", "--config"], &[&config, &backup, Path::new("--newest"), &own]);
+    // Somebody shows no more than the backup's own head. The keyring saw more, as long as it is there.
+    let own = own_head(&world, &backup);
+    let arguments = [config.as_path(), &backup, Path::new("--newest"), &own];
+    let (done, text) = mandate(&["restore", "--config"], &arguments);
+    assert!(!done && text.contains("the keyring saw") && text.contains("are missing"), "{text}");
+    assert!(!world.path().join("data/gateway.sqlite").exists());
+    // Where it is made to forget, the gateway signs a second history.
+    forget_marks(&world).await;
+    let (done, text) = mandate(&["restore", "--config"], &arguments);
     assert!(done, "{text}");
     world.gateway = Some(Process::serve(world.path()));
     for n in 2..5 {

@@ -72,8 +72,7 @@ impl Forger {
     }
 
     pub async fn close(self) {
-        self.app.store.close().await;
-        self.app.vault.keyring().close().await.expect("the keyring closes");
+        self.app.close().await.expect("the keyring closes");
     }
 
     /// Writes the admission and its order; the execution's resource name.

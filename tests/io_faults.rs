@@ -25,6 +25,7 @@ enum Mode {
 
 const KINDS: [(&str, u64); 5] = [("write", WRITE), ("sync", 2), ("truncate", 4), ("open", 8), ("read", 16)];
 const WRITE: u64 = 1;
+const UNLOCK: u64 = 32;
 const ERRORS: [(&str, i32); 2] = [("EIO", libc::EIO), ("ENOSPC", libc::ENOSPC)];
 
 /// The shim between a gateway and its data folder.
@@ -328,6 +329,33 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
         load::check(&scene.world, &scene.told).await;
     }
     assert!(scene.world.gateway.as_mut().expect("it runs").exit_status().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_not_given_back_ends_the_gateway_and_the_next_one_goes_on() {
+    let mut scene = Scene::new().await;
+    scene.commit().await;
+    scene.shim.set(Mode::Always, UNLOCK, 0, libc::EIO);
+    let mut left = Vec::new();
+    for submission in [Submission::new(&scene.ways, 1), Submission::new(&scene.ways, 1)] {
+        match submission.once(&scene.ways[0]).await {
+            Some(told) => scene.told.extend(told),
+            None => left.push(submission),
+        }
+    }
+    assert!(scene.shim.failed() > 0, "nothing was unlocked: the shim is not in the way");
+    scene.shim.off();
+    assert!(!left.is_empty(), "the lock was not missed");
+
+    // The disk is well again; what is stuck is this process.
+    let status = scene.world.gateway.as_mut().expect("it was started").ended(90, "its end").await;
+    let logged = scene.world.gateway.as_ref().expect("it was started").logged();
+    assert!(status.code() == Some(1) && logged.contains("database_stuck"), "{status}: {logged}");
+    scene.start();
+    for submission in left {
+        scene.told.extend(submission.until_answered(&scene.ways).await);
+    }
+    load::check(&scene.world, &scene.told).await;
 }
 
 /// For `make faults`: as many as there is time for, the rarer calls first.

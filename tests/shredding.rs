@@ -146,7 +146,7 @@ async fn what_was_shredded_is_gone_and_every_proof_still_holds() {
             std::fs::copy(copy.join(file), world.path().join("data").join(file)).expect("copied");
         }
     }
-    let older = Process::serve(world.path());
+    let older = crate::older_database::serve_older(&world).await;
     let again = world.enterprise("xingyu").await;
     let ask = v1::GetRequestRequest { name: request.name.clone() };
     let shown = again.client.requests().get_request(ask).await.expect("the row is in the copy").into_inner();

@@ -16,6 +16,7 @@ mod idempotency;
 mod intake;
 mod key_sets;
 mod log_keys;
+mod marks;
 mod orders;
 mod previews;
 mod processing_record;
@@ -36,7 +37,7 @@ mod witnessing;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Clock, ControllerId, Entropy, SubProcessorId};
 use crate::store::{Store, StoreError};
@@ -113,6 +114,8 @@ pub struct App {
     key_sets: moka::sync::Cache<ControllerId, Arc<KeySet>>,
     /// What witnesses have cosigned, as kept in the store.
     cosigned: witnessing::Cosigned,
+    /// Whether an earlier run told the keyring how far the trail had come. Unset until it was looked at.
+    marked_before: OnceLock<bool>,
     /// How many refusals of each controller become leaves.
     refusals: governor::DefaultKeyedRateLimiter<ControllerId>,
 }
@@ -138,6 +141,7 @@ impl App {
             freshness,
             key_sets: moka::sync::Cache::new(10_000),
             cosigned: witnessing::Cosigned::default(),
+            marked_before: OnceLock::new(),
             refusals: governor::RateLimiter::keyed(governor::Quota::per_minute(REFUSALS)),
         }
     }

@@ -147,9 +147,15 @@ impl App {
         Ok(expired.len())
     }
 
-    /// Destroys data keys of processes that are over and that no committed row names.
+    /// Destroys data keys of processes that are over and that no committed row names; none where the database
+    /// may be an older one.
     pub async fn sweep_orphan_keys(&self) -> AppResult<u64> {
-        let referenced = refusals::referenced_keys(&mut self.store.reader().await?).await?;
+        let mut conn = self.store.reader().await?;
+        if !self.may_sweep(&mut conn).await? {
+            return Ok(0);
+        }
+        let referenced = refusals::referenced_keys(&mut conn).await?;
+        drop(conn);
         let referenced = referenced
             .iter()
             .map(|key| key.parse::<KeyId>().map_err(|_| StoreError::Corrupt("key_id")))

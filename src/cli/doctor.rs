@@ -64,10 +64,7 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
             Place::Server(server) => Database::Postgres(url(server)?),
         },
         outside: Some(Outside {
-            keyring: match &config.keyring {
-                Place::File(path) => KeyringPlace::File(path.clone()),
-                Place::Server(server) => KeyringPlace::Postgres(url(server)?),
-            },
+            keyring: keyring(config)?,
             epochs: config.epochs.clone(),
             exports: config.exports.clone(),
         }),
@@ -77,6 +74,14 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
             + i64::try_from(config.housekeeping_seconds).unwrap_or(i64::MAX / 2),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+    })
+}
+
+/// Where the keyring lies.
+pub fn keyring(config: &GatewayConfig) -> Result<KeyringPlace, CliError> {
+    Ok(match &config.keyring {
+        Place::File(path) => KeyringPlace::File(path.clone()),
+        Place::Server(server) => KeyringPlace::Postgres(url(server)?),
     })
 }
 

@@ -107,8 +107,7 @@ async fn of_gateway(config: &Path, step: Option<Step>) -> Result<(), CliError> {
         Ok(())
     }
     .await;
-    app.store.close().await;
-    app.vault.keyring().close().await.map_err(CliError::plain)?;
+    app.close().await.map_err(CliError::plain)?;
     done
 }
 

@@ -117,8 +117,7 @@ async fn finish(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), Cli
 }
 
 async fn close(app: &App) -> Result<(), CliError> {
-    app.store.close().await;
-    app.vault.keyring().close().await.map_err(CliError::plain)
+    app.close().await.map_err(CliError::plain)
 }
 
 pub(super) fn sync(path: &Path) -> Result<(), CliError> {

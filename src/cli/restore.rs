@@ -106,7 +106,9 @@ impl Restore {
     async fn bring_on(&self, copy: &Database, config: &GatewayConfig) -> Result<(), CliError> {
         let origins = &serve::origins(config);
         let keys = &self.known_keys(log_keys(config, origins)?.verifiers())?;
-        let known = self.known_heads(origins, keys)?;
+        let mut known = self.known_heads(origins, keys)?;
+        known.trail.extend(seen_by_keyring(config, origins).await?);
+        let known = known;
         if let Database::Postgres(_) = copy {
             // Nobody can take back what is written there.
             let sizes = sizes_of(copy, origins, keys).await?;
@@ -201,6 +203,19 @@ impl Restore {
         }
         Ok(known)
     }
+}
+
+/// The head that the keyring was told last. It is as good as one that a witness kept: it was never set back
+/// together with the database.
+async fn seen_by_keyring(config: &GatewayConfig, origins: &Origins) -> Result<Option<Checkpoint>, CliError> {
+    let place = doctor::keyring(config)?;
+    let failed =
+        |error| CliError::Plain(format!("the keyring, which must be in place for a restore: {error}"));
+    let Some(mark) = place.mark(&origins.trail()).await.map_err(failed)? else { return Ok(None) };
+    let note = Note::parse(&mark.checkpoint).map_err(CliError::plain)?;
+    let head = Checkpoint::parse_body(note.text()).map_err(CliError::plain)?;
+    println!("the keyring saw {} leaves of {}", head.size(), head.origin());
+    Ok(Some(head))
 }
 
 /// What is known to have been signed.

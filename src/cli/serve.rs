@@ -59,6 +59,10 @@ impl Serve {
 
         let (ended, how) = tokio::sync::oneshot::channel();
         let keeper = tokio::spawn(keep_house(app.clone(), config.housekeeping_seconds));
+        let marking = tokio::spawn({
+            let app = app.clone();
+            async move { app.keep_marking().await }
+        });
         let closing = CancellationToken::new();
         let publisher = publish(&config, &app, &materials, &closing).await?;
         let asking = serve_witnesses::start(&config, &app, &closing)?;
@@ -88,8 +92,8 @@ impl Serve {
         if let Some(asking) = asking {
             let _ = asking.await;
         }
-        app.store.close().await;
-        app.vault.keyring().close().await.map_err(CliError::plain)?;
+        marking.abort();
+        app.close().await.map_err(CliError::plain)?;
         if { how }.try_recv().is_ok() {
             return Err(CliError::plain("the writer has stopped for good; see the log"));
         }
@@ -149,6 +153,10 @@ pub async fn open_with(
     let database = database(&config.database)?;
     let keyring = keyring(&config.keyring)?;
     files::make_folder(&config.exports)?;
+    // Before anything is signed, made or destroyed.
+    if let Some(mark) = keyring.mark(&origins.trail()).await.map_err(CliError::plain)? {
+        database.demand_reaches(mark.size).await.map_err(CliError::plain)?;
+    }
     let store = Store::open(&database, origins, keys, clock.clone(), entropy.clone())
         .await
         .map_err(CliError::plain)?;
@@ -159,6 +167,7 @@ pub async fn open_with(
     let settings = settings(config)?;
     let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
     app.load_cosignatures().await.map_err(CliError::plain)?;
+    app.mark_trail().await.map_err(CliError::plain)?;
     Ok(app)
 }
 

@@ -2,8 +2,8 @@
 
 use super::{CannotExamine, Finding, Outside, Patient, Sink};
 use crate::app::keys_due;
-use crate::store::Conn;
-use crate::store::survey::{SealedRow, names_key, sealed_rows};
+use crate::store::survey::{self, SealedRow, names_key, sealed_rows};
+use crate::store::{Conn, Log};
 use crate::vault::{EpochKeys, KeyId, KeyringPeek, VaultError};
 
 /// Missing keys remembered, to be asked about again.
@@ -24,6 +24,7 @@ pub(super) async fn examine(
         Err(error) => return Err(error.into()),
     };
     epochs(outside, &mut peek, sink).await?;
+    reaches(patient, &mut peek, sink).await?;
     let (mut count, mut last, mut missing) = (0, None, Vec::new());
     while let Some(page) = sealed_rows(conn, last.as_ref()).await? {
         count += page.len() as u64;
@@ -41,6 +42,24 @@ pub(super) async fn examine(
     peek.close().await?;
     tell(patient, missing, sink).await?;
     Ok(Some(count))
+}
+
+/// The trail is at least as long as the keyring saw it.
+async fn reaches(patient: &Patient, peek: &mut KeyringPeek, sink: Sink<'_>) -> Result<(), CannotExamine> {
+    let origin = patient.origins.trail();
+    let Some(mark) = peek.mark(&origin).await? else { return Ok(()) };
+    // Looked at after the mark: a gateway may go on meanwhile.
+    let mut now = patient.database.snapshot().await?;
+    let size = survey::head(&mut now, Log::Trail).await?.map_or(0, |head| head.size);
+    if size < mark.size {
+        sink(Finding {
+            code: "HEAD_BEHIND",
+            table: "log_heads",
+            resource: origin,
+            sentence: format!("it holds {size} leaves and the keyring saw {}: an older database", mark.size),
+        });
+    }
+    Ok(())
 }
 
 async fn epochs(outside: &Outside, peek: &mut KeyringPeek, sink: Sink<'_>) -> Result<(), CannotExamine> {

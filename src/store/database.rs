@@ -1,6 +1,6 @@
 //! Which database holds the state, how it is connected to, and whether its schema is ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use tokio::task::JoinHandle;
 
-use super::OpenError;
 use super::listener;
 use super::wakes::Wakes;
+use super::{OpenError, logs};
 use crate::sql::{Conn, Pool, PostgresUrl};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -61,6 +61,39 @@ impl Database {
         demand_schema(&mut conn, &POSTGRES).await
     }
 
+    /// That the database holds at least `marked` leaves of the trail, as it did once; nothing of it is changed,
+    /// and no file is made. [`OpenError::Older`] otherwise.
+    pub async fn demand_reaches(&self, marked: u64) -> Result<(), OpenError> {
+        let size = self.trail_size().await?;
+        if size < marked { Err(OpenError::Older { size, marked }) } else { Ok(()) }
+    }
+
+    /// Leaves of the trail, whatever the release that wrote the file.
+    async fn trail_size(&self) -> Result<u64, OpenError> {
+        let mut conn: Conn = match self {
+            Database::Sqlite(path) if !path.exists() => return Ok(0),
+            Database::Sqlite(path) => {
+                let mut read = looking_at(path).connect().await.map_err(OpenError::Database)?;
+                let made: i64 =
+                    sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'log_heads'")
+                        .fetch_one(&mut read)
+                        .await
+                        .map_err(OpenError::Database)?;
+                if made == 0 {
+                    return Ok(0);
+                }
+                read.into()
+            }
+            Database::Postgres(_) => {
+                self.prepare().await?;
+                self.connect().await?
+            }
+        };
+        let heads = logs::heads(&mut conn).await.map_err(OpenError::Database)?;
+        conn.close().await.map_err(OpenError::Database)?;
+        Ok(heads.trail.size)
+    }
+
     /// A connection for the writer.
     pub(super) async fn connect(&self) -> Result<Conn, OpenError> {
         Ok(match self {
@@ -103,14 +136,7 @@ impl Database {
     pub async fn snapshot(&self) -> Result<Conn, OpenError> {
         let (mut conn, begin): (Conn, _) = match self {
             Database::Sqlite(path) => {
-                let mut read = SqliteConnectOptions::new()
-                    .filename(path)
-                    .read_only(true)
-                    .busy_timeout(Duration::from_secs(5))
-                    .disable_statement_logging()
-                    .connect()
-                    .await
-                    .map_err(OpenError::Database)?;
+                let mut read = looking_at(path).connect().await.map_err(OpenError::Database)?;
                 demand_schema(&mut read, &SQLITE).await?;
                 (read.into(), "BEGIN")
             }
@@ -157,6 +183,15 @@ impl Database {
             .statement_cache_capacity(256)
             .disable_statement_logging()
     }
+}
+
+/// For a look at a file as it lies there: not even its journal's mode is changed.
+fn looking_at(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
 }
 
 /// The migrations that were applied are those of this program, no more and no fewer.

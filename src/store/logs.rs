@@ -59,7 +59,7 @@ pub(super) async fn write(conn: &mut Conn, log: &mut LogState, end: &LogEnd) -> 
 }
 
 /// The newest signed heads.
-pub(super) async fn heads(conn: &mut Conn) -> Result<Heads, sqlx::Error> {
+pub async fn heads(conn: &mut Conn) -> Result<Heads, sqlx::Error> {
     let mut heads = Heads::default();
     for row in query("SELECT log, size, checkpoint FROM log_heads").fetch_all(conn).await? {
         let head = Head { size: to_u64(row.get("size")), checkpoint: row.get("checkpoint") };

@@ -23,6 +23,7 @@ pub mod messages;
 mod pass;
 #[cfg(test)]
 mod pass_tests;
+mod patience;
 pub mod projection;
 pub mod refusals;
 pub mod registry;
@@ -88,6 +89,12 @@ pub enum OpenError {
     Unmigrated,
     #[error("the {0} log: {1}")]
     Log(&'static str, &'static str),
+    #[error(
+        "the database holds {size} leaves of the trail, and its keyring saw {marked}: it is an older database. A \
+         gateway on it would sign a second history and destroy data keys that the newer one needs. Put the newer \
+         one back, or bring this one on with `mandate restore`"
+    )]
+    Older { size: u64, marked: u64 },
     #[error("this machine's clock is over 5 s off the database's")]
     ClockOff,
     #[error("the first leaf was not written")]
@@ -177,6 +184,7 @@ impl Store {
             entropy,
             heads: heads_out,
             wakes: Arc::clone(&wakes),
+            patience: patience::Patience::default(),
             fatal: fatal_out,
         };
         let writer = tokio::spawn(sequencer.run());

@@ -17,6 +17,8 @@
 //! - A `COMMIT` on PostgreSQL that the server answers with a rollback (a serialization failure, a deadlock) is
 //!   such a fault that may pass. One whose connection dropped is looked into under the head lock; only where
 //!   even that fails do the callers get `UNAVAILABLE`, never OK.
+//! - A file that lets no transaction begin for half a minute is fatal (`patience.rs`): SQLite does not get over
+//!   a lock that it could not give back, and a new process does. While the disk is full, transactions begin.
 //! - A log that became shorter, or does not fit its signed head, is fatal.
 
 use std::any::{Any, TypeId};
@@ -34,10 +36,11 @@ use crate::trail::{Appender, Checkpoint, Note, Prover, Receipt, leaf_hash};
 use super::batch::{Batch, Done, Ends, Run};
 use super::logs;
 use super::pass::Pass;
+use super::patience::Patience;
 use super::tx::{Command, Log, LogEnd, StoreError, Tx};
 use super::wakes::{self, Topic, Wakes};
 use super::writer::{Fault, Writer};
-use super::{Heads, LogKey, LogKeys};
+use super::{Heads, LogKey, LogKeys, patience};
 
 /// Commands that may wait; one more is refused as `OVERLOADED`.
 pub const QUEUE: usize = 4096;
@@ -212,23 +215,58 @@ pub(super) struct Sequencer {
     pub entropy: Arc<dyn Entropy>,
     pub heads: watch::Sender<Heads>,
     pub wakes: Arc<Wakes>,
+    pub patience: Patience,
     pub fatal: watch::Sender<bool>,
 }
 
 impl Sequencer {
     pub async fn run(mut self) {
-        while let Some(first) = self.queue.recv().await {
-            let batch = self.gather(first).await;
-            if let Err(Fatal) = self.settle(batch).await {
-                tracing::error!(
-                    reason = "commit_unknown",
-                    "the writer stops: what stands in the database is not known"
-                );
+        while let Some(next) = self.next().await {
+            let done = match next {
+                Next::Command(first) => {
+                    let batch = self.gather(first).await;
+                    self.settle(batch).await
+                }
+                Next::Look => self.look().await,
+            };
+            if let Err(Fatal) = done {
+                tracing::error!(reason = "writer_stopped", "the writer stops; the line before says why");
                 self.fatal.send_replace(true);
                 return;
             }
         }
         self.writer.close().await;
+    }
+
+    /// The next command; a look where none comes and the file did not serve. `None` once the store is closed.
+    async fn next(&mut self) -> Option<Next> {
+        if !self.patience.is_tried() {
+            return self.queue.recv().await.map(Next::Command);
+        }
+        match tokio::time::timeout(patience::LOOK, self.queue.recv()).await {
+            Ok(first) => first.map(Next::Command),
+            Err(_) => Some(Next::Look),
+        }
+    }
+
+    /// Whether a transaction can be begun again, where nobody asks for one.
+    async fn look(&mut self) -> Result<(), Fatal> {
+        let begun = self.begin().await;
+        self.writer.rollback().await;
+        if let Err(Fault::Fatal) = begun { Err(Fatal) } else { Ok(()) }
+    }
+
+    /// Begins the batch's transaction. Fatal where a file has let none begin for too long: what holds it is
+    /// most likely this process, and ends with it.
+    async fn begin(&mut self) -> Result<(), Fault> {
+        let begun = self.writer.begin(&mut self.logs, &self.keys, &*self.clock).await;
+        if begun.is_ok() || self.writer.is_shared() {
+            self.patience.restore();
+        } else if self.patience.is_over(tokio::time::Instant::now()) {
+            tracing::error!(reason = "database_stuck", "the database let no transaction begin for too long");
+            return Err(Fault::Fatal);
+        }
+        begun
     }
 
     /// The next batch. One command alone goes at once; where others wait too, more are on their way,
@@ -292,7 +330,7 @@ impl Sequencer {
     }
 
     async fn commit(&mut self, batch: &mut Batch) -> Result<Grown, Fault> {
-        self.writer.begin(&mut self.logs, &self.keys, &*self.clock).await?;
+        self.begin().await?;
         let mut ends = Ends::of(&self.logs);
         let ran = self.run_all(batch, &mut ends).await;
         if let Err(error) = ran {
@@ -368,6 +406,12 @@ impl Sequencer {
 
 /// The writer cannot go on.
 struct Fatal;
+
+/// What the writer does next.
+enum Next {
+    Command(Box<dyn Queued>),
+    Look,
+}
 
 /// Both logs with a committed batch in them.
 struct Grown {

@@ -151,6 +151,7 @@ impl Writer {
         tracing::error!(error = error_class(&error), "commit failed");
         if !self.is_shared() {
             if !is_disk_full(&error) {
+                tracing::error!(reason = "commit_unknown", "what stands in the database is not known");
                 return Err(Fault::Fatal);
             }
             // The page that says "committed" is the last one, and it did not fit.

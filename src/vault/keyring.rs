@@ -24,6 +24,7 @@ use super::data_key::{DataKey, KeyId, KeyMaterial, RetentionClass};
 use super::epoch::EpochKeys;
 use super::error::VaultError;
 use super::key_cache::KeyCache;
+use super::keyring_mark::Mark;
 use super::keyring_place::KeyringPlace;
 use super::keyring_table::{Bounds, NewKey, NewRow, Removed, Room, Spare, Table};
 use crate::domain::{Clock, Entropy, Timestamp};
@@ -215,7 +216,8 @@ impl Keyring {
 
     /// Destroys every key of runs that are over that is not in `referenced`: all key ids which committed
     /// rows of the main database name. Keys of runs that go on are left alone, so it may be called at any
-    /// time. Returns how many went.
+    /// time. Returns how many went. The caller holds that database against the [`Mark`] first: what an older
+    /// one names is not all that is needed.
     ///
     /// In a file, all earlier runs are over. On a server, a run is over when its process is gone and was
     /// not seen for an hour: `referenced` must be younger than that.
@@ -233,6 +235,17 @@ impl Keyring {
             let orphans: Vec<KeyId> = page.into_iter().filter(|id| !referenced.contains(id)).collect();
             swept += self.remove(&orphans).await?.count;
         }
+    }
+
+    /// How far the trail of that origin had come when the keyring last heard of it.
+    pub async fn mark(&self, origin: &str) -> Result<Option<Mark>, VaultError> {
+        self.0.table.mark(origin).await
+    }
+
+    /// Notes how far it has come: what has committed, and no more. Durable when it returns; a lower mark than
+    /// the one there changes nothing.
+    pub async fn raise_mark(&self, mark: &Mark) -> Result<(), VaultError> {
+        self.0.table.raise_mark(mark).await
     }
 
     /// The epoch that new keys are wrapped under.

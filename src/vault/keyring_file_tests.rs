@@ -187,3 +187,25 @@ async fn the_file_is_for_its_owner_only_and_secure_delete_is_on() {
         assert_eq!(got, value, "{pragma}");
     }
 }
+
+#[tokio::test]
+async fn a_keyring_of_the_release_before_marks_has_none_and_keeps_its_keys() {
+    use sqlx::Connection as _;
+    let house = House::new(Kind::File).await;
+    assert_eq!(house.place().mark("one").await.unwrap(), None, "there is no file");
+    let keyring = house.open().await;
+    let id = keyring.take(CLASS).await.unwrap().id();
+    keyring.close().await.unwrap();
+    let url = format!("sqlite://{}", house.path().join("keyring.sqlite").display());
+    let mut connection = sqlx::sqlite::SqliteConnection::connect(&url).await.unwrap();
+    let before = "DROP TABLE marks; PRAGMA user_version = 1";
+    sqlx::raw_sql(before).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    assert_eq!(house.place().mark("one").await.unwrap(), None);
+    let keyring = house.open().await;
+    assert!(!keyring.is_shredded(id).await.unwrap());
+    let mark = Mark { origin: "one".into(), size: 1, checkpoint: "note".into() };
+    keyring.raise_mark(&mark).await.unwrap();
+    assert_eq!(keyring.mark("one").await.unwrap(), Some(mark));
+}

@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::data_key::KeyId;
 use super::error::VaultError;
+use super::keyring_mark::Mark;
 use super::keyring_place::{KeyringPlace, demand_schema};
 
 /// An open look.
@@ -51,6 +52,18 @@ impl KeyringPeek {
         Ok(found.is_some())
     }
 
+    /// How far the trail of that origin had come. A file of the release before marks has none.
+    pub async fn mark(&mut self, origin: &str) -> Result<Option<Mark>, VaultError> {
+        match self {
+            Self::File(connection) => {
+                let version: i64 =
+                    sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+                if version < 2 { Ok(None) } else { Mark::in_file(connection, origin).await }
+            }
+            Self::Postgres(connection) => Mark::on_server(connection, origin).await,
+        }
+    }
+
     /// Every epoch that some key is wrapped under.
     pub async fn epochs(&mut self) -> Result<Vec<u32>, VaultError> {
         match self {
@@ -87,7 +100,7 @@ async fn open(path: &Path) -> Result<SqliteConnection, VaultError> {
         .disable_statement_logging()
         .connect()
         .await?;
-    // The first read is what meets the other process's lock.
-    let _: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&mut connection).await?;
+    // The first read is what meets the other process's lock. A start that was cut off may have left no table.
+    let _: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master").fetch_one(&mut connection).await?;
     Ok(connection)
 }

@@ -8,6 +8,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::VaultError;
 use super::key_cache::KeyCache;
+use super::keyring_mark::Mark;
+use super::keyring_peek::KeyringPeek;
 use super::keyring_rows::FileTable;
 use super::keyring_rows_postgres::PostgresTable;
 use super::keyring_table::Table;
@@ -31,6 +33,19 @@ impl KeyringPlace {
         let mut connection = url.options()?.connect().await?;
         POSTGRES.run(&mut connection).await.map_err(VaultError::KeyringMigrate)?;
         Ok(connection.close().await?)
+    }
+
+    /// The mark of that origin, seen from outside; `None` also where there is no keyring yet.
+    pub async fn mark(&self, origin: &str) -> Result<Option<Mark>, VaultError> {
+        if let Self::File(path) = self
+            && !path.exists()
+        {
+            return Ok(None);
+        }
+        let mut peek = KeyringPeek::open(self).await?;
+        let mark = peek.mark(origin).await;
+        peek.close().await?;
+        mark
     }
 
     pub(super) async fn open(&self, cache: Arc<KeyCache>) -> Result<Box<dyn Table>, VaultError> {

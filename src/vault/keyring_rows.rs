@@ -21,9 +21,10 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use super::data_key::KeyId;
 use super::epoch::WRAPPED_LEN;
 use super::error::VaultError;
+use super::keyring_mark::Mark;
 use super::keyring_table::{Added, Bounds, Make, Moved, NewRow, OverRuns, PAGE, Removed, Room, Table, Wrap};
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// `epoch` and `run` are big-endian numbers in blobs: SQLite stores an INTEGER in as many bytes as its
 /// value needs, and a row that grows may move its neighbours.
@@ -40,6 +41,16 @@ CREATE INDEX IF NOT EXISTS free_slots ON data_keys (slot) WHERE state = 'free';
 CREATE TABLE IF NOT EXISTS runs (one INTEGER PRIMARY KEY CHECK (one = 1), run INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO runs (one, run) VALUES (1, 0);
 PRAGMA user_version = 1;
+";
+
+/// From version 1 on: apart from the keys, in pages of its own.
+const MARKS: &str = "
+CREATE TABLE marks (
+    origin     TEXT PRIMARY KEY,
+    size       INTEGER NOT NULL CHECK (size > 0),
+    checkpoint TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 2;
 ";
 
 /// The open file.
@@ -154,6 +165,14 @@ impl Table for FileTable {
         destroy()
     }
 
+    async fn mark(&self, origin: &str) -> Result<Option<Mark>, VaultError> {
+        Mark::in_file(&mut *self.held().await?, origin).await
+    }
+
+    async fn raise_mark(&self, mark: &Mark) -> Result<(), VaultError> {
+        mark.raise_in_file(&mut *self.held().await?).await
+    }
+
     async fn close(&self) -> Result<(), VaultError> {
         match self.connection.lock().await.take() {
             Some(connection) => Ok(connection.close().await?),
@@ -189,9 +208,12 @@ async fn open(path: &Path) -> Result<(SqliteConnection, u64), VaultError> {
 
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await?;
     match version {
-        0 => {
+        0 | 1 => {
             let mut tx = connection.begin().await?;
-            sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
+            if version == 0 {
+                sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
+            }
+            sqlx::raw_sql(MARKS).execute(&mut *tx).await?;
             tx.commit().await?;
         }
         SCHEMA_VERSION => {}

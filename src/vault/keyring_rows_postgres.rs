@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::data_key::KeyId;
 use super::error::VaultError;
 use super::key_cache::KeyCache;
+use super::keyring_mark::Mark;
 use super::keyring_presence::{CHANNEL, GRACE, LOCK_CLASS, Presence};
 use super::keyring_table::{Added, Bounds, Make, Moved, NewRow, OverRuns, PAGE, Removed, Room, Table, Wrap};
 use crate::sql::{PostgresUrl, passes};
@@ -304,6 +305,14 @@ impl Table for PostgresTable {
     ) -> Result<(), VaultError> {
         again(|| self.try_retire(n)).await?;
         destroy()
+    }
+
+    async fn mark(&self, origin: &str) -> Result<Option<Mark>, VaultError> {
+        again(|| async { Mark::on_server(&mut *self.pool.acquire().await?, origin).await }).await
+    }
+
+    async fn raise_mark(&self, mark: &Mark) -> Result<(), VaultError> {
+        again(|| async { mark.raise_on_server(&mut *self.pool.acquire().await?).await }).await
     }
 
     async fn close(&self) -> Result<(), VaultError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::data_key::{KeyId, KeyMaterial};
 use super::error::VaultError;
+use super::keyring_mark::Mark;
 
 /// Keys read or changed in one transaction of a long walk.
 pub(super) const PAGE: u32 = 512;
@@ -127,6 +128,12 @@ pub(super) trait Table: Send + Sync {
         n: u32,
         destroy: &(dyn Fn() -> Result<(), VaultError> + Send + Sync),
     ) -> Result<(), VaultError>;
+
+    /// How far the trail of that origin had come, by what any process told last.
+    async fn mark(&self, origin: &str) -> Result<Option<Mark>, VaultError>;
+
+    /// Notes how far it has come. A lower mark than the one there changes nothing.
+    async fn raise_mark(&self, mark: &Mark) -> Result<(), VaultError>;
 
     async fn close(&self) -> Result<(), VaultError>;
 }

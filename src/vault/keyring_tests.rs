@@ -216,7 +216,7 @@ async fn a_keyring_of_another_release_is_refused(#[case] kind: Kind) {
             let file = house.path().join("keyring.sqlite");
             let url = format!("sqlite://{}", file.display());
             let mut connection = sqlx::sqlite::SqliteConnection::connect(&url).await.unwrap();
-            sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut connection).await.unwrap();
+            sqlx::raw_sql("PRAGMA user_version = 3").execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
         }
         Kind::Postgres => {
@@ -224,4 +224,31 @@ async fn a_keyring_of_another_release_is_refused(#[case] kind: Kind) {
         }
     }
     assert!(matches!(house.try_open().await, Err(VaultError::KeyringVersion)));
+}
+
+fn mark(origin: &str, size: u64) -> Mark {
+    Mark { origin: origin.into(), size, checkpoint: format!("{origin}: {size}") }
+}
+
+#[rstest]
+#[case::file(Kind::File)]
+#[case::postgres(Kind::Postgres)]
+#[tokio::test]
+async fn a_mark_only_grows_is_its_origins_alone_and_lasts(#[case] kind: Kind) {
+    let house = House::new(kind).await;
+    let keyring = house.open().await;
+    assert_eq!(keyring.mark("one").await.unwrap(), None);
+    for size in [7, 9, 8] {
+        keyring.raise_mark(&mark("one", size)).await.unwrap();
+    }
+    keyring.raise_mark(&mark("two", 3)).await.unwrap();
+    assert_eq!(keyring.mark("one").await.unwrap(), Some(mark("one", 9)));
+
+    // Durable with the call, and seen from outside, where no run and no key is made for it.
+    let killed = house.killed(keyring).await;
+    for (origin, size) in [("one", 9), ("two", 3)] {
+        assert_eq!(killed.place().mark(origin).await.unwrap(), Some(mark(origin, size)));
+    }
+    assert_eq!(killed.place().mark("three").await.unwrap(), None);
+    assert_eq!(killed.open().await.mark("one").await.unwrap(), Some(mark("one", 9)));
 }

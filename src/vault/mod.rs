@@ -19,7 +19,7 @@
 //! - No key, salt or plaintext shows in `Debug`, `Display`, an error or a log.
 //!
 //! The keyring is a file, or a PostgreSQL database that several processes share ([`KeyringPlace`]); either
-//! way a database of its own, and never restored from the main database's backups
+//! way a database of its own, with a mark of how far the trail had come ([`Mark`]), and never restored from the main database's backups
 //! (otherwise a restore would bring shredded keys back).
 
 mod aead;
@@ -29,6 +29,7 @@ mod epoch;
 mod error;
 mod key_cache;
 mod keyring;
+mod keyring_mark;
 mod keyring_peek;
 mod keyring_place;
 mod keyring_presence;
@@ -42,6 +43,7 @@ pub use data_key::{DataKey, KeyId, RetentionClass};
 pub use epoch::EpochKeys;
 pub use error::VaultError;
 pub use keyring::{EndedEpochs, Keyring, ShredRecord, ShredState};
+pub use keyring_mark::Mark;
 pub use keyring_peek::KeyringPeek;
 pub use keyring_place::KeyringPlace;
 pub use seal::{Place, Vault};

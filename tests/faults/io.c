@@ -22,7 +22,7 @@
 
 /* OFF still counts. */
 enum { OFF = 0, ONCE = 1, ALWAYS = 2 };
-enum { WRITE = 1, SYNC = 2, TRUNCATE = 4, OPEN = 8, READ = 16 };
+enum { WRITE = 1, SYNC = 2, TRUNCATE = 4, OPEN = 8, READ = 16, UNLOCK = 32 };
 
 /* Eight bytes each, in the byte order of the machine; the test reads and writes the file. */
 struct control {
@@ -114,6 +114,24 @@ FD_CALL(int, fsync, SYNC, (int fd), (fd))
 FD_CALL(int, fdatasync, SYNC, (int fd), (fd))
 FD_CALL(int, ftruncate, TRUNCATE, (int fd, off_t length), (fd, length))
 FD_CALL(int, ftruncate64, TRUNCATE, (int fd, off64_t length), (fd, length))
+
+/* Giving a lock back. */
+#define FCNTL_CALL(name)                                                                                     \
+    int name(int fd, int command, ...)                                                                       \
+    {                                                                                                        \
+        static int (*next)(int, int, ...);                                                                   \
+        if (!next)                                                                                           \
+            next = real(#name);                                                                              \
+        va_list rest;                                                                                        \
+        va_start(rest, command);                                                                             \
+        void *argument = va_arg(rest, void *);                                                               \
+        va_end(rest);                                                                                        \
+        int unlocks = command == F_SETLK && ((struct flock *)argument)->l_type == F_UNLCK;                   \
+        return unlocks && fails_fd(UNLOCK, fd) ? -1 : next(fd, command, argument);                           \
+    }
+
+FCNTL_CALL(fcntl)
+FCNTL_CALL(fcntl64)
 
 #define OPEN_CALL(name)                                                                                      \
     int name(const char *path, int flags, ...)                                                               \
