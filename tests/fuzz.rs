@@ -35,7 +35,7 @@ static SAMPLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     samples
 });
 
-/// A leaf, a checkpoint, a receipt, keys, a bundle and the claims of a report, as this crate writes them.
+/// What a log asks of a witness, a leaf, a checkpoint, a receipt, keys, a bundle and the claims of a report, as this crate writes them.
 fn made() -> Vec<Vec<u8>> {
     use mandate::domain::clock::SystemEntropy;
     use mandate::domain::{Timestamp, event};
@@ -64,7 +64,10 @@ fn made() -> Vec<Vec<u8>> {
         "collections": [{"collection": "users", "outcome": "erased", "rows": 3}],
         "ledger": {"sequence": 1, "head": digest},
     });
+    let proof = consistency_proof(3, 5, &tree).expect("a proof");
+    let request = AddCheckpoint { old: 3, proof, checkpoint: note.to_string() };
     vec![
+        request.to_string().into_bytes(),
         leaf.bytes().to_vec(),
         note.to_string().into_bytes(),
         note.text().as_bytes().to_vec(),

@@ -13,7 +13,7 @@ use mandate::domain::{Act, Clock, Identifier};
 use mandate::grpc::v1;
 use mandate::https::{Line, LineError};
 use mandate::identity::{ClientTls, ClientTlsConfig};
-use mandate::trail::{Checkpoint, Note, Receipt};
+use mandate::trail::{Checkpoint, Note, Receipt, VerifierKey};
 
 use crate::harness::{Process, World, free_port, within};
 
@@ -34,30 +34,37 @@ pub fn edit(file: &Path, change: impl FnOnce(&mut toml::Table)) {
     std::fs::write(file, toml::to_string(&table).expect("TOML")).expect("written");
 }
 
+/// Makes the n-th witness: its vkey, and what the gateway is told of it.
+fn make(dir: &Path, n: usize) -> (String, toml::Value) {
+    let init = witness_init::Init {
+        dir: folder(dir, n),
+        id: format!("w{n}"),
+        key_name: None,
+        listen: format!("127.0.0.1:{}", free_port()),
+        host: "127.0.0.1".into(),
+        trust_domain: "ppio.example".into(),
+        pins: dir.join("pins.toml"),
+        gateway_ca: dir.join("ca/ppio.pem"),
+        gateway_crl: dir.join("ca/ppio.crl"),
+    };
+    let made = witness_init::make(&init, SystemClock.now(), &SystemEntropy).expect("the witness is made");
+    let ca = folder(dir, n).join("ca.pem").display().to_string();
+    let entry = toml::Table::from_iter([
+        ("name".to_owned(), made.name.into()),
+        ("url".to_owned(), made.url.into()),
+        ("vkey".to_owned(), made.vkey.clone().into()),
+        ("ca".to_owned(), ca.into()),
+    ]);
+    (made.vkey, entry.into())
+}
+
 /// Makes the witnesses, tells the gateway and the pins of them, and starts them.
 pub fn set_up(dir: &Path, count: usize, required: i64) -> Vec<Option<Process>> {
     let (mut entries, mut vkeys) = (Vec::new(), Vec::new());
     for n in 1..=count {
-        let init = witness_init::Init {
-            dir: folder(dir, n),
-            id: format!("w{n}"),
-            key_name: None,
-            listen: format!("127.0.0.1:{}", free_port()),
-            host: "127.0.0.1".into(),
-            trust_domain: "ppio.example".into(),
-            pins: dir.join("pins.toml"),
-            gateway_ca: dir.join("ca/ppio.pem"),
-            gateway_crl: dir.join("ca/ppio.crl"),
-        };
-        let made = witness_init::make(&init, SystemClock.now(), &SystemEntropy).expect("the witness is made");
-        vkeys.push(toml::Value::from(made.vkey.clone()));
-        let ca = folder(dir, n).join("ca.pem").display().to_string();
-        entries.push(toml::Value::from(toml::Table::from_iter([
-            ("name".to_owned(), made.name.into()),
-            ("url".to_owned(), made.url.into()),
-            ("vkey".to_owned(), made.vkey.into()),
-            ("ca".to_owned(), ca.into()),
-        ])));
+        let (vkey, entry) = make(dir, n);
+        vkeys.push(toml::Value::from(vkey));
+        entries.push(entry);
     }
     edit(&dir.join("gateway.toml"), |gateway| {
         gateway.insert("witness".into(), entries.into());
@@ -222,6 +229,50 @@ async fn what_enough_witnesses_saw_is_carried_out_and_proven_offline() {
     std::fs::write(&evidence, &bundle).expect("written");
     let (code, text) = world.verify(&["evidence", evidence.to_str().expect("UTF-8")]);
     assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_is_made_anew_under_its_name_and_the_pinned_two_carry_on() {
+    let mut watched = Watched::new(3, 2).await;
+    watched.world.agent = Some(Process::agent(watched.path()));
+    let xingyu = watched.world.enterprise("xingyu").await;
+    watched.kill(3);
+    std::fs::rename(folder(watched.path(), 3), watched.path().join("lost")).expect("its memory is gone");
+    let (vkey, entry) = make(watched.path(), 3);
+    edit(&watched.path().join("gateway.toml"), |gateway| {
+        gateway["witness"].as_array_mut().expect("witnesses")[2] = entry;
+    });
+    watched.restart(3);
+    watched.world.gateway.take().expect("it runs").kill();
+    watched.restart_gateway();
+    let key = VerifierKey::parse(&vkey).expect("its key");
+
+    // Its line stands on the heads, and no pins know its key yet.
+    let instruction = preview(&xingyu, "u_8839201").await;
+    let ended = within(40, "the preview", xingyu.follow(&instruction.executions[0])).await.expect("it ends");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
+    let pins = std::fs::read_to_string(watched.path().join("pins.toml")).expect("the pins");
+    let pins = Pins::parse(&pins).expect("the pins");
+    within(30, "the new witness's cosignature", async {
+        let auditor = watched.world.client("auditor").await;
+        loop {
+            let call = v1::GetCheckpointRequest { log: v1::Log::Trail.into() };
+            let answer = auditor.audit().get_checkpoint(call).await.expect("a head");
+            let note = answer.into_inner().checkpoint;
+            let signed = Note::parse(&note).expect("a note").verified_by(&key).expect("no false line");
+            let head = head::open(&note, &pins.trail, &pins).expect("a head as the pins ask");
+            if signed.is_some() {
+                assert_eq!((head.witnesses, head.other_keys), (2, vec![key.name().to_owned()]));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    let second = preview(&xingyu, "another").await;
+    let ended = within(40, "the preview", xingyu.follow(&second.executions[0])).await.expect("it ends");
+    assert_eq!(ended.state(), v1::ExecutionState::Completed, "{}", ended.reason);
+    watched.world.export_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,16 +17,18 @@ use mandate::token::{
     Envelope, KeyKind, PrivateKey, Report, ReportKeySuccession, SignedKeySet, VerifyingKey,
 };
 use mandate::trail::{
-    Checkpoint, Hash, Leaf, Note, NoteSignature, Receipt, Resource, SigningKey, VerifierKey, decode_bundle,
-    decode_tile, encode_bundle, encode_tile, leaf_hash, verify_consistency, verify_inclusion,
+    AddCheckpoint, Checkpoint, Hash, Leaf, Note, NoteSignature, Receipt, Resource, SigningKey, VerifierKey,
+    decode_bundle, decode_tile, encode_bundle, encode_tile, leaf_hash, verify_consistency, verify_inclusion,
+    witnessing,
 };
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them; each has a file in `fuzz_targets/`.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("note", note),
+    ("add_checkpoint", add_checkpoint),
     ("tile", tile),
     ("leaf", leaf),
     ("receipt", receipt),
@@ -69,6 +71,20 @@ pub fn note(data: &[u8]) {
     }
     if let Ok(key) = VerifierKey::parse(text) {
         assert_eq!(key.to_string(), text);
+    }
+}
+
+/// What a log asks of a witness, and whether it may sign: nothing that a fuzzer makes continues a log.
+pub fn add_checkpoint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(request) = AddCheckpoint::parse(text) else { return };
+    assert_eq!(request.to_string(), text);
+    assert!(request.proof.len() <= witnessing::MAX_CONSISTENCY);
+    let Ok(note) = Note::parse(&request.checkpoint) else { return };
+    let Ok(next) = Checkpoint::parse_body(note.text()) else { return };
+    let size = next.size().saturating_sub(1).max(1);
+    if let Ok(last) = Checkpoint::new(next.origin(), size, leaf_hash(b"last")) {
+        assert!(witnessing::judge(&request, &next, Some(&last)).is_err(), "another history was taken");
     }
 }
 

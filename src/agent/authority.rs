@@ -387,6 +387,16 @@ pub(super) mod tests {
         assert_eq!(reason(replica.extend(&leaves(), &note, NOW)), None);
     }
 
+    #[test]
+    fn a_witness_that_was_made_anew_under_its_name_is_no_reason_to_stop() {
+        let (mut pinned, note) = witnessed(&leaves(), &[NOW, NOW, NOW]);
+        pinned.witnesses.vkeys.pop();
+        let before = CosigningKey::from_seed("w2.example", &[99; 32]).unwrap();
+        pinned.witnesses.vkeys.push(before.verifier_key().clone());
+        let replica = Replica::load(Arc::new(pinned), 300, &[]).unwrap();
+        assert_eq!(reason(replica.extend(&leaves(), &note, NOW)), None);
+    }
+
     fn about_keys(events: Vec<Event>) -> Vec<Vec<u8>> {
         let entropy = CountedEntropy::new();
         [leaves(), events.into_iter().map(|event| leaf(AUTHORITY, event, &entropy)).collect()].concat()

@@ -15,8 +15,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::audit_facts::{CaseFact, ExecutionFact, ExportFact, Facts, InstructionFact, Kept, MessageFact};
+use super::audit_facts::{
+    CaseFact, ExecutionFact, ExportFact, Facts, InstructionFact, Kept, MessageFact, RefusalFact,
+};
 use super::audit_replay::{Reread, Unread, Wrong};
+use super::audit_shredded;
 use super::authority_log::AuthorityLog;
 use super::judged::{self, Admitted, Asked, Told};
 use super::leaf_form;
@@ -90,6 +93,8 @@ pub(super) struct Judge<'a> {
     pub registrations: &'a Registrations,
     /// Leaves before this one were judged by an earlier audit: their signatures are not checked again.
     pub since: u64,
+    /// Since when the required witnesses have vouched for the trail's head; none where none are required.
+    pub witnessed_at: Option<Timestamp>,
 }
 
 /// A leaf's place and bytes.
@@ -112,6 +117,7 @@ impl Judge<'_> {
         facts: &mut Facts,
     ) -> Result<(Timestamp, &'static str), Broken> {
         let (leaf, event) = leaf_form::read(LogName::Trail, self.source, previous, placed.bytes)?;
+        leaf_form::seen_by(self.witnessed_at, leaf.time())?;
         let opens = matches!(event, Event::LogOpened(_));
         Rule::OpenedFirst.holds(placed.index > 0 || opens, "the first leaf does not open the log")?;
         Rule::OpenedFirst.holds(placed.index == 0 || !opens, "the log is opened again")?;
@@ -170,11 +176,16 @@ impl Judge<'_> {
                 facts.message(id.as_uuid(), index, &MessageFact::Received);
             }
             Event::MessageRead(_) | Event::MessageDismissed(_) | Event::MessageAssigned(_) => {
-                if let Event::MessageAssigned(assigned) = event {
-                    registered.needs_any_app(&assigned.app)?;
-                }
                 let id = id(MessageId::from_resource_name(subject))?;
-                facts.message(id.as_uuid(), index, &MessageFact::Touched);
+                let fact = match event {
+                    Event::MessageAssigned(assigned) => {
+                        registered.needs_any_app(&assigned.app)?;
+                        MessageFact::Assigned
+                    }
+                    Event::MessageDismissed(_) => MessageFact::Dismissed,
+                    _ => MessageFact::Read,
+                };
+                facts.message(id.as_uuid(), index, &fact);
             }
             Event::RequestReceived(_)
             | Event::RequestForwarded(_)
@@ -185,6 +196,7 @@ impl Judge<'_> {
 
             Event::InstructionAdmitted(admission) => self.admission(placed, leaf, admission, facts)?,
             Event::InstructionRefused(refused) => {
+                facts.refusal(index, index, &RefusalFact::Refused);
                 if let (Some(jti), Ok(controller)) = (refused.jti, ControllerId::from_resource_name(subject))
                 {
                     registered.needs_controller(&controller)?;
@@ -209,8 +221,8 @@ impl Judge<'_> {
             | Event::ExportDownloaded(_)
             | Event::ExportRemoved(_)
             | Event::EvidenceExported(_) => export(index, leaf, event, facts)?,
-            // States what was destroyed; there is nothing left to hold it against.
-            Event::DataShredded(_) | Event::EpochRotated(_) => {}
+            Event::DataShredded(event) => audit_shredded::shredded(index, subject, event, facts)?,
+            Event::EpochRotated(_) => audit_shredded::rotated(index, subject, facts)?,
         }
         Ok(())
     }
@@ -222,13 +234,13 @@ impl Judge<'_> {
                 registered.needs_app(&received.app, &received.controller)?;
                 CaseFact::Received(received.clone())
             }
-            Event::RequestForwarded(e) => CaseFact::Touched(e.controller.clone()),
-            Event::RequestAcknowledged(e) => CaseFact::Touched(e.controller.clone()),
+            Event::RequestForwarded(e) => CaseFact::Forwarded(e.controller.clone()),
+            Event::RequestAcknowledged(e) => CaseFact::Acknowledged(e.controller.clone()),
             Event::RequestMisrouted(e) => CaseFact::Misrouted(e.controller.clone()),
             Event::RequestAnswered(answered) => CaseFact::Answered(answered.clone()),
             Event::RequestRead(read) => {
                 // A controller looks at its own cases only: at one, or at a page of them.
-                let Ok(reader) = ControllerId::from_resource_name(&read.by) else { return Ok(()) };
+                let reader = id(ControllerId::from_resource_name(&read.by))?;
                 if RequestId::from_resource_name(subject).is_err() {
                     let own = subject == read.by;
                     return Rule::RequestStages.holds(own, "the cases read are not the reader's");

@@ -15,6 +15,7 @@ fn stages(holds: bool, what: &'static str) -> Result<(), Broken> {
 #[derive(Debug, Default)]
 pub(super) struct Message {
     received: bool,
+    dismissed: bool,
 }
 
 impl Message {
@@ -23,8 +24,24 @@ impl Message {
             MessageFact::Received => {
                 stages(!std::mem::replace(&mut self.received, true), "the message is received again")
             }
-            MessageFact::Touched => stages(self.received, "the message was not received before"),
+            MessageFact::Read => self.was_received(),
+            MessageFact::Assigned => {
+                self.was_received()?;
+                stages(!self.dismissed, "the message had been dismissed")
+            }
+            MessageFact::Dismissed => {
+                self.was_received()?;
+                stages(!std::mem::replace(&mut self.dismissed, true), "the message is dismissed again")
+            }
+            MessageFact::Shredded => Rule::Shredded
+                .holds(self.received, "the message whose data is destroyed was not received before"),
         }
+    }
+}
+
+impl Message {
+    fn was_received(&self) -> Result<(), Broken> {
+        stages(self.received, "the message was not received before")
     }
 }
 
@@ -38,6 +55,9 @@ struct Received {
     app: AppId,
     rights: BTreeSet<Right>,
     guardian: bool,
+    /// It left for its controller.
+    forwarded: bool,
+    acknowledged: bool,
     misrouted: bool,
 }
 
@@ -53,11 +73,24 @@ impl Case {
                     app: received.app,
                     rights: received.rights.into_iter().collect(),
                     guardian: received.guardian,
+                    forwarded: false,
+                    acknowledged: false,
                     misrouted: false,
                 });
                 Ok(())
             }
-            CaseFact::Touched(controller) => self.own(&controller).map(drop),
+            CaseFact::Forwarded(controller) => {
+                let case = self.own(&controller)?;
+                stages(!case.acknowledged, "the case had been acknowledged")?;
+                stages(!std::mem::replace(&mut case.forwarded, true), "the case is forwarded again")
+            }
+            // Again, if the controller likes: that changes nothing.
+            CaseFact::Acknowledged(controller) => {
+                self.own(&controller)?.acknowledged = true;
+                Ok(())
+            }
+            CaseFact::Shredded => Rule::Shredded
+                .holds(self.0.is_some(), "the case whose data is destroyed was not received before"),
             CaseFact::Misrouted(controller) => {
                 self.own(&controller)?.misrouted = true;
                 Ok(())

@@ -21,15 +21,19 @@ use crate::trail::Hash;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum MessageFact {
     Received,
-    Touched,
+    Read,
+    Assigned,
+    Dismissed,
+    Shredded,
 }
 
 /// Of a case.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum CaseFact {
     Received(RequestReceived),
-    /// Forwarded to, or acknowledged by.
-    Touched(ControllerId),
+    Forwarded(ControllerId),
+    Acknowledged(ControllerId),
+    Shredded,
     Misrouted(ControllerId),
     Answered(RequestAnswered),
     Read(ControllerId),
@@ -127,7 +131,19 @@ pub(super) enum InstructionFact {
         by: Option<ControllerId>,
         disclosures: bool,
     },
+    Shredded,
 }
+
+/// Of an instruction that was refused, by the leaf that says so.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum RefusalFact {
+    Refused,
+    Shredded,
+}
+
+/// Of the keyring, the only one: it is of this epoch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EpochFact(pub u32);
 
 /// Of an export.
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,14 +170,24 @@ pub(super) enum Kind {
     Execution = 3,
     Instruction = 4,
     Export = 5,
+    Refusal = 6,
+    Epoch = 7,
 }
 
 impl Kind {
     /// Of a fact's first byte.
     pub(super) fn of(byte: u8) -> Option<Self> {
-        [Kind::Message, Kind::Case, Kind::Execution, Kind::Instruction, Kind::Export]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [
+            Kind::Message,
+            Kind::Case,
+            Kind::Execution,
+            Kind::Instruction,
+            Kind::Export,
+            Kind::Refusal,
+            Kind::Epoch,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -188,6 +214,13 @@ impl Facts {
     }
     pub(super) fn instruction(&mut self, id: &Uuid, index: u64, fact: &InstructionFact) {
         write(&mut self.then, Kind::Instruction, id, index, fact);
+    }
+    /// `leaf` is the index of the refusal's leaf.
+    pub(super) fn refusal(&mut self, leaf: u64, index: u64, fact: &RefusalFact) {
+        write(&mut self.first, Kind::Refusal, &Uuid::from_u128(leaf.into()), index, fact);
+    }
+    pub(super) fn epoch(&mut self, index: u64, fact: &EpochFact) {
+        write(&mut self.first, Kind::Epoch, &Uuid::nil(), index, fact);
     }
     pub(super) fn export(&mut self, id: &Uuid, index: u64, fact: &ExportFact) {
         write(&mut self.then, Kind::Export, id, index, fact);
@@ -224,9 +257,9 @@ mod tests {
     fn a_fact_reads_back_and_sorts_by_thing_and_leaf() {
         let mut facts = Facts::default();
         let (low, high) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        facts.case(&high, 1, &CaseFact::Touched("a".parse().unwrap()));
-        facts.case(&low, 256, &CaseFact::Touched("b".parse().unwrap()));
-        facts.case(&low, 255, &CaseFact::Touched("c".parse().unwrap()));
+        facts.case(&high, 1, &CaseFact::Forwarded("a".parse().unwrap()));
+        facts.case(&low, 256, &CaseFact::Forwarded("b".parse().unwrap()));
+        facts.case(&low, 255, &CaseFact::Forwarded("c".parse().unwrap()));
         facts.message(&high, 9, &MessageFact::Received);
         let mut records = Vec::new();
         let mut rest = facts.first.as_slice();
@@ -239,7 +272,7 @@ mod tests {
         let order: Vec<_> = records.iter().map(|record| parts(record).unwrap()).collect();
         assert_eq!(order.iter().map(|(_, index, _)| *index).collect::<Vec<_>>(), [9, 255, 256, 1]);
         assert_eq!(Kind::of(order[0].0[0]), Some(Kind::Message));
-        assert!(matches!(read(order[1].2), Some(CaseFact::Touched(c)) if c.as_str() == "c"));
+        assert!(matches!(read(order[1].2), Some(CaseFact::Forwarded(c)) if c.as_str() == "c"));
         assert!(read::<MessageFact>(order[1].2).is_none());
     }
 }

@@ -32,6 +32,8 @@ fn ended(holds: bool, what: &'static str) -> Result<(), Broken> {
 impl Instruction {
     pub(super) fn take(&mut self, fact: InstructionFact) -> Result<(), Broken> {
         match fact {
+            InstructionFact::Shredded => Rule::Shredded
+                .holds(self.was_taken(), "the instruction whose data is destroyed was not received before"),
             InstructionFact::Received { controller, digest, exp } => {
                 let used = Used { waiting: Some((digest, exp)), ..Used::default() };
                 Rule::JtiOnce.holds(self.0.insert(controller, used).is_none(), "the jti was used up before")
@@ -82,6 +84,11 @@ impl Instruction {
                 rule(any, "the instruction was not admitted before")
             }
         }
+    }
+
+    /// It was submitted by some controller: which of those that chose the id, its leaf does not say.
+    fn was_taken(&self) -> bool {
+        self.0.values().any(|used| used.admitted.is_some() || used.waiting.is_some())
     }
 
     fn waiting(&mut self, controller: &ControllerId) -> Result<&mut Used, Broken> {

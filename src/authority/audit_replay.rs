@@ -6,6 +6,7 @@ use super::audit_cases::{Case, Message};
 use super::audit_deeds::Execution;
 use super::audit_facts::{Facts, Kept, Kind, Thing, parts, read};
 use super::audit_orders::{Export, Instruction};
+use super::audit_shredded::{Epoch, Refusal};
 use super::authority_log::AuthorityLog;
 use super::external_sort::Sorter;
 use super::judged::{Asked, Told};
@@ -117,6 +118,8 @@ pub(super) struct Replay<'a> {
     execution: Execution,
     instruction: Instruction,
     export: Export,
+    refusal: Refusal,
+    epoch: Epoch,
     totals: Totals,
     worst: Option<Fault>,
 }
@@ -140,6 +143,8 @@ impl<'a> Replay<'a> {
             execution: Execution::default(),
             instruction: Instruction::default(),
             export: Export::default(),
+            refusal: Refusal::default(),
+            epoch: Epoch::default(),
             totals: Totals::default(),
             worst: None,
         }
@@ -183,6 +188,8 @@ impl<'a> Replay<'a> {
             }
             Kind::Instruction => self.instruction.take(read(fact).ok_or_else(damaged)?).map_err(Wrong::from),
             Kind::Export => self.export.take(read(fact).ok_or_else(damaged)?).map_err(Wrong::from),
+            Kind::Refusal => self.refusal.take(read(fact).ok_or_else(damaged)?).map_err(Wrong::from),
+            Kind::Epoch => self.epoch.take(read(fact).ok_or_else(damaged)?).map_err(Wrong::from),
         };
         match taken {
             Ok(()) => Ok(()),
@@ -202,6 +209,7 @@ impl<'a> Replay<'a> {
             Kind::Case | Kind::Message => 2,
             Kind::Execution => 3,
             Kind::Export => 4,
+            Kind::Refusal | Kind::Epoch => 5,
         };
         if self.worst.as_ref().is_none_or(|worst| (index, rank) < (worst.index, worst.rank)) {
             self.worst = Some(Fault { index, rank, broken });
@@ -218,6 +226,8 @@ impl<'a> Replay<'a> {
         self.totals.ended += ended;
         self.totals.instructions += std::mem::take(&mut self.instruction).count();
         self.export = Export::default();
+        self.refusal = Refusal::default();
+        self.epoch = Epoch::default();
     }
 }
 

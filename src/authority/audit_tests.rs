@@ -30,7 +30,7 @@ fn audit(trail: &Story) -> Result<Summary, Violation> {
 }
 
 /// The story, changed: the rule and the trail leaf at which the audit stops.
-fn broken(change: impl FnOnce(&mut Story)) -> (Rule, usize) {
+pub(super) fn broken(change: impl FnOnce(&mut Story)) -> (Rule, usize) {
     let mut story = trail_story();
     change(&mut story);
     match audit(&story) {

@@ -132,7 +132,8 @@ impl AuthorityLog {
         Ok(())
     }
 
-    fn last_time(&self) -> Option<Timestamp> {
+    /// Leaf time of the last leaf that was not withheld.
+    pub(super) fn last_time(&self) -> Option<Timestamp> {
         self.times.iter().rev().find_map(|time| *time)
     }
 

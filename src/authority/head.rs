@@ -1,16 +1,17 @@
 //! A log's signed head, held against the pins.
 //!
 //! As C2SP `signed-note` asks, a line of a stranger is ignored: a log may have more cosigners than
-//! one auditor pins. Every line of a pinned key must verify, and stand once. Stricter than C2SP: a line
-//! with a pinned cosigner's name and another key's id, or with a pinned key's id and another name, is no
-//! stranger's but a pinned key's line spoilt, and refused. A line in the log's own name may be that of
-//! its next key: it is a stranger's until the pinned one vouches for it ([`Pins::follow`]).
+//! one auditor pins. Every line of a pinned key must verify, and stand once. A line with a pinned name and
+//! another key's id is a stranger's, too: a witness that was made anew, or the log's next key until the pinned
+//! one vouches for it ([`Pins::follow`]). Of the former the head tells ([`Head::other_keys`]). Stricter than
+//! C2SP in one thing: a line that has a pinned key's name or id and not both is that key's line spoilt, and
+//! refused, if the key made its signature. So no changed byte of a line goes unnoticed.
 
 use std::fmt;
 
 use super::pins::{LogPin, Pins};
 use crate::domain::Timestamp;
-use crate::trail::{Checkpoint, Note, NoteSignature};
+use crate::trail::{Checkpoint, Note, NoteSignature, VerifierKey};
 
 /// A head that is signed as the pins ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Head {
     /// Since when as many witnesses as are required have vouched for it: the time of the *k*-th newest
     /// of their cosignatures. None where none are required.
     pub witnessed_at: Option<Timestamp>,
+    /// Names of pinned cosigners under which a key that is not pinned signed. Such a line counts for nothing.
+    pub other_keys: Vec<String>,
 }
 
 impl Head {
@@ -71,12 +74,17 @@ pub fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, HeadFault> {
     let note = Note::parse(note).map_err(HeadFault::not_good)?;
     let cosigners = || pins.witnesses.vkeys.iter().chain(&pins.freshness);
     let pinned = || log.keys().chain(cosigners());
+    let mut other_keys = Vec::new();
     for (at, line) in note.signatures().iter().enumerate() {
         if !pinned().any(|key| key.claims(line)) {
-            let spoilt = cosigners().any(|key| key.name() == line.name())
-                || pinned().any(|key| key.id() == line.key_id());
-            if spoilt {
-                return Err(HeadFault::not_good("a signature has a pinned key's name or id, and not both"));
+            if pinned().any(|key| is_spoilt(line, key, note.text())) {
+                return Err(HeadFault::not_good(
+                    "a pinned key's signature has its name or its id, and not both",
+                ));
+            }
+            let name = line.name();
+            if cosigners().any(|key| key.name() == name) && !other_keys.iter().any(|known| known == name) {
+                other_keys.push(name.to_owned());
             }
             continue;
         }
@@ -101,11 +109,23 @@ pub fn open(note: &str, log: &LogPin, pins: &Pins) -> Result<Head, HeadFault> {
     }
     seen.sort_unstable();
     let witnessed_at = required.checked_sub(1).and_then(|k| seen.iter().rev().nth(k)).copied();
-    Ok(Head { checkpoint, fresh_at, witnesses: seen.len(), witnessed_at })
+    Ok(Head { checkpoint, fresh_at, witnesses: seen.len(), witnessed_at, other_keys })
+}
+
+/// Whether a line that has the key's name or its id alone is this key's with a character changed.
+fn is_spoilt(line: &NoteSignature, key: &VerifierKey, text: &str) -> bool {
+    let named = key.name() == line.name();
+    // One character of the base64 holds the last two bits of the id and the first four of the signature.
+    let same_but_last_bits = key.id() >> 2 == line.key_id() >> 2;
+    named && same_but_last_bits
+        || (named || key.id() == line.key_id()) && key.verify(text, line.bytes()).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::authority::log_fixtures::{authority_key, freshness_key, pins};
     use crate::trail::{CosigningKey, empty_root};
@@ -165,34 +185,80 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_line_is_ignored_and_a_half_known_one_is_not() {
+    fn a_strangers_line_is_ignored_whatever_its_name_and_a_spoilt_one_is_not() {
         let pins = pins();
-        let with = |name: &str, seed: u8| {
+        let judged = |line: NoteSignature| {
             let mut note = note();
-            let key = CosigningKey::from_seed(name, &[seed; 32]).unwrap();
-            note.add(key.cosign(note.text(), at(5)).unwrap()).unwrap();
+            note.add(line).unwrap();
             open(&note.to_string(), &pins.authority, &pins)
         };
+        let with = |name: &str, seed: u8| {
+            let key = CosigningKey::from_seed(name, &[seed; 32]).unwrap();
+            judged(key.cosign(note().text(), at(5)).unwrap())
+        };
         assert_eq!(with("stranger.example", 8), open(&note().to_string(), &pins.authority, &pins));
-        assert!(with("stranger.example", 8).is_ok());
+        assert!(with("stranger.example", 8).unwrap().other_keys.is_empty());
         // In the log's own name: perhaps its next key, which nobody vouched for yet.
-        assert!(with(pins.authority.vkey.name(), 9).is_ok());
+        assert!(with(pins.authority.vkey.name(), 9).unwrap().other_keys.is_empty());
         let freshness = pins.freshness.as_ref().unwrap().name();
-        assert!(with(freshness, 9).unwrap_err().to_string().contains("and not both"));
-        let mut note = note();
-        let line = freshness_key().cosign(note.text(), at(5)).unwrap().to_string();
+        let other = with(freshness, 9).unwrap();
+        assert_eq!((other.fresh_at, other.other_keys), (None, vec![freshness.to_owned()]));
+
+        let line = freshness_key().cosign(note().text(), at(5)).unwrap().to_string();
         let renamed = line.replace("/freshness", "/elsewhere");
-        note.add(NoteSignature::parse(&renamed).unwrap()).unwrap();
-        assert!(
-            open(&note.to_string(), &pins.authority, &pins).unwrap_err().to_string().contains("and not both")
-        );
+        let fault = judged(NoteSignature::parse(&renamed).unwrap()).unwrap_err().to_string();
+        assert!(fault.contains("and not both"), "{fault}");
+        // Another's signature under its id: a stranger whose id happens to be the same.
+        let key = CosigningKey::from_seed("stranger.example", &[8; 32]).unwrap();
+        let theirs = key.cosign(note().text(), at(5)).unwrap();
+        let id = pins.freshness.as_ref().unwrap().id().to_be_bytes();
+        let encoded = STANDARD.encode([&id, theirs.bytes()].concat());
+        let line = format!("\u{2014} stranger.example {encoded}");
+        assert!(judged(NoteSignature::parse(&line).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn one_of_three_witnesses_made_anew_leaves_the_pinned_two() {
+        let mut pins = pins();
+        let witness =
+            |n: u8, seed: u8| CosigningKey::from_seed(&format!("w{n}.example"), &[seed; 32]).unwrap();
+        for n in 1..=3 {
+            pins.witnesses.vkeys.push(witness(n, 20 + n).verifier_key().clone());
+        }
+        pins.witnesses.required = 2;
+        let signed_by = |keys: &[CosigningKey]| {
+            let mut note = note();
+            for key in keys {
+                note.add(key.cosign(note.text(), at(5)).unwrap()).unwrap();
+            }
+            note.to_string()
+        };
+        let text = signed_by(&[witness(1, 21), witness(2, 22), witness(3, 99)]);
+        let head = open(&text, &pins.authority, &pins).unwrap();
+        assert_eq!((head.witnesses, head.witnessed_at), (2, Some(at(5))));
+        assert_eq!(head.other_keys, ["w3.example"]);
+        // It counts for nothing: with one pinned witness gone it does not make up for it.
+        let text = signed_by(&[witness(1, 21), witness(3, 99)]);
+        let missing = HeadFault::Witnesses { have: 1, required: 2 };
+        assert_eq!(open(&text, &pins.authority, &pins).unwrap_err(), missing);
+        // While both its keys are pinned, each line is its key's.
+        pins.witnesses.vkeys.push(witness(3, 99).verifier_key().clone());
+        let head = open(&text, &pins.authority, &pins).unwrap();
+        assert_eq!((head.witnesses, head.other_keys.is_empty()), (2, true));
     }
 
     #[test]
     fn every_flipped_bit_of_a_head_is_noticed() {
-        let pins = pins();
+        let mut pins = pins();
         let mut note = note();
         note.add(freshness_key().cosign(note.text(), at(77)).unwrap()).unwrap();
+        // More than are required: no byte of a line counts only because too few would be left.
+        for seed in [31, 32] {
+            let witness = CosigningKey::from_seed(&format!("w{seed}.example"), &[seed; 32]).unwrap();
+            note.add(witness.cosign(note.text(), at(78)).unwrap()).unwrap();
+            pins.witnesses.vkeys.push(witness.verifier_key().clone());
+        }
+        pins.witnesses.required = 1;
         let good = note.to_string().into_bytes();
         for at in 0..good.len() {
             for bit in 0..8 {

@@ -322,6 +322,7 @@ pub(super) fn signed_report(
     authority: &AuthorityLog,
 ) -> Result<Report, Broken> {
     registered.agent(&event.agent)?;
+    registered.needs_pinned(&event.agent)?;
     let keys = registered.report_keys(&event.agent, authority);
     // What was carried out before the trail had its new origin may be reported after.
     Report::verify_by(&event.report, &keys, &event.agent, authority.trail_origins())

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::doers;
 use super::rules::{Broken, LogName, Rule};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, EventError};
@@ -60,7 +61,17 @@ pub(super) fn read(
         .holds(subject_fits(leaf.subject(), &event), "its subject is no resource of the event's kind")?;
     let clean = leaf.data().iter().all(|(name, value)| SIGNED.contains(&name.as_str()) || is_words(value));
     Rule::PersonalData.holds(clean, "a member holds something that is no id, word, number or digest")?;
+    doers::check(&leaf)?;
     Ok((leaf, event))
+}
+
+/// How far the gateway's clock may run ahead of the witnesses'. Seconds.
+const CLOCKS_APART: i64 = 300;
+
+/// That a leaf is no later than the witnesses saw a head that holds it: `LEAF_TIME`.
+pub(super) fn seen_by(witnessed_at: Option<Timestamp>, time: Timestamp) -> Result<(), Broken> {
+    let seen = witnessed_at.is_none_or(|at| time.as_second() <= at.as_second().saturating_add(CLOCKS_APART));
+    Rule::LeafTime.holds(seen, "it says a time that was still to come when its witnesses had seen it")
 }
 
 /// Tells registrations by their first bytes, without reading the JSON.

@@ -16,9 +16,11 @@ mod audit_deeds;
 mod audit_facts;
 mod audit_orders;
 mod audit_replay;
+mod audit_shredded;
 pub mod authority_log;
 pub mod chain;
 mod destination;
+pub(crate) mod doers;
 pub mod evidence;
 mod external_sort;
 pub mod head;
@@ -59,6 +61,8 @@ pub use warrant::{
 mod audit_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod forged_tests;
 #[cfg(test)]
 pub(crate) mod log_fixtures;
 #[cfg(test)]

@@ -89,7 +89,8 @@ pub struct Pins {
     pub controllers: BTreeMap<ControllerId, Digest>,
     /// Digests of the version 1 with which a controller began anew after it lost its root, in order.
     pub recovered: BTreeMap<ControllerId, Vec<Digest>>,
-    /// Agents not named here are trusted as the trail registers them.
+    /// Report keys. None at all: agents are trusted as the trail registers them. Where any is named, reports
+    /// of the others are not believed.
     pub agents: BTreeMap<AgentId, PublicJwk>,
     /// New origins of the trail, as the authority log tells. Which one is believed is pinned by hand.
     pub reopened: Vec<LogReopened>,

@@ -43,6 +43,8 @@ pub fn verify(receipt: &str, leaf: &[u8], pins: &Pins) -> Result<Proven, String>
         .map_err(|error| format!("leaf {} or its proof: {error}", receipt.index))?;
     let (read, _) = leaf_form::read(log, pins.source(), None, leaf)
         .map_err(|broken| format!("{log} leaf {} breaks {broken}", receipt.index))?;
+    leaf_form::seen_by(head.witnessed_at, read.time())
+        .map_err(|broken| format!("{log} leaf {} breaks {broken}", receipt.index))?;
     Ok(Proven {
         log,
         index: receipt.index,

@@ -143,6 +143,9 @@ pub struct Report {
     pub authority_fresh_at: Option<Timestamp>,
     /// Pinned witnesses that cosigned the trail's checkpoint.
     pub witnesses: usize,
+    /// Names of pinned cosigners under which another key signed one of the checkpoints: not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_keys: Vec<String>,
     /// Where the trail broke off and went on under another origin, the last first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breaks: Vec<Break>,
@@ -236,8 +239,12 @@ pub fn verify<F: LogFiles + Sync>(
         authority: &authority,
         registrations: &registrations,
         since: earlier.unwrap_or(0),
+        witnessed_at: head.witnessed_at,
     };
     let audited = TrailAudit { log: &log, head: &head, judge, options }.run()?;
+    let mut other_keys = [head.other_keys, authority_head.other_keys.clone()].concat();
+    other_keys.sort_unstable();
+    other_keys.dedup();
     let since = (since.trail.is_some() || since.authority.is_some()).then(|| SinceReport {
         trail: earlier.unwrap_or(0),
         authority: since.authority.as_ref().map(Checkpoint::size),
@@ -249,6 +256,7 @@ pub fn verify<F: LogFiles + Sync>(
         authority_root: authority_head.checkpoint.root().to_base64(),
         authority_fresh_at: authority_head.dated(),
         witnesses: head.witnesses,
+        other_keys,
         breaks: pins.openings().map(Break::of).collect(),
         restarts: authority.all_restarts(),
         since,

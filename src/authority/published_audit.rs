@@ -9,6 +9,7 @@ use super::audit_replay::{Again, Replay, Unread};
 use super::authority_log::AuthorityLog;
 use super::external_sort::Sorter;
 use super::head::Head;
+use super::leaf_form;
 use super::pins::Pins;
 use super::published::{Fault, LogFiles, Options, Stage};
 use super::published_log::{FileFault, Log};
@@ -48,7 +49,11 @@ pub(super) fn replay_authority<F: LogFiles + Sync>(
         let fed = log.entries(tile, |entries| {
             entries.iter().try_for_each(|entry| {
                 let index = authority.size();
-                authority.feed(entry).map(drop).map_err(|broken| violation(log.name, index, broken))
+                let fed = authority.feed(entry).and_then(|_| match authority.last_time() {
+                    Some(time) => leaf_form::seen_by(head.witnessed_at, time),
+                    None => Ok(()),
+                });
+                fed.map_err(|broken| violation(log.name, index, broken))
             })
         });
         fed.map_err(|fault| log.file_fault(fault))??;

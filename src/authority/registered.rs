@@ -34,7 +34,11 @@ pub struct Registered {
     agreements: BTreeSet<AgreementId>,
     /// Their terms, without the app.
     terms: BTreeMap<ControllerId, Vec<(u64, AgreementTerms)>>,
+    /// PPIO itself, as a controller.
+    has_house: bool,
     agents: BTreeMap<AgentId, RegisteredAgent>,
+    /// Which agent stands beside a store, for ever.
+    stores: BTreeMap<StoreId, AgentId>,
     sub_processors: BTreeMap<SubProcessorId, u64>,
     /// Whose a store is, where it is not PPIO's own.
     operated_by: BTreeMap<StoreId, (SubProcessorId, u64)>,
@@ -54,10 +58,12 @@ impl Registered {
     /// Takes a registration, the leaf of this index; other events change nothing.
     pub(super) fn take(&mut self, index: u64, subject: &str, event: &Event) -> Result<(), Broken> {
         match event {
-            Event::ControllerRegistered(_) => {
+            Event::ControllerRegistered(controller) => {
                 let id = id(ControllerId::from_resource_name(subject))?;
                 Rule::Registered
-                    .holds(once(&mut self.controllers, id, index), "the controller is registered again")
+                    .holds(once(&mut self.controllers, id, index), "the controller is registered again")?;
+                let second = controller.house && std::mem::replace(&mut self.has_house, true);
+                Rule::Registered.holds(!second, "a second controller is the house")
             }
             Event::AppRegistered(app) => {
                 self.before(index).needs_controller(&app.controller)?;
@@ -132,6 +138,10 @@ impl Registered {
             Rule::Registered
                 .holds(agent.stores.contains(store), "a store that is not its own is operated")?;
             once(&mut self.operated_by, store.clone(), (operator.clone(), index));
+        }
+        for store in &agent.stores {
+            let own = once(&mut self.stores, store.clone(), id.clone());
+            Rule::Registered.holds(own, "an agent stands beside the store already")?;
         }
         let stores = agent.stores.iter().cloned().collect();
         let entry = RegisteredAgent { stores, keys: vec![(key, index)], index };
@@ -294,6 +304,15 @@ impl<'a> RegisteredBefore<'a> {
     pub(super) fn agent(&self, agent: &AgentId) -> Result<&'a RegisteredAgent, Broken> {
         let agent = self.all.agents.get(agent).filter(|agent| agent.index < self.index);
         agent.ok_or_else(|| Rule::Registered.broken("the agent was not registered before"))
+    }
+
+    /// The pins name the agent, if they name any: a report of one that nobody pinned proves what the gateway
+    /// likes.
+    pub(super) fn needs_pinned(&self, agent: &AgentId) -> Result<(), Broken> {
+        let pinned = &self.all.pinned_agents;
+        let known = pinned.is_empty() || pinned.contains_key(agent);
+        Rule::ReportSigned
+            .holds(known, "the pins name agents, and not the one that reports: ask it for its report key")
     }
 
     /// The agent's report keys that count in this leaf.

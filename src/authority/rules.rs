@@ -28,13 +28,18 @@ rules! {
     LeafForm = "LEAF_FORM";
     /// The leaf holds nothing but ids, registered words, numbers, digests and signed tokens (I4).
     PersonalData = "PERSONAL_DATA";
+    /// The leaf is not later than the pinned witnesses that are required saw it in the log, give or take five
+    /// minutes. Nothing is asked where the pins ask for no witness.
+    LeafTime = "LEAF_TIME";
+    /// Whoever the leaf says did it (`by`) is of a kind of principal that may.
+    ByWhom = "BY_WHOM";
     /// Leaf 0 of each log names its origin; no other leaf does. Where leaves of the trail were lost for good,
     /// a leaf of both logs names the new one.
     OpenedFirst = "OPENED_FIRST";
     /// A log's key is followed by one that it vouched for in the authority log; the trail tells the same.
     LogKeys = "LOG_KEYS";
     /// What a leaf refers to (controller, app, agent, agreement, key) was registered before, once. A key
-    /// thumbprint has one use and one principal for ever.
+    /// thumbprint has one use and one principal for ever, a store one agent. One controller is the house.
     Registered = "REGISTERED";
     /// A controller's key sets begin at the pinned version 1 and follow TUF's rule; the trail names each.
     KeySetChain = "KEY_SET_CHAIN";
@@ -50,7 +55,7 @@ rules! {
     /// in turn, by an agent registered for its store.
     Ordered = "ORDERED";
     /// A report verifies under the agent's registered report key or one that followed on it and was not retired
-    /// before; if one is pinned, it is one of these.
+    /// before; if one is pinned, it is one of these. Where the pins name any agent, they name this one.
     ReportSigned = "REPORT_SIGNED";
     /// A report repeats the digests of what was ordered, and tells of that order and no other.
     ReportScope = "REPORT_SCOPE";
@@ -58,11 +63,15 @@ rules! {
     RanOnce = "RAN_ONCE";
     /// An instruction ends after its last execution, once, as those ended (I9).
     EndedRightly = "ENDED_RIGHTLY";
-    /// A case is received before anything else happens to it, and only its own controller touches it.
+    /// A case is received before anything else happens to it, is forwarded once, before its controller
+    /// acknowledges it, and only that controller touches it. A message that was dismissed is assigned no more.
     RequestStages = "REQUEST_STAGES";
     /// An export is released after the signed report that names its digest; it is downloaded after that, by
     /// its controller, before it expires or is removed. Evidence is given for admitted instructions.
     ExportReleased = "EXPORT_RELEASED";
+    /// Data is destroyed of what the trail tells of, under the class of its kind; epochs of the keyring only
+    /// go forward.
+    Shredded = "SHREDDED";
 }
 
 impl fmt::Display for Rule {

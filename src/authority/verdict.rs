@@ -147,7 +147,8 @@ pub fn verify(bundle: &Bundle, pins: &Pins) -> Result<Verdict, Fault> {
     for (index, bytes) in leaves {
         let broken = Which::TrailLeaf(index).broken();
         let (leaf, event) =
-            leaf_form::read(LogName::Trail, pins.source(), previous, bytes).map_err(broken)?;
+            leaf_form::read(LogName::Trail, pins.source(), previous, bytes).map_err(&broken)?;
+        leaf_form::seen_by(trail.witnessed_at, leaf.time()).map_err(&broken)?;
         previous = Some(leaf.time());
         read.push((index, leaf, event));
     }

@@ -120,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn the_audit_lets_those_have_done_it_that_may_call() {
+        for rule in RULES.iter().filter(|rule| rule.records != "none") {
+            let may = crate::authority::doers::may(rule.records);
+            let of = |kinds: &[Kind]| kinds.iter().all(|kind| may.contains(kind));
+            // What a controller does to its own names it as `controller`, and nobody as `by`.
+            let unnamed = ["request", "instruction", "approval"]
+                .iter()
+                .any(|noun| rule.records.starts_with(&format!("mandate.{noun}.")));
+            let by = rule.records == "mandate.request.read" || rule.records.ends_with(".contested");
+            // A lease, a deferral and a report name the agent as `agent`.
+            let execution = rule.records.starts_with("mandate.execution.");
+            assert!(of(rule.kinds) || (unnamed && !by) || execution, "{} by {:?}", rule.records, rule.kinds);
+        }
+    }
+
+    #[test]
     fn the_access_table_in_docs_is_this_one() {
         super::super::status::compare_or_bless("docs/access.txt", &access_document());
     }

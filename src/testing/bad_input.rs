@@ -1,6 +1,7 @@
 //! Published logs with bad files: each is answered with the file or leaf at fault, never with a panic.
 
 use super::parties::origin;
+use super::publish::seen;
 use super::tests::{Made, files, made, sealed};
 use crate::authority::log_fixtures::{Files, verify};
 use crate::authority::published::Fault;
@@ -110,12 +111,12 @@ fn entries_that_are_no_leaves_break_the_form_though_they_were_logged() {
         for index in [300, 599] {
             let mut leaves = sealed(&made.story);
             leaves[index] = entry.clone();
-            let trail = files(&made.parties.trail_key, "trail", leaves);
+            let trail = files(&made.parties, "trail", leaves);
             assert_eq!(verdict(&made, &trail), (format!("trail leaf {index}"), Some(Rule::LeafForm)));
         }
     }
     // As the very first leaf, before anything is registered.
-    let trail = files(&made.parties.trail_key, "trail", vec![b"{}".to_vec()]);
+    let trail = files(&made.parties, "trail", vec![b"{}".to_vec()]);
     assert_eq!(verdict(&made, &trail), ("trail leaf 0".to_owned(), Some(Rule::LeafForm)));
 }
 
@@ -126,7 +127,9 @@ fn a_checkpoint_of_another_origin_or_key_is_refused_and_strangers_lines_are_igno
     let theirs = made.authority.0["checkpoint"].clone();
     assert_eq!(fault(&made, |files| *file(files, "checkpoint") = theirs), named);
     let key = &made.parties.trail_key;
-    let head = |origin: &str, size, root| Checkpoint::new(origin, size, root).unwrap().sign(key).to_string();
+    let head = |origin: &str, size, root| {
+        seen(&Checkpoint::new(origin, size, root).unwrap(), key, &made.parties.witness).to_string()
+    };
     let foreign = head("other.example/trail", 600, leaf_hash(b"x")).into_bytes();
     assert_eq!(fault(&made, |files| *file(files, "checkpoint") = foreign), named);
     let other_root = head(&origin("trail"), 600, leaf_hash(b"x")).into_bytes();
@@ -145,24 +148,24 @@ fn a_checkpoint_of_another_origin_or_key_is_refused_and_strangers_lines_are_igno
 fn trees_of_no_leaf_one_leaf_and_of_more_leaves_than_there_can_be() {
     let made = small();
     let key = &made.parties.trail_key;
-    let none = files(key, "trail", Vec::new());
+    let none = files(&made.parties, "trail", Vec::new());
     assert_eq!(none.0.len(), 2, "an empty log has a checkpoint and a key");
     assert_eq!(verdict(&made, &none), ("trail leaf 0".to_owned(), Some(Rule::OpenedFirst)));
-    let one = files(key, "trail", sealed(&made.story[..1]));
+    let one = files(&made.parties, "trail", sealed(&made.story[..1]));
     let report = verify(&one, &made.authority, &made.parties.pins()).unwrap();
     assert_eq!((report.summary.trail_size, report.summary.controllers), (1, 0));
-    let second = files(key, "trail", sealed(&made.story[1..2]));
+    let second = files(&made.parties, "trail", sealed(&made.story[1..2]));
     assert_eq!(verdict(&made, &second), ("trail leaf 0".to_owned(), Some(Rule::OpenedFirst)));
     for size in [601, 1 << 40, u64::MAX] {
         let (which, _) = fault(&made, |files| {
-            let note = Checkpoint::new(&origin("trail"), size, leaf_hash(b"x")).unwrap().sign(key);
-            *file(files, "checkpoint") = note.to_string().into_bytes();
+            let head = Checkpoint::new(&origin("trail"), size, leaf_hash(b"x")).unwrap();
+            *file(files, "checkpoint") = seen(&head, key, &made.parties.witness).to_string().into_bytes();
         });
         assert!(which.starts_with("trail/tile/"), "{size} leaves: {which}");
     }
     let (which, _) = fault(&made, |files| {
-        let note = Checkpoint::new(&origin("trail"), 0, empty_root()).unwrap().sign(key);
-        *file(files, "checkpoint") = note.to_string().into_bytes();
+        let head = Checkpoint::new(&origin("trail"), 0, empty_root()).unwrap();
+        *file(files, "checkpoint") = seen(&head, key, &made.parties.witness).to_string().into_bytes();
     });
     assert_eq!(which, "trail/tile/0/000", "files beyond the size are foreign");
 }
@@ -175,7 +178,8 @@ fn proofs_of_the_wrong_length_prove_nothing() {
     for leaf in &leaves {
         tree.append(leaf_hash(leaf));
     }
-    let note = Checkpoint::new(&origin("trail"), 600, tree.root()).unwrap().sign(&made.parties.trail_key);
+    let head = Checkpoint::new(&origin("trail"), 600, tree.root()).unwrap();
+    let note = seen(&head, &made.parties.trail_key, &made.parties.witness);
     let pins = made.parties.pins();
     for index in [0, 299, 599] {
         let proof = inclusion_proof(index, 600, &tree).unwrap();

@@ -1,11 +1,12 @@
 //! One flaw of each kind: a story is changed so that exactly one leaf is the first to break a rule.
 
-use super::parties::{Parties, origin};
+use super::parties::{Parties, SEEN, START, origin};
+use super::seeded::Seeded;
 use super::story::Told;
 use crate::authority::Rule;
-use crate::domain::Act;
 use crate::domain::event::*;
-use crate::token::{Digest, PrivateKey, Report, ReportKeySuccession, VerifyingKey};
+use crate::domain::{Act, Timestamp};
+use crate::token::{Digest, KeyKind, PrivateKey, Report, ReportKeySuccession, VerifyingKey};
 
 /// A way to spoil a story.
 pub struct Flaw {
@@ -404,6 +405,127 @@ pub const FLAWS: &[Flaw] = &[
             story[at].subject.clone_from(&by);
             edit!(story, at, TlsKeyRegistered, |e| e.by = by);
             Some(at)
+        },
+    },
+    Flaw {
+        name: "a leaf of a time to come",
+        rule: Rule::LeafTime,
+        spoil: |story, _| {
+            let at = find!(story, RequestForwarded);
+            for told in &mut story[at..] {
+                let later = told.time.as_second() + 2 * (SEEN - START);
+                told.time = Timestamp::from_second(later).ok()?;
+            }
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a message that a controller assigns",
+        rule: Rule::ByWhom,
+        spoil: |story, parties| {
+            let at = find!(story, MessageAssigned);
+            edit!(story, at, MessageAssigned, |e| e.by = parties.controllers[0].resource_name());
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a second agent beside a store",
+        rule: Rule::Registered,
+        spoil: |story, _| {
+            let agent = story.iter().position(|told| matches!(told.event, Event::AgentRegistered(_)))?;
+            let at = story.len() / 2;
+            insert_copy(story, agent, at);
+            story[at].subject = "agents/another".to_owned();
+            // A key that no principal has: the flaw is the store's.
+            let another = PrivateKey::generate(KeyKind::Ed25519, &Seeded::new(99)).ok()?.public().canonical();
+            edit!(story, at, AgentRegistered, |e| e.report_key = serde_json::from_str(&another).ok()?);
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a second house",
+        rule: Rule::Registered,
+        spoil: |story, _| {
+            let house = story.iter().position(|told| matches!(told.event, Event::ControllerRegistered(_)))?;
+            edit!(story, house, ControllerRegistered, |e| e.house = true);
+            let at = story.len() / 2;
+            insert_copy(story, house, at);
+            story[at].subject = "controllers/another".to_owned();
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a case that is forwarded twice",
+        rule: Rule::RequestStages,
+        spoil: |story, _| {
+            let at = find!(story, RequestForwarded);
+            insert_copy(story, at, at + 1);
+            Some(at + 1)
+        },
+    },
+    Flaw {
+        name: "a case that is forwarded after it was acknowledged",
+        rule: Rule::RequestStages,
+        spoil: |story, _| {
+            let at = find!(story, RequestForwarded);
+            let about = story[at].subject.clone();
+            let is =
+                |told: &Told| told.subject == about && matches!(told.event, Event::RequestAcknowledged(_));
+            let acknowledged = story.iter().position(is)?;
+            let (from, to) = (story[at].time, story[acknowledged].time);
+            story.swap(at, acknowledged);
+            (story[at].time, story[acknowledged].time) = (from, to);
+            Some(acknowledged)
+        },
+    },
+    Flaw {
+        name: "a message that is dismissed twice",
+        rule: Rule::RequestStages,
+        spoil: |story, _| {
+            let at = find!(story, MessageDismissed);
+            insert_copy(story, at, at + 1);
+            Some(at + 1)
+        },
+    },
+    Flaw {
+        name: "destroyed data of a case that was never received",
+        rule: Rule::Shredded,
+        spoil: |story, _| {
+            let at = find!(story, DataShredded);
+            story[at].subject = "requests/01938a5e-0000-7b2e-9f7a-00000000ffff".to_owned();
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "destroyed data of a class that is of other things",
+        rule: Rule::Shredded,
+        spoil: |story, _| {
+            let at = find!(story, DataShredded);
+            edit!(story, at, DataShredded, |e| e.class = "intake".to_owned());
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "destroyed data of a refusal that is none",
+        rule: Rule::Shredded,
+        spoil: |story, _| {
+            let at = find!(story, DataShredded);
+            story[at].subject = "leaves/0".to_owned();
+            edit!(story, at, DataShredded, |e| e.class = "refusal".to_owned());
+            Some(at)
+        },
+    },
+    Flaw {
+        name: "a keyring that goes back to a former epoch",
+        rule: Rule::Shredded,
+        spoil: |story, _| {
+            let at = story.len() / 2;
+            for (place, epoch) in [(at, 3), (at + 1, 3), (at + 2, 2)] {
+                insert_copy(story, 0, place);
+                story[place].subject = format!("epochs/{epoch}");
+                story[place].event = EpochRotated { by: "operators/local".into(), rewrapped: 0 }.into();
+            }
+            Some(at + 2)
         },
     },
 ];

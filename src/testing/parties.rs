@@ -10,12 +10,14 @@ use crate::token::{
     Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, ReportKeySuccession, SetRole,
     SignedKeySet,
 };
-use crate::trail::SigningKey;
+use crate::trail::{CosigningKey, SigningKey};
 
 pub const GATEWAY: &str = "gateway.example";
 /// Seconds of the trail's first leaf. The authority log is older.
 pub const START: i64 = 1_795_420_800;
 const YEAR: i64 = 365 * 86_400;
+/// Seconds at which the witness sees the heads.
+pub const SEEN: i64 = START + YEAR;
 
 /// An enterprise: its app, who signs for it, and its key sets, the second of which stands from the middle
 /// of the trail.
@@ -44,6 +46,8 @@ pub struct Parties {
     pub agents: Vec<Agent>,
     pub trail_key: SigningKey,
     pub authority_key: SigningKey,
+    /// Cosigns both heads, long after the last leaf: [`SEEN`].
+    pub witness: CosigningKey,
 }
 
 fn key(seeded: &Seeded) -> PrivateKey {
@@ -154,6 +158,8 @@ impl Parties {
                 .into(),
             trail_key: log_key("trail"),
             authority_key: log_key("authority"),
+            witness: CosigningKey::from_seed("witness.example", &<dyn Entropy>::array(&seeded))
+                .expect("any seed makes an Ed25519 key"),
         }
     }
 
@@ -164,7 +170,7 @@ impl Parties {
             trail: pin("trail", &self.trail_key),
             authority: pin("authority", &self.authority_key),
             freshness: None,
-            witnesses: WitnessPins::default(),
+            witnesses: WitnessPins { required: 1, vkeys: vec![self.witness.verifier_key().clone()] },
             controllers: self.controllers.iter().map(|c| (c.id.clone(), c.digest(1))).collect(),
             agents: self.agents.iter().map(|a| (a.id.clone(), a.key.public().clone())).collect(),
             recovered: Default::default(),

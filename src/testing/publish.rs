@@ -3,16 +3,20 @@
 use std::io;
 use std::path::Path;
 
-use super::parties::{Parties, origin};
+use super::parties::{Parties, SEEN, origin};
 use super::seeded::Seeded;
 use super::story::Story;
+use crate::domain::Timestamp;
 use crate::trail::layout::{CHECKPOINT_PATH, VKEY_PATH};
 use crate::trail::tile::FULL_WIDTH;
-use crate::trail::{Appender, Checkpoint, Resource, SigningKey, encode_bundle, encode_tile, leaf_hash};
+use crate::trail::{
+    Appender, Checkpoint, CosigningKey, Note, Resource, SigningKey, encode_bundle, encode_tile, leaf_hash,
+};
 
-/// Gives every file of the log to `put`, with its path; answers the checkpoint.
+/// Gives every file of the log to `put`, with its path; answers the checkpoint. The witness has seen it.
 pub fn publish(
     key: &SigningKey,
+    witness: &CosigningKey,
     origin: &str,
     leaves: impl IntoIterator<Item = Vec<u8>>,
     mut put: impl FnMut(&str, &[u8]) -> io::Result<()>,
@@ -41,9 +45,18 @@ pub fn publish(
         put(&Resource::Tile(tile).path(), &encode_tile(&hashes))?;
     }
     let head = Checkpoint::new(origin, tree.size(), tree.root()).expect("a made-up origin is a name");
-    put(CHECKPOINT_PATH, head.sign(key).to_string().as_bytes())?;
+    put(CHECKPOINT_PATH, seen(&head, key, witness).to_string().as_bytes())?;
     put(VKEY_PATH, format!("{}\n", key.verifier_key()).as_bytes())?;
     Ok(head)
+}
+
+/// The head, signed and cosigned.
+pub(super) fn seen(head: &Checkpoint, key: &SigningKey, witness: &CosigningKey) -> Note {
+    let mut note = head.sign(key);
+    let at = Timestamp::from_second(SEEN).expect("a time in range");
+    let line = witness.cosign(note.text(), at).expect("a time after the epoch");
+    note.add(line).expect("a second signature");
+    note
 }
 
 fn put_bundle(
@@ -72,9 +85,9 @@ pub fn write(folder: &Path, parties: &Parties, seed: u64, size: u64) -> io::Resu
     };
     let story = Story::new(parties, seed, size);
     let authority = story.authority_leaves().to_vec();
-    publish(&parties.authority_key, &origin("authority"), authority, into("authority"))?;
+    publish(&parties.authority_key, &parties.witness, &origin("authority"), authority, into("authority"))?;
     let salts = Seeded::new(!seed);
     let leaves = story.map(|told| told.seal(&salts));
-    publish(&parties.trail_key, &origin("trail"), leaves, into("trail"))?;
+    publish(&parties.trail_key, &parties.witness, &origin("trail"), leaves, into("trail"))?;
     std::fs::write(folder.join("pins.toml"), parties.pins().to_toml())
 }

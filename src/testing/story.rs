@@ -363,7 +363,7 @@ impl<'a> Story<'a> {
                 let subject = case.ordered.as_ref()?.id.resource_name();
                 (subject, EvidenceExported { by: name, disclosures: true }.into())
             }
-            Step::Shredded => (request, DataShredded { class: "case".to_owned(), keys: 1 }.into()),
+            Step::Shredded => (request, DataShredded { class: "request".to_owned(), keys: 1 }.into()),
         };
         Some(told)
     }

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Checks an exported log with programs that are not Mandate's.
 
-    pymerkle_check.py LOG_DIR [RECEIPT_FILE LEAF_FILE]... [--consistency FILE]
+    pymerkle_check.py LOG_DIR [RECEIPT_FILE LEAF_FILE]... [--consistency FILE] [--spoil LEVEL]
 
-LOG_DIR holds `checkpoint`, `vkey` and `tile/entries/...` (C2SP tlog-tiles). Each RECEIPT_FILE is a
+LOG_DIR holds `checkpoint`, `vkey`, `tile/entries/...` and `tile/<L>/...` of every level (C2SP tlog-tiles); partial
+tiles are those of its size and no others. With --spoil each file below `tile/` is spoilt in a copy, and the check
+must notice. Each RECEIPT_FILE is a
 C2SP tlog-proof, LEAF_FILE the bytes of the leaf it is for. FILE is JSON
 {"old_size", "old_root", "new_size", "new_root", "proof": [base64, ...]}.
 
@@ -22,8 +24,10 @@ import binascii
 import hashlib
 import json
 import re
+import shutil
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -124,17 +128,90 @@ def read_entries(log, size):
     return entries
 
 
-def check_tiles(log, tree, size):
-    """The level-0 tiles hold the leaf hashes that pymerkle computed."""
+def tiles_of(entries):
+    """Path and bytes of every tile of the log, as pymerkle computes them: a hash of level L is the root of
+    256^L leaves, and a level holds a hash only of leaves that are all there."""
+    level, span = 0, 1
+    while len(entries) >= span:
+        count = len(entries) // span
+        hashes = [
+            InmemoryTree.init_from_entries(entries[at * span : (at + 1) * span]).get_root() for at in range(count)
+        ]
+        for start in range(0, count, 256):
+            width = min(256, count - start)
+            path = f"tile/{level}/" + index_path(start // 256) + ("" if width == 256 else f".p/{width}")
+            yield path, b"".join(hashes[start : start + width])
+        level, span = level + 1, span * 256
+
+
+def bundles_of(size):
+    """The paths of the entries, which were read before."""
     for start in range(0, size, 256):
         width = min(256, size - start)
-        path = log / "tile/0" / (index_path(start // 256) + ("" if width == 256 else f".p/{width}"))
+        yield "tile/entries/" + index_path(start // 256) + ("" if width == 256 else f".p/{width}")
+
+
+def check_tiles(log, entries):
+    """Every tile of every level is the one that pymerkle computes; there is none too few and none too many.
+    Answers how many there are, by level."""
+    known, levels = set(bundles_of(len(entries))), {}
+    for path, expected in tiles_of(entries):
         try:
-            tile = path.read_bytes()
+            tile = (log / path).read_bytes()
         except OSError as error:
-            raise Disagreement(f"{path.relative_to(log)} cannot be read") from error
-        if tile != b"".join(tree.get_leaf(start + i + 1) for i in range(width)):
-            raise Disagreement(f"{path.relative_to(log)} is not that of the entries")
+            raise Disagreement(f"{path} cannot be read") from error
+        if tile != expected:
+            raise Disagreement(f"{path} is not that of the entries")
+        known.add(path)
+        level = path.split("/")[1]
+        levels[level] = levels.get(level, 0) + 1
+    for file in (log / "tile").rglob("*"):
+        if file.is_file() and file.relative_to(log).as_posix() not in known:
+            raise Disagreement(f"{file.relative_to(log)} is no tile of a log of {len(entries)} leaves")
+    return levels
+
+
+def check_log(log):
+    """Checkpoint, entries and tiles. Answers key, origin, entries, tree and the number of tiles by level."""
+    key = VerifierKey((log / "vkey").read_text(encoding="utf-8"))
+    origin, size, root = key.open((log / "checkpoint").read_bytes().decode("utf-8"))
+    entries = read_entries(log, size)
+    tree = InmemoryTree.init_from_entries(entries)
+    if tree.get_root() != root:
+        raise Disagreement("the checkpoint's root is not the one that pymerkle computes")
+    return key, origin, entries, tree, check_tiles(log, entries)
+
+
+def check_spoilt(log, level):
+    """Each tile of the log spoilt in turn, in a copy: changed, cut short, away, and one that is too many. Every
+    one must be a disagreement. The log must have a tile of that level."""
+    if not list((log / "tile" / str(level)).rglob("*")):
+        raise Disagreement(f"the log is too small: it has no tile of level {level} to spoil")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "log"
+        shutil.copytree(log, copy)
+        tiles = [file for file in (copy / "tile").rglob("*") if file.is_file()]
+        for tile in tiles:
+            good = tile.read_bytes()
+            for bad in (bytes([good[0] ^ 1]) + good[1:], good[:-1] + bytes([good[-1] ^ 128]), good[:-1], None):
+                tile.unlink() if bad is None else tile.write_bytes(bad)
+                must_disagree(copy, f"{tile.relative_to(copy)} spoilt")
+                tile.write_bytes(good)
+        extra = copy / "tile" / str(level + 1) / "000.p" / "1"
+        extra.parent.mkdir(parents=True)
+        extra.write_bytes(bytes(32))
+        must_disagree(copy, f"{extra.relative_to(copy)} added")
+        extra.unlink()
+        check_log(copy)
+    return len(tiles)
+
+
+def must_disagree(log, what):
+    try:
+        check_log(log)
+    except Disagreement:
+        return
+    raise Disagreement(f"nothing was noticed with {what}")
 
 
 def check_receipt(key, origin, tree, receipt, leaf, name):
@@ -212,27 +289,25 @@ def main():
     parser.add_argument("log", type=Path, metavar="LOG_DIR")
     parser.add_argument("pairs", type=Path, nargs="*", metavar="RECEIPT_FILE LEAF_FILE")
     parser.add_argument("--consistency", type=Path, metavar="FILE")
+    parser.add_argument("--spoil", type=int, metavar="LEVEL", help="the log must have tiles up to LEVEL: spoil each")
     arguments = parser.parse_intermixed_args()
     if len(arguments.pairs) % 2:
         parser.error("each RECEIPT_FILE needs its LEAF_FILE")
 
-    key = VerifierKey((arguments.log / "vkey").read_text(encoding="utf-8"))
-    origin, size, root = key.open((arguments.log / "checkpoint").read_bytes().decode("utf-8"))
-    entries = read_entries(arguments.log, size)
-    tree = InmemoryTree.init_from_entries(entries)
-    if tree.get_root() != root:
-        raise Disagreement("the checkpoint's root is not the one that pymerkle computes")
-    check_tiles(arguments.log, tree, size)
+    key, origin, entries, tree, levels = check_log(arguments.log)
     for receipt, leaf in zip(arguments.pairs[::2], arguments.pairs[1::2]):
         text = receipt.read_bytes().decode("utf-8")
         check_receipt(key, origin, tree, text, leaf.read_bytes(), receipt.name)
     if arguments.consistency:
         check_consistency(tree, entries, json.loads(arguments.consistency.read_text(encoding="utf-8")))
+    tiles = ", ".join(f"{count} of level {level}" for level, count in levels.items())
     print(
-        f"{origin}: {size} leaves, root, {len(arguments.pairs) // 2} receipts"
+        f"{origin}: {len(entries)} leaves, root, tiles ({tiles}), {len(arguments.pairs) // 2} receipts"
         + (" and a consistency proof" if arguments.consistency else "")
         + " agree with pymerkle"
     )
+    if arguments.spoil is not None:
+        print(f"each of {check_spoilt(arguments.log, arguments.spoil)} files spoilt in a copy: noticed")
 
 
 if __name__ == "__main__":

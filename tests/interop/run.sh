@@ -207,14 +207,17 @@ may node-sd-jwt-reads-mandate-sign node "$work/node/sd_jwt.mjs" read "$key_set" 
 may node-sd-jwt-reads-mandate-sign-by-two node "$work/node/sd_jwt.mjs" read-general \
     "$two/keyset.json" YT-900127 "$dir/signed-by-two.json"
 
+# More leaves than a tile holds, so that the log has a second level: every look at one's cases is a leaf.
+may more-leaves "$python" "$suite/more_leaves.py" "$profiles/leting.toml" 260
+
 export_dir=$dir/export
 may trail-export "$mandate" trail export --profile "$profiles/auditor.toml" "$export_dir"
 may pymerkle-trail "$python" "$suite/pymerkle_check.py" "$export_dir/trail" \
     "$out/preview.tlog-proof" "$out/preview.leaf.json" \
     "$out/export.tlog-proof" "$out/export.leaf.json" \
     "$out/erase.tlog-proof" "$out/erase.leaf.json" \
-    --consistency "$out/consistency.json"
-may pymerkle-authority "$python" "$suite/pymerkle_check.py" "$export_dir/authority"
+    --consistency "$out/consistency.json" --spoil 1
+may pymerkle-authority "$python" "$suite/pymerkle_check.py" "$export_dir/authority" --spoil 0
 
 # A log in Python asks our witness.
 may witness "$python" "$suite/witness_check.py" "$mandate" "$dir" "$dir/witness"

@@ -14,6 +14,8 @@ use clap::{Parser, Subcommand};
 use mandate::authority::evidence::MAX_BUNDLE;
 use mandate::authority::published::{Options, Since};
 use mandate::authority::{Bundle, Pins, proven, published, verdict};
+use mandate::domain::clock::SystemClock;
+use mandate::domain::{Clock as _, Timestamp};
 use mandate::trail::leaf::MAX_LEAF;
 use mandate::trail::note::MAX_NOTE;
 use mandate::trail::receipt::MAX_RECEIPT;
@@ -112,13 +114,13 @@ fn run(arguments: &Arguments) -> Result<Outcome, Unanswered> {
         .map_err(|_| Unanswered(format!("{}: not UTF-8", pin.display())))?;
     let pins = Pins::parse(&text).map_err(|error| Unanswered(format!("{}: {error}", pin.display())))?;
     match &arguments.what {
-        What::Trail { path, how } => verify_logs(path, &pins, how),
+        What::Trail { path, how } => verify_logs(path, &pins, how, SystemClock.now()),
         What::Evidence { file } => verify_evidence(file, &pins),
         What::Receipt { file, leaf } => verify_receipt(file, leaf, &pins),
     }
 }
 
-fn verify_logs(path: &Path, pins: &Pins, how: &How) -> Result<Outcome, Unanswered> {
+fn verify_logs(path: &Path, pins: &Pins, how: &How, now: Timestamp) -> Result<Outcome, Unanswered> {
     let open = |name: &str| {
         let path = path.join(name);
         Directory::open(path.clone()).map_err(|error| Unanswered(format!("{}: {error}", path.display())))
@@ -140,7 +142,7 @@ fn verify_logs(path: &Path, pins: &Pins, how: &How) -> Result<Outcome, Unanswere
     };
     let verdict = published::verify(&trail, &authority, pins, &since, &options);
     progress.end();
-    Outcome::logs(verdict, pins)
+    Outcome::logs(verdict, pins, now)
 }
 
 /// The checkpoints of `--since`. One that is not signed as the pins ask proves nothing: not good.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use mandate::authority::proven::Proven;
 use mandate::authority::published::{Fault, Report, SinceReport};
 use mandate::authority::{Verdict, pins::Pins};
+use mandate::domain::Timestamp;
 use serde_json::{Value, json};
 
 /// Exit 2: the question could not be answered.
@@ -42,9 +43,19 @@ impl Outcome {
         Outcome::NotGood { text, json }
     }
 
-    pub fn logs(verdict: Result<Report, Fault>, pins: &Pins) -> Result<Self, Unanswered> {
+    /// `now` is this machine's clock, which proves nothing: what is later gets a note, and changes no verdict.
+    pub fn logs(verdict: Result<Report, Fault>, pins: &Pins, now: Timestamp) -> Result<Self, Unanswered> {
         match verdict {
-            Ok(report) => Self::good("trail", logs_text(&report, pins), &report),
+            Ok(report) => {
+                let mut good = Self::good("trail", logs_text(&report, pins), &report)?;
+                if let Outcome::Good { text, json } = &mut good
+                    && report.summary.until.as_second() > now.as_second() + CLOCKS_APART
+                {
+                    text.push_str("\n  note          the last leaf is later than the clock of this machine");
+                    json["later_than_now"] = true.into();
+                }
+                Ok(good)
+            }
             Err(Fault::NotGood { which, rule, what }) => {
                 Ok(Self::not_good("trail", Some(&which), rule.map(|rule| rule.code()), &what))
             }
@@ -82,6 +93,9 @@ impl Outcome {
     }
 }
 
+/// Seconds by which a leaf may be later than this machine's clock without a note.
+const CLOCKS_APART: i64 = 300;
+
 fn logs_text(report: &Report, pins: &Pins) -> String {
     let summary = &report.summary;
     let mut lines = vec![
@@ -102,6 +116,12 @@ fn logs_text(report: &Report, pins: &Pins) -> String {
         format!("  instructions  {}", summary.instructions),
         format!("  executions    {}, of which {} have ended", summary.executions, summary.ended),
     ];
+    lines.extend(
+        report
+            .other_keys
+            .iter()
+            .map(|name| format!("  note          {name} signed with a key that is not pinned: not counted")),
+    );
     lines.extend(report.breaks.iter().map(|one| format!("  BREAK         {one}")));
     lines.extend(report.restarts.iter().map(|one| format!("  BREAK         {one}")));
     if let Some(since) = &report.since {

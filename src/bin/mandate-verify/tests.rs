@@ -34,6 +34,10 @@ fn pins() -> Pins {
     }
 }
 
+fn now() -> Timestamp {
+    Timestamp::MAX
+}
+
 fn how() -> How {
     let threads = NonZeroUsize::new(2);
     How { since: Vec::new(), threads, memory: 1, temporary: None, progress: false }
@@ -89,7 +93,7 @@ fn exported() -> TempDir {
             (
                 message,
                 MessageReceived {
-                    by: by(),
+                    by: "support/s-1".to_owned(),
                     commitment: "c".into(),
                     route: "triage".into(),
                     reason: None,
@@ -98,7 +102,7 @@ fn exported() -> TempDir {
                 }
                 .into(),
             ),
-            (message, MessageDismissed { by: by() }.into()),
+            (message, MessageDismissed { by: "support/s-1".to_owned() }.into()),
         ],
     );
     export(folder.path(), "authority", &[]);
@@ -157,13 +161,23 @@ fn any_flipped_byte_of_any_file_is_not_good_and_named_by_its_path() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             fs::write(&path, &bad).unwrap();
-            let (code, text) = text(verify_logs(folder.path(), &pins, &how()));
+            let (code, text) = text(verify_logs(folder.path(), &pins, &how(), now()));
             assert_eq!(code, 1, "byte {at} of {name}: {text}");
             assert!(text.contains(&name), "byte {at} of {name} was called {text}");
         }
         fs::write(&path, &good).unwrap();
     }
-    assert_eq!(text(verify_logs(folder.path(), &pins, &how())).0, 0);
+    assert_eq!(text(verify_logs(folder.path(), &pins, &how(), now())).0, 0);
+}
+
+#[test]
+fn a_leaf_later_than_this_machines_clock_gets_a_note_and_no_other_verdict() {
+    let folder = exported();
+    let asked = |now| text(verify_logs(folder.path(), &pins(), &how(), now));
+    let (code, said) = asked(Timestamp::UNIX_EPOCH);
+    assert!(code == 0 && said.contains("note          the last leaf is later"), "{said}");
+    let (code, said) = asked(Timestamp::MAX);
+    assert!(code == 0 && !said.contains("note"), "{said}");
 }
 
 #[test]
@@ -239,7 +253,7 @@ fn since_a_checkpoint_it_says_what_was_not_checked_again_and_names_rollback_and_
     fs::copy(other.path().join("trail/checkpoint"), folder.path().join("earlier")).unwrap();
     let (code, said) = text(ask(folder.path(), &words));
     assert_eq!((code, said.contains("trail/checkpoint: fork: its first 4 leaves")), (1, true), "{said}");
-    let dismissed: Event = MessageDismissed { by: "operators/o-1".to_owned() }.into();
+    let dismissed: Event = MessageDismissed { by: "support/s-1".to_owned() }.into();
     let longer = vec![("messages/01938a5e-0000-7b2e-9f7a-000000000001", dismissed); 9];
     export(other.path(), "trail", &longer);
     fs::copy(other.path().join("trail/checkpoint"), folder.path().join("earlier")).unwrap();
