@@ -1,15 +1,19 @@
 //! One key has one use and one principal, for ever (DESIGN §5): whatever a key was registered for, every other way to
 //! register it is refused, and so is the same use for another. The keys of certificates: `tls_keys.rs`.
 
+use std::path::Path;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use mandate::cli::client::Client;
 use mandate::cli::demo::Enterprise;
 use mandate::domain::Clock;
 use mandate::domain::clock::SystemClock;
 use mandate::grpc::v1;
-use mandate::token::{KeyEntryDraft, KeySetDraft, KeyUse, PrivateKey, SetRole};
+use mandate::token::{KeyEntryDraft, KeySetDraft, KeyUse, PrivateKey, SetRole, base64url};
 
 use crate::harness::{World, reason};
 use crate::key_sets::{key_of, named, new_key, next, rotate};
+use crate::tls_keys::TlsKey;
 
 pub fn answer<T>(done: Result<tonic::Response<T>, tonic::Status>) -> String {
     done.map_or_else(|status| reason(&status), |_| "taken".to_owned())
@@ -144,6 +148,58 @@ async fn a_key_that_has_a_use_gets_no_other() {
     let set = first_set(&xingyu, &new_key(), &new_key());
     pin_newcomer(&world, &set);
     assert_eq!(register(&operator, set).await, "taken");
+    world.export_and_verify().await;
+}
+
+/// The 32-byte seed in this file, as a key.
+fn of_seed(path: &Path) -> PrivateKey {
+    let d = std::fs::read_to_string(path).expect("its file").trim_end().to_owned();
+    let seed = base64url::decode(d.as_bytes()).expect("base64url");
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a seed");
+    let x = base64url::encode(pair.public_key().as_ref());
+    let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","d":"{d}"}}"#);
+    PrivateKey::from_jwk(jwk.as_bytes()).expect("a JWK")
+}
+
+/// The JWK of a certificate's key.
+fn in_certificate(path: &Path) -> String {
+    let bytes = std::fs::read(path).expect("its file");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&bytes).expect("PEM");
+    let certificate = pem.parse_x509().expect("a certificate");
+    mandate::identity::tls_key::canonical_jwk(certificate.public_key()).expect("a key")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_own_keys_get_no_use() {
+    let world = World::without_agent(|_| {}).await;
+    let operator = world.client("operator").await;
+    let xingyu = world.enterprise("xingyu").await;
+    let root = key_of(world.path(), "xingyu", "root");
+    register_newcomer(&operator).await;
+    const USED: &str = "KEY_ALREADY_USED";
+
+    let own = world.path().join("keys/gateway");
+    let mut keys: Vec<_> = ["trail", "authority", "freshness"]
+        .map(|name| (name, of_seed(&own.join(name).with_extension("key"))))
+        .into();
+    keys.push(("the server's", TlsKey::of(world.path(), "gateway").jwk));
+    for (what, key) in &keys {
+        assert_eq!(as_access_key(&operator, "support/s-9", key).await, USED, "{what}");
+        assert_eq!(as_report_key(&operator, key).await, USED, "{what}");
+        assert_eq!(as_first_set(&operator, &xingyu, key, &new_key()).await, USED, "{what} as a root");
+        assert_eq!(as_first_set(&operator, &xingyu, &new_key(), key).await, USED, "{what} as a first signer");
+        assert_eq!(as_instruction_key(&xingyu, &root, key).await, USED, "{what} in the next set");
+    }
+    for ca in ["ppio", "xingyu", "leting"] {
+        let call = v1::CreateAccessKeyRequest {
+            principal: "support/s-9".into(),
+            key: in_certificate(&world.path().join("ca").join(ca).with_extension("pem")),
+            request_id: String::new(),
+        };
+        assert_eq!(answer(operator.registry().create_access_key(call).await), USED, "the authority of {ca}");
+    }
+    // The refusals are those keys': another gets in.
+    assert_eq!(as_access_key(&operator, "support/s-9", &new_key()).await, "taken");
     world.export_and_verify().await;
 }
 

@@ -31,7 +31,7 @@ use agent::Agent;
 use history::{History, Tally};
 use inside::Inside;
 use office::Office;
-use ops::{Call, Op, an_op};
+use ops::{Op, an_op};
 
 /// Histories in `make test`.
 const CASES: u32 = 8;

@@ -29,7 +29,7 @@ const ELSEWHERE: &str = "TLS_KEY_USED_ELSEWHERE";
 /// A P-256 key as certificates' files hold it and as a JWK.
 pub struct TlsKey {
     pem: String,
-    jwk: PrivateKey,
+    pub jwk: PrivateKey,
 }
 
 impl TlsKey {
@@ -40,7 +40,7 @@ impl TlsKey {
     }
 
     /// That of a certificate which `mandate init` made.
-    fn of(dir: &Path, name: &str) -> Self {
+    pub fn of(dir: &Path, name: &str) -> Self {
         Self::read(std::fs::read_to_string(dir.join(format!("keys/{name}/tls.key"))).expect("its file"))
     }
 

@@ -36,6 +36,7 @@ impl App {
         if set.is_expired(self.clock.now_seconds()) {
             return Err(Reason::KeySetExpired.into());
         }
+        signed.key_uses().try_for_each(|(key, _)| self.check_not_own(&key))?;
         let new = NewKeySet::of(&signed, bytes)?;
         let (version, digest) = (new.version, new.digest.clone());
         let command = RegisterKeySet { by, set: new, recovers };

@@ -56,6 +56,7 @@ impl App {
         if signed.iss() != controller {
             return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss").into());
         }
+        signed.key_uses().try_for_each(|(key, _)| self.check_not_own(&key))?;
         let new = NewKeySet::of(&signed, bytes)?;
         let (version, digest) = (new.version, new.digest.clone());
         let mut conn = self.store.reader().await?;

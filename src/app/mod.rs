@@ -35,12 +35,14 @@ mod tls_keys;
 mod uploads;
 mod witnessing;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Clock, ControllerId, Entropy, SubProcessorId};
 use crate::store::{Store, StoreError};
+use crate::token::KeyId;
 use crate::token::KeySet;
 use crate::trail::CosigningKey;
 use crate::vault::Vault;
@@ -90,6 +92,9 @@ pub struct Settings {
     pub witnessing: Witnessing,
     /// New keys of its certificates that a principal may show in an hour.
     pub tls_keys_per_hour: NonZeroU32,
+    /// Keys that the gateway has or answers for: those of its logs, its witnesses, its certificates and the
+    /// authorities of everybody's. Nobody registers one.
+    pub own_keys: Arc<BTreeSet<KeyId>>,
 }
 
 /// How long personal data stays after its work is done (R21), by retention class. Seconds.

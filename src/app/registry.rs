@@ -1,7 +1,7 @@
 //! The operator registers controllers, agreements, apps and agents. Every
 //! change is a leaf (R4). The operator sees no personal data here, for there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::store::calls::{self, CallId, CallRow};
 use crate::store::registry::{self as rows, Agent, Agreement, Controller, Fact, FactKind, Terms};
 use crate::store::{Command, Issued, StoreError, Topic, Tx, key_sets};
-use crate::token::PublicJwk;
+use crate::token::{KeyId, PublicJwk};
 
 use super::idempotency::{Once, once, plain_payload};
 use super::sub_processors::sub_processors_exist;
@@ -195,6 +195,7 @@ impl App {
             anchor_sequence: 0,
             anchor_head: String::new(),
         };
+        self.check_not_own(&key.thumbprint())?;
         let stores = format!("{:?}{:?}", row.stores, row.operated_by);
         let payload = plain_payload(&[row.id.as_str(), &row.report_key, &stores]);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAgent"));
@@ -206,6 +207,11 @@ impl App {
             thumbprint: key.thumbprint().to_string(),
         })
         .await
+    }
+
+    /// Nobody registers a key of the gateway's own.
+    pub(super) fn check_not_own(&self, key: &KeyId) -> Result<(), Refusal> {
+        check_not_among(&self.settings.own_keys, key)
     }
 
     /// Registers an access key of a principal; returns its thumbprint.
@@ -227,6 +233,7 @@ impl App {
                 .note("<collection>/<id> of a principal")
                 .into());
         }
+        self.check_not_own(&key.thumbprint())?;
         let thumbprint = key.thumbprint().to_string();
         let payload = plain_payload(&[principal, &thumbprint]);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAccessKey"));
@@ -307,6 +314,14 @@ pub(super) async fn remember(
         calls::insert(tx, call, &row).await?;
     }
     Ok(Some(leaf))
+}
+
+/// That it is none of the gateway's own keys.
+pub(super) fn check_not_among(own: &BTreeSet<KeyId>, key: &KeyId) -> Result<(), Refusal> {
+    match own.contains(key) {
+        true => Err(Refusal::at(Reason::KeyAlreadyUsed, "key")),
+        false => Ok(()),
+    }
 }
 
 pub(super) async fn controller_exists(tx: &mut Tx<'_>, id: &ControllerId) -> Result<Controller, StoreError> {

@@ -1,13 +1,17 @@
 //! An agent's report key is replaced: the one in force vouches for the next, from then on both may sign, and
 //! then only the next one may. The agent hands both in itself; nobody else has its key.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::domain::event::{Event, ReportKeyRetired, ReportKeyVouched};
 use crate::domain::{AgentId, Reason, Refusal};
 use crate::store::report_keys::{self, ReportKeys};
 use crate::store::{Command, Conn, Issued, StoreError, Tx, logs, registry};
-use crate::token::{PublicJwk, Report, ReportKeySuccession, VerifyingKey};
+use crate::token::{KeyId, PublicJwk, Report, ReportKeySuccession, VerifyingKey};
 use crate::trail::Leaf;
 
+use super::registry::check_not_among;
 use super::{App, AppResult};
 
 const VOUCHED: &str = "mandate.report_key.vouched";
@@ -19,7 +23,12 @@ impl App {
     /// Takes a succession in. The same key again gets the first answer.
     pub async fn vouch_report_key(&self, agent: &AgentId, succession: &str) -> AppResult<Issued> {
         let origins = self.store.trail_origins().to_vec();
-        let command = Vouch { agent: agent.clone(), succession: succession.to_owned(), origins };
+        let command = Vouch {
+            agent: agent.clone(),
+            succession: succession.to_owned(),
+            origins,
+            own: self.settings.own_keys.clone(),
+        };
         self.register(command).await
     }
 
@@ -99,6 +108,8 @@ struct Vouch {
     agent: AgentId,
     succession: String,
     origins: Vec<String>,
+    /// Keys of the gateway.
+    own: Arc<BTreeSet<KeyId>>,
 }
 
 #[async_trait::async_trait]
@@ -111,6 +122,7 @@ impl Command for Vouch {
         let origins = self.origins.iter().map(String::as_str);
         // One that is vouched for vouches for nobody before it is the one in force.
         let read = ReportKeySuccession::verify(&self.succession, &[&keys.in_force], &self.agent, origins)?;
+        check_not_among(&self.own, &read.next.id())?;
         let report_key = read.next.id().to_string();
         if let Some(leaf) = said(tx, &self.agent, VOUCHED, "report_key", &report_key).await? {
             return Ok(Some(leaf));

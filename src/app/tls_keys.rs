@@ -21,6 +21,9 @@ impl App {
     /// Whether the key is on record as a TLS key of this principal, a resource name. `TLS_KEY_USED_ELSEWHERE` where it
     /// is another's or has another use. Both are so for ever; that it is on record nowhere holds for a moment.
     pub async fn knows_tls_key(&self, key: &KeyId, principal: &str) -> AppResult<bool> {
+        if self.settings.own_keys.contains(key) {
+            return Err(Reason::TlsKeyUsedElsewhere.into());
+        }
         is_known(&mut self.store.reader().await?, &key.to_string(), principal).await
     }
 

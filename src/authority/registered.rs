@@ -52,7 +52,15 @@ pub struct Registered {
 
 impl Registered {
     pub fn new(pins: &Pins) -> Self {
-        Self { pinned_agents: pins.agents.clone(), ..Self::default() }
+        let logs = [&pins.trail, &pins.authority];
+        let logs = logs.into_iter().flat_map(|log| [&log.vkey].into_iter().chain(&log.vouched));
+        let cosign = pins.freshness.iter().chain(&pins.witnesses.vkeys);
+        // Nobody registers one of these.
+        let keys = logs
+            .chain(cosign)
+            .map(|key| (KeyId::of_ed25519(key.public_key()), ("log", key.name().to_owned())));
+        let keys = keys.collect();
+        Self { pinned_agents: pins.agents.clone(), keys, ..Self::default() }
     }
 
     /// Takes a registration, the leaf of this index; other events change nothing.

@@ -26,6 +26,7 @@ mod key_checkpoint;
 mod key_report;
 pub mod keyset;
 pub mod migrate;
+mod own_keys;
 pub mod print;
 mod processing_record;
 pub mod public_key;

@@ -3,6 +3,7 @@
 //! Exits with 1 when the writer stops for good: what the store says can no longer be
 //! trusted to grow, and a supervisor must start the process anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::own_keys::own_keys;
 use super::{CliError, files, serve_reload, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
 use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server};
@@ -24,7 +26,7 @@ use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
 use crate::publish::LogFiles;
 use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKey, LogKeys, Origins, Store, registry};
-use crate::token::{PublicJwk, base64url};
+use crate::token::{KeyId, PublicJwk, base64url};
 use crate::trail::{CosigningKey, SigningKey};
 use crate::vault::{EpochKeys, Keyring, KeyringPlace, Vault};
 
@@ -150,6 +152,7 @@ pub async fn open_with(
     let freshness =
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
+    let own = own_keys(config, &keys, freshness.verifier_key())?;
     let database = database(&config.database)?;
     let keyring = keyring(&config.keyring)?;
     files::make_folder(&config.exports)?;
@@ -164,7 +167,7 @@ pub async fn open_with(
     let keyring =
         Keyring::open(&keyring, epochs, clock.clone(), entropy.clone()).await.map_err(CliError::plain)?;
     let vault = Vault::new(keyring, entropy.clone());
-    let settings = settings(config)?;
+    let settings = settings(config, own)?;
     let app = Arc::new(App::new(Arc::new(store), vault, clock, entropy, settings, freshness));
     app.load_cosignatures().await.map_err(CliError::plain)?;
     app.mark_trail().await.map_err(CliError::plain)?;
@@ -244,7 +247,7 @@ pub fn retention(config: &GatewayConfig) -> Retention {
     Retention { request, message, instruction, refusal }
 }
 
-fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
+fn settings(config: &GatewayConfig, own_keys: BTreeSet<KeyId>) -> Result<Settings, CliError> {
     Ok(Settings {
         exports: config.exports.clone(),
         exports_operated_by: config.residency.exports_operated_by.clone(),
@@ -261,6 +264,7 @@ fn settings(config: &GatewayConfig) -> Result<Settings, CliError> {
         house_brands: config.intake.house_brands.clone(),
         witnessing: serve_witnesses::witnessing(config)?,
         tls_keys_per_hour: config.limits.tls_keys_per_hour,
+        own_keys: Arc::new(own_keys),
     })
 }
 

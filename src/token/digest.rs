@@ -78,4 +78,10 @@ impl KeyId {
     pub fn of_canonical_jwk(canonical: &str) -> Self {
         Self(*Digest::of(canonical).as_bytes())
     }
+
+    /// That of an Ed25519 public key (RFC 8037 §2).
+    pub fn of_ed25519(public: &[u8; 32]) -> Self {
+        let x = base64url::encode(public);
+        Self::of_canonical_jwk(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#))
+    }
 }
