@@ -203,6 +203,9 @@ async fn a_lost_database_comes_back_with_every_leaf_that_was_signed_or_not_at_al
     assert!(!text.contains("u_8839201"), "it shows a person's id");
 
     goes_on(&mut world, &signed, &newest).await;
+    let next = world.path().join("backup-after");
+    let (done, text) = mandate(&["backup", "--config"], &[&config, &next]);
+    assert!(done && text.contains("SHREDDED_HALF") && next.join("manifest.json").exists(), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,11 +83,9 @@ impl App {
         let kept = cosignatures::kept(&mut self.store.reader().await?, log).await?;
         let mut heads = BTreeMap::new();
         for head in kept {
-            let signed = Note::parse(&head.checkpoint)
-                .map_err(|_| StoreError::Corrupt("cosigned_heads.checkpoint"))?;
-            let lines =
-                head.lines.iter().map(|line| NoteSignature::parse(line)).collect::<Result<Vec<_>, _>>();
-            let lines = lines.map_err(|_| StoreError::Corrupt("cosignatures.line"))?;
+            // What is no signed head or no signature vouches for nothing; the doctor names it.
+            let Ok(signed) = Note::parse(&head.checkpoint) else { continue };
+            let lines = head.lines.iter().filter_map(|line| NoteSignature::parse(line).ok()).collect();
             let lines = self.counted(&head.checkpoint, lines);
             heads.insert(head.size, Vouched { size: head.size, signed, lines });
         }

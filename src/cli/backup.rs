@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{CliError, doctor, files};
+use super::{CliError, doctor, files, print};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Finding, Patient, examine};
 use crate::store::{Database, Log, restore, survey};
@@ -76,8 +76,9 @@ impl Backup {
         let patient =
             Patient { database: Database::Sqlite(copy.clone()), outside: None, ..doctor::patient(&config)? };
         let findings = check(&patient).await?;
-        if !findings.is_empty() {
-            findings.iter().for_each(|finding| doctor::show(finding, false));
+        findings.iter().for_each(|finding| doctor::show(finding, false));
+        // What a restore could not bring back (no leaf holds it) is no reason to have no backup from then on.
+        if findings.iter().any(Finding::is_of_history) {
             return Err(CliError::plain(
                 "the copy is not sound, nor is the database: see `mandate doctor`. No manifest was written",
             ));
@@ -92,7 +93,13 @@ impl Backup {
         files::write_public(&self.dir.join(MANIFEST), text)?;
         sync(&self.dir.join(MANIFEST))?;
         sync(&self.dir)?;
-        println!("the copy is whole and fits its trail:\n{}", manifest.trail);
+        if !findings.is_empty() {
+            print::line(format_args!(
+                "{} findings: what is missing there is missing in the copy, too",
+                findings.len()
+            ));
+        }
+        print::line(format_args!("the copy fits its trail:\n{}", manifest.trail));
         Ok(())
     }
 }

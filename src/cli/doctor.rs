@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
+use super::print::{line, print};
 use super::serve::{log_keys, origins, retention, url};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
@@ -89,25 +90,24 @@ pub fn show(finding: &Finding, json: bool) {
     let Finding { code, table, resource, sentence } = finding;
     if json {
         // Plain text members: serialising them cannot fail.
-        println!("{}", serde_json::to_string(finding).expect("plain data serialises"));
+        line(format_args!("{}", serde_json::to_string(finding).expect("plain data serialises")));
     } else {
-        println!("{code} {table} {resource}\n  {sentence}");
+        line(format_args!("{code} {table} {resource}\n  {sentence}"));
     }
 }
 
 fn conclude(examined: &Examined, findings: u64, json: bool) {
     if json {
-        let line = serde_json::json!({ "examined": examined, "findings": findings });
-        println!("{line}");
+        print(true, &serde_json::json!({ "examined": examined, "findings": findings }));
         return;
     }
     let Examined { trail_leaves, authority_leaves, sealed_rows, export_files } = examined;
-    println!(
+    line(format_args!(
         "{trail_leaves} leaves of the trail, {authority_leaves} of the authority log, {export_files} export files"
-    );
+    ));
     match sealed_rows {
-        Some(rows) => println!("{rows} rows with data keys"),
-        None => println!("the keyring was not looked at: a running gateway has it open"),
+        Some(rows) => line(format_args!("{rows} rows with data keys")),
+        None => line(format_args!("the keyring was not looked at: a running gateway has it open")),
     }
-    println!("{findings} findings");
+    line(format_args!("{findings} findings"));
 }

@@ -14,6 +14,11 @@ pub fn print(as_json: bool, value: &Value) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
+/// Prints a line for people. A closed pipe ends the output quietly.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
 /// Plain lines: `name  value`; what is empty is left out.
 pub fn plain(value: &Value) -> String {
     let mut text = String::new();

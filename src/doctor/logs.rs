@@ -13,6 +13,9 @@ use crate::trail::{
 /// Leaves in a page: one tile of level 0.
 const PAGE: u32 = 256;
 
+/// Milliseconds: a batch may go on for a while after its last leaf, and the head has the time of its end.
+const SLACK: i64 = 60_000;
+
 /// A leaf that could be read.
 pub(super) struct Walked {
     pub index: u64,
@@ -259,6 +262,9 @@ impl<'a> Walk<'a> {
         }
         if head.last_time < self.time {
             sink(head_wrong("the head is earlier than its last leaf"));
+        }
+        if head.last_time > self.time.saturating_add(SLACK) {
+            sink(head_wrong("the head is later than its last leaf"));
         }
         if !self.cosigned.is_empty() {
             sink(self.of_log(

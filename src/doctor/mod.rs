@@ -15,6 +15,7 @@
 mod exports;
 mod keys;
 mod logs;
+mod signed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -118,6 +119,7 @@ pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, Cann
         let survey::Oddity { code, table, resource, sentence } = odd;
         sink(Finding { code, table, resource, sentence: sentence.into() });
     }
+    signed::examine(&mut conn, sink).await?;
     let (mut sealed_rows, mut export_files) = (None, 0);
     if let Some(outside) = &patient.outside {
         sealed_rows = keys::examine(patient, outside, &mut conn, sink).await?;
@@ -206,7 +208,9 @@ async fn examine_facts(
     let Ok(app) = AppId::from_resource_name(subject) else { return Ok(()) };
     let facts = survey::facts_of(conn, &app).await?;
     let same = facts.len() == registered.facts as usize
-        && crate::app::facts_digest(&facts) == registered.facts_digest;
+        && crate::app::facts_digest(&facts) == registered.facts_digest
+        // The digest is of the spellings as registered; mail is routed by the folded ones.
+        && facts.iter().all(|fact| crate::domain::phrase::fold(&fact.shown) == fact.folded);
     if !same {
         sink(Finding {
             code: "FACTS_DIFFER",

@@ -22,9 +22,12 @@ impl RegistryKeys {
     async fn find(&self, kid: &str) -> Result<Option<AccessKey>, StoreError> {
         let row = registry::access_key(&mut self.store.reader().await?, kid).await?;
         match row {
+            // The leaf names the thumbprint: a key that does not have it is not the one that was registered.
             Some(row) if !row.revoked => AccessKey::from_jwk(row.principal, &row.jwk)
+                .ok()
+                .filter(|key| key.kid() == kid)
                 .map(Some)
-                .map_err(|_| StoreError::Corrupt("access_keys.jwk")),
+                .ok_or(StoreError::Corrupt("access_keys.jwk")),
             _ => Ok(None),
         }
     }

@@ -19,6 +19,8 @@ impl Surface {
         id: ExecutionId,
         outlet: Outlet<v1::WatchExecutionResponse>,
     ) -> AppResult<()> {
+        // Before anything is remembered of it: whoever may not see it leaves no trace.
+        self.app.get_execution(&controller, id).await?;
         let bell = self.app.store.wakes().subscribe(Topic::Execution(id));
         let mut seen = None;
         loop {

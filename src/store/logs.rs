@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::trail::{
-    Appender, Checkpoint, Hash, Note, ProofError, TileId, TileSource, VerifierKey, consistency_proof,
+    Appender, Checkpoint, Hash, Leaf, Note, ProofError, TileId, TileSource, VerifierKey, consistency_proof,
     inclusion_proof, right_edge_tiles,
 };
 
@@ -80,7 +80,7 @@ pub(super) async fn load(
     source: &str,
     keys: &[VerifierKey],
 ) -> Result<LogState, OpenError> {
-    let head = query("SELECT origin, size, root, checkpoint, last_time FROM log_heads WHERE log = ?")
+    let head = query("SELECT origin, size, root, checkpoint FROM log_heads WHERE log = ?")
         .bind(log.name())
         .fetch_optional(conn)
         .await
@@ -106,7 +106,15 @@ pub(super) async fn load(
     }
     state.tree = Appender::load(size, &Fetched { tiles })
         .map_err(|_| fault("the right edge does not fit the size"))?;
-    state.last_time = head.get("last_time");
+    // Not by the head's column, which nobody signed: the next leaf's time follows on it.
+    state.last_time = match size.checked_sub(1) {
+        None => 0,
+        Some(last) => {
+            let leaf = leaf_at(conn, log, last).await.map_err(OpenError::Database)?;
+            let leaf = leaf.and_then(|bytes| Leaf::parse(&bytes).ok());
+            leaf.ok_or(fault("the last leaf is missing or cannot be read"))?.time().as_millisecond()
+        }
+    };
     let root = state.tree.root();
     if head.get::<Vec<u8>>("root") != root.as_bytes() {
         return Err(fault("the stored root does not follow from the tiles"));

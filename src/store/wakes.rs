@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::domain::{ControllerId, ExecutionId, StoreId};
 
@@ -73,18 +74,52 @@ pub(super) async fn notify(conn: &mut Conn, topics: &[Topic]) -> Result<(), sqlx
     Ok(())
 }
 
+/// Who waits for what: a topic stands here while somebody holds a bell of it.
+#[derive(Default)]
+struct Waiting(Mutex<HashMap<Topic, Arc<Notify>>>);
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Topic, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bell of a topic, for one who waits for it. With the last one the topic is forgotten.
+pub struct Bell {
+    topic: Topic,
+    rings: Arc<Notify>,
+    waiting: Arc<Waiting>,
+}
+
+impl Bell {
+    /// Comes at the next ring after it was armed (`enable`).
+    pub fn notified(&self) -> Notified<'_> {
+        self.rings.notified()
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock();
+        // Bells are made under this lock alone: the map's and this one are the last two.
+        if Arc::strong_count(&self.rings) == 2 {
+            waiting.remove(&self.topic);
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Wakes {
-    waiting: Mutex<HashMap<Topic, Arc<Notify>>>,
+    waiting: Arc<Waiting>,
     /// Counts changes of the access keys, for those who remember what they verified.
     access_keys: AtomicU64,
 }
 
 impl Wakes {
     /// The bell of a topic. Arm it (`notified()` + `enable`) before reading, or a change in between is missed.
-    pub fn subscribe(&self, topic: Topic) -> Arc<Notify> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(waiting.entry(topic).or_default())
+    pub fn subscribe(&self, topic: Topic) -> Bell {
+        let rings = Arc::clone(self.waiting.lock().entry(topic.clone()).or_default());
+        Bell { topic, rings, waiting: Arc::clone(&self.waiting) }
     }
 
     /// Grows whenever an access key may have been registered or revoked.
@@ -100,7 +135,7 @@ impl Wakes {
 
     /// Wakes everybody: something may have been missed.
     pub(super) fn ring_all(&self) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.lock();
         self.access_keys.fetch_add(1, Ordering::SeqCst);
         for bell in waiting.values() {
             bell.notify_waiters();
@@ -109,17 +144,36 @@ impl Wakes {
 
     /// Wakes everybody who waits for one of these.
     pub fn ring(&self, topics: &[Topic]) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.lock();
         for topic in topics {
             if *topic == Topic::AccessKeys {
                 self.access_keys.fetch_add(1, Ordering::SeqCst);
             }
             if let Some(bell) = waiting.get(topic) {
                 bell.notify_waiters();
-                if Arc::strong_count(bell) == 1 {
-                    waiting.remove(topic);
-                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topic_is_remembered_as_long_as_somebody_waits_for_it() {
+        let wakes = Wakes::default();
+        let orders = || Topic::Orders("rtc".parse().expect("an id"));
+        let (one, other) = (wakes.subscribe(orders()), wakes.subscribe(orders()));
+        let others = wakes.subscribe(Topic::AccessKeys);
+        drop(one);
+        assert_eq!(wakes.waiting.lock().len(), 2);
+        let rung = other.notified();
+        wakes.ring(&[orders()]);
+        rung.await;
+        drop(other);
+        assert_eq!(wakes.waiting.lock().len(), 1, "nobody waits for the store's orders");
+        drop(others);
+        assert!(wakes.waiting.lock().is_empty());
     }
 }

@@ -14,11 +14,12 @@ pub use oddities::{Oddity, oddities};
 pub use sealed::{SealedRow, names_key, sealed_rows};
 pub use tables::{TABLES, Table};
 pub use walk::{
-    KeptHead, KeptLeaf, cosigned, export_files, facts_of, head, leaves_after, stray_leaves, tile_count,
+    KeptHead, KeptLeaf, access_keys, cosignatures, cosigned, export_files, facts_of, head, leaves_after,
+    stray_leaves, tile_count,
 };
 
 /// A name from a row, fit to be shown: one that a hand wrote there may be anything.
-pub(crate) fn shown(text: &str) -> &str {
+pub fn shown(text: &str) -> &str {
     let is_name = |text: &str| {
         (1..=128).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/' | b'.'))

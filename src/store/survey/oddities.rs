@@ -169,6 +169,19 @@ const OTHERS: &[Question] = &[
         "NOT EXISTS (SELECT 1 FROM trail_leaves p WHERE p.idx = t.leaf)",
         "a call's answer names a leaf that is not there"
     ),
+    orphan!(
+        "calls",
+        "t.resource",
+        "(t.resource LIKE 'messages/%' OR t.resource LIKE 'requests/%') \
+         AND EXISTS (SELECT 1 FROM trail_leaves p WHERE p.idx = t.leaf AND p.subject <> t.resource)",
+        "a call's answer names a leaf about something else"
+    ),
+    orphan!(
+        "cosignatures",
+        "t.log || '/' || t.cosigner",
+        "NOT EXISTS (SELECT 1 FROM cosigned_heads p WHERE p.log = t.log AND p.size = t.size)",
+        "its head is not there"
+    ),
     Question {
         code: "NOTHING_OPEN",
         table: "instructions",

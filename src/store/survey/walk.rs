@@ -89,6 +89,30 @@ pub async fn cosigned(conn: &mut Conn, log: Log) -> Result<Vec<(u64, String)>, S
     rows.iter().map(|row| Ok((to_u64(row.try_get("size")?), row.try_get("checkpoint")?))).collect()
 }
 
+/// Thumbprints and keys of the access keys, after `last`, at most `count`.
+pub async fn access_keys(
+    conn: &mut Conn,
+    last: &str,
+    count: u32,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let rows =
+        query("SELECT thumbprint, jwk FROM access_keys WHERE thumbprint > ? ORDER BY thumbprint LIMIT ?")
+            .bind(last)
+            .bind(count)
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(|row| Ok((row.try_get("thumbprint")?, row.try_get("jwk")?))).collect()
+}
+
+/// Cosignatures of a log: cosigner and line. Few: older ones are forgotten.
+pub async fn cosignatures(conn: &mut Conn, log: Log) -> Result<Vec<(String, String)>, StoreError> {
+    let rows = query("SELECT cosigner, line FROM cosignatures WHERE log = ? ORDER BY size, cosigner")
+        .bind(log.name())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("cosigner")?, row.try_get("line")?))).collect()
+}
+
 /// The facts of one app, in the order their digest is made in.
 pub async fn facts_of(conn: &mut Conn, app: &AppId) -> Result<Vec<Fact>, StoreError> {
     let rows = query("SELECT kind, value, shown, alias FROM app_facts WHERE app_id = ?")
