@@ -271,9 +271,13 @@ impl<D: Door> History<D> {
             let rule = self.expected(slot, self.rules.shown(slot));
             assert_eq!(shown, rule, "after {after:?}: slot {slot}, {:?}", self.rules.orders[slot]);
             let order = &self.rules.orders[slot];
-            if order.ended {
-                // Done once; that it is done only once is the agent's ledger's to know.
+            if matches!(order.state, Some(InstructionState::Done | InstructionState::Failed)) {
+                // Done once; that it is done only once is the agent's ledger's to know. What failed at the gateway
+                // alone, a taken-over one may hand out.
                 continue;
+            }
+            if let Some(state) = order.state.filter(|_| order.has_executions()) {
+                *self.tally.entry(("asked about", state.to_string())).or_default() += 1;
             }
             let begun = order.begun;
             let good = match self.door.order(&self.office.orders[slot]).await {
