@@ -196,7 +196,7 @@ static int lets_go(int what, const void *argument)
         va_start(rest, what);                                                                                \
         void *argument = va_arg(rest, void *);                                                               \
         va_end(rest);                                                                                        \
-        return !lets_go(what, argument) && fails_fd(FCNTL, fd) ? -1 : next(fd, what, argument);                                        \
+        return !lets_go(what, argument) && fails_fd(FCNTL, fd) ? -1 : next(fd, what, argument);              \
     }
 
 FCNTL_CALL(fcntl)
