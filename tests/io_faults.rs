@@ -11,7 +11,7 @@ use mandate::grpc::v1;
 use tokio::task::block_in_place;
 
 use crate::harness::{Process, World, within};
-use crate::io_shim::{Call, KINDS, Mode, OPEN, SYNC, Shim, WRITE};
+use crate::io_shim::{Call, KINDS, Mode, OPEN, SYNC, Shim, UNLOCK, WRITE};
 use crate::load::{self, Submission, Told, Ways};
 use crate::tls_keys::{TlsKey, calls, shown};
 
@@ -299,4 +299,31 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
         load::check(&scene.world, &scene.told).await;
     }
     assert!(scene.world.gateway.as_mut().expect("it runs").exit_status().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_not_given_back_ends_the_gateway_and_the_next_one_goes_on() {
+    let mut scene = Scene::new().await;
+    scene.commit().await;
+    scene.shim.set(Mode::Always, UNLOCK, "", 0, libc::EIO);
+    let mut left = Vec::new();
+    for submission in [Submission::new(&scene.ways, 1), Submission::new(&scene.ways, 1)] {
+        match submission.once(&scene.ways[0]).await {
+            Some(told) => scene.told.extend(told),
+            None => left.push(submission),
+        }
+    }
+    assert!(scene.shim.failed() > 0, "nothing was unlocked: the shim is not in the way");
+    scene.shim.off();
+    assert!(!left.is_empty(), "the lock was not missed");
+
+    // The disk is well again; what is stuck is this process.
+    let status = scene.world.gateway.as_mut().expect("it was started").ended(90, "its end").await;
+    let logged = scene.world.gateway.as_ref().expect("it was started").logged();
+    assert!(status.code() == Some(1) && logged.contains("database_stuck"), "{status}: {logged}");
+    scene.start();
+    for submission in left {
+        scene.told.extend(submission.until_answered(&scene.ways).await);
+    }
+    load::check(&scene.world, &scene.told).await;
 }

@@ -30,6 +30,8 @@ pub const KINDS: [(&str, u64); 9] = [
 pub const WRITE: u64 = 1;
 pub const SYNC: u64 = 2;
 pub const OPEN: u64 = 8;
+/// Not among the others, since it takes half a minute each until the gateway ends.
+pub const UNLOCK: u64 = 512;
 /// Bytes of a file's name, the zero at its end included, and where the first stands.
 const NAME: usize = 56;
 const HEAD: usize = 48;

@@ -24,7 +24,8 @@
 
 /* OFF still counts. */
 enum { OFF = 0, ONCE = 1, ALWAYS = 2, TRACE = 3 };
-enum { WRITE = 1, SYNC = 2, TRUNCATE = 4, OPEN = 8, READ = 16, CLOSE = 32, UNLINK = 64, STAT = 128, FCNTL = 256 };
+enum { WRITE = 1, SYNC = 2, TRUNCATE = 4, OPEN = 8, READ = 16, CLOSE = 32, UNLINK = 64, STAT = 128,
+       FCNTL = 256, UNLOCK = 512 };
 enum { NAME = 56, TRACED = 16384 };
 
 /* Eight bytes each, in the byte order of the machine; the test reads and writes the file. */
@@ -178,12 +179,11 @@ int statx(int fd, const char *path, int flags, unsigned mask, struct statx *to)
     return fails ? -1 : next(fd, path, flags, mask, to);
 }
 
-/* A lock that is let go does not fail: for a local file the kernel has nothing to do for it that can. */
-static int lets_go(int what, const void *argument)
+/* A kind of its own: a lock that is not given back holds its process up until it ends. */
+static int kind_of(int command, const void *argument)
 {
-    if (what != F_SETLK && what != F_SETLKW && what != F_OFD_SETLK)
-        return 0;
-    return ((const struct flock *)argument)->l_type == F_UNLCK;
+    int of_a_lock = command == F_SETLK || command == F_SETLKW;
+    return of_a_lock && ((const struct flock *)argument)->l_type == F_UNLCK ? UNLOCK : FCNTL;
 }
 
 #define FCNTL_CALL(name)                                                                                     \
@@ -196,7 +196,7 @@ static int lets_go(int what, const void *argument)
         va_start(rest, what);                                                                                \
         void *argument = va_arg(rest, void *);                                                               \
         va_end(rest);                                                                                        \
-        return !lets_go(what, argument) && fails_fd(FCNTL, fd) ? -1 : next(fd, what, argument);              \
+        return fails_fd(kind_of(what, argument), fd) ? -1 : next(fd, what, argument);                        \
     }
 
 FCNTL_CALL(fcntl)
