@@ -29,6 +29,8 @@ mod fuzz;
 mod gateways;
 mod house;
 mod io_faults;
+mod io_plan;
+mod io_shim;
 mod key_uses;
 mod layers;
 mod load;

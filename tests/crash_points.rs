@@ -1,6 +1,7 @@
 //! A process ends at each point of `mandate::fault`, under load; then it is started again, and nothing
 //! that was answered is missing, nothing happened twice, and the trail verifies.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 
@@ -30,6 +31,13 @@ const OF_GATEWAY: [&str; 11] = [
     "shred.destroyed",
 ];
 
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Gateway,
+    Agent,
+    Witness,
+}
+
 struct Scene {
     world: World,
     witness: Option<Process>,
@@ -37,6 +45,8 @@ struct Scene {
     told: Vec<Told>,
     /// Executions that must come to their end.
     ordered: Vec<String>,
+    /// Those of them that erase somebody who was there.
+    erased: Vec<String>,
 }
 
 impl Scene {
@@ -57,12 +67,9 @@ impl Scene {
             });
             witness = witness::set_up(dir, 1, 1).pop().flatten();
         };
-        let world = match on {
-            On::Sqlite => World::without_agent(adjust).await,
-            On::Postgres => World::on_postgres_with(1, adjust).await,
-        };
+        let world = on.world(adjust).await;
         let ways = load::ways(&[world.profile_at("xingyu", 0)]).await;
-        Self { world, witness, ways, told: Vec::new(), ordered: Vec::new() }
+        Self { world, witness, ways, told: Vec::new(), ordered: Vec::new(), erased: Vec::new() }
     }
 
     fn xingyu(&self) -> &Enterprise {
@@ -137,6 +144,31 @@ impl Scene {
         self.check().await;
     }
 
+    /// Under load; the order about the n-th user takes the agent past the points that rows alone lead to.
+    async fn agent_ends_at(&mut self, point: &'static str, n: usize) {
+        if let Some(running) = self.world.agent.take() {
+            running.stop();
+        }
+        let agent = self.armed("agent", "agent", point, 1);
+        self.order(Act::Erase, n).await;
+        self.erased.extend(self.ordered.last().cloned());
+        let load = Load::start(&self.ways);
+        aborted(agent, point).await;
+        self.told.extend(load.stop().await);
+        self.check().await;
+    }
+
+    /// What was deleted before a death counts as deleted by us, once.
+    async fn erased_by_us(&self) {
+        for name in &self.erased {
+            let call = v1::GetExecutionRequest { name: name.clone() };
+            let found = self.xingyu().client.executions().get_execution(call).await.expect("it is there");
+            let found = found.into_inner().execution.expect("shown");
+            let rows: u64 = found.collections.iter().map(|c| c.rows).sum();
+            assert!(rows > 0, "an erasure that was cut off says that nothing was there");
+        }
+    }
+
     /// What was ordered is carried out after all.
     async fn end(&self) {
         let log = std::fs::read_to_string(self.witness_folder().join("witness.log")).expect("its log");
@@ -156,6 +188,12 @@ impl Scene {
 
 fn of_witness() -> impl Iterator<Item = &'static str> {
     POINTS.iter().map(|(point, _)| *point).filter(|point| point.starts_with("witness."))
+}
+
+/// Without those of an act that returns all there is, which has its own test.
+fn of_agent() -> impl Iterator<Item = &'static str> {
+    let points = POINTS.iter().map(|(point, _)| *point).filter(|point| point.starts_with("agent."));
+    points.filter(|point| !crate::return_and_erase::POINTS.contains(point)).chain(["keyring.overwritten"])
 }
 
 async fn aborted(mut process: Process, point: &str) {
@@ -189,9 +227,14 @@ async fn the_gateway_and_the_witness_may_end_at_each_point(#[case] on: On) {
 async fn for_make_faults_named_points(#[case] on: On) {
     // A world of its own now and then: what is verified after each death grows.
     const DEATHS_IN_A_WORLD: usize = 20;
+    /// Users whose data are exported; others are erased.
+    const EXPORTED: usize = 8;
     let mut time = TimeBox::of(1);
-    let points: Vec<_> = OF_GATEWAY.into_iter().chain(of_witness()).collect();
-    let (mut deaths, mut answers) = (0, 0);
+    let gateways = OF_GATEWAY.map(|point| (Who::Gateway, point));
+    let witnesses = of_witness().map(|point| (Who::Witness, point));
+    let agents = of_agent().map(|point| (Who::Agent, point));
+    let points: Vec<_> = gateways.into_iter().chain(witnesses).chain(agents).collect();
+    let (mut deaths, mut answers, mut of) = (0, 0, BTreeMap::new());
     while time.has_time(CLOSING) {
         let mut scene = Scene::new(on).await;
         scene.world.agent = Some(Process::agent(scene.world.path()));
@@ -199,19 +242,29 @@ async fn for_make_faults_named_points(#[case] on: On) {
             if n > 0 && !time.has_time(CLOSING) {
                 break;
             }
-            match points[load::below(points.len() as u64) as usize] {
-                point if point.starts_with("witness.") => scene.witness_ends_at(point).await,
-                point => scene.gateway_ends_at(point, n % 8).await,
+            let (who, point) = points[load::below(points.len() as u64) as usize];
+            match who {
+                Who::Gateway => scene.gateway_ends_at(point, n % EXPORTED).await,
+                Who::Witness => scene.witness_ends_at(point).await,
+                Who::Agent => {
+                    scene.agent_ends_at(point, EXPORTED + n).await;
+                    scene.world.agent = Some(Process::agent(scene.world.path()));
+                }
             }
+            *of.entry(who).or_insert(0) += 1;
             deaths += 1;
         }
         scene.end().await;
+        scene.erased_by_us().await;
         answers += scene.told.len();
     }
     load::report(
         &format!("deaths at named points on {on:?}"),
         &[
             ("processes that ended at a point of src/fault.rs, and were started again", deaths),
+            ("  of them gateways", of.get(&Who::Gateway).copied().unwrap_or(0)),
+            ("  of them agents", of.get(&Who::Agent).copied().unwrap_or(0)),
+            ("  of them witnesses", of.get(&Who::Witness).copied().unwrap_or(0)),
             ("answers, each in the trail once and proven", answers),
         ],
     );
@@ -223,24 +276,12 @@ async fn for_make_faults_named_points(#[case] on: On) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_may_end_at_each_point(#[case] on: On) {
     let mut scene = Scene::new(on).await;
-    let of_agent = POINTS.iter().map(|(point, _)| *point).filter(|point| point.starts_with("agent."));
-    let of_agent = of_agent.filter(|point| !crate::return_and_erase::POINTS.contains(point));
-    for (n, point) in of_agent.chain(["keyring.overwritten"]).enumerate() {
-        let agent = scene.armed("agent", "agent", point, 1);
-        scene.order(Act::Erase, n).await;
-        aborted(agent, point).await;
-        scene.check().await;
+    for (n, point) in of_agent().enumerate() {
+        scene.agent_ends_at(point, n).await;
     }
     scene.world.agent = Some(Process::agent(scene.world.path()));
-    load::completed(scene.xingyu(), &scene.ordered).await;
-    scene.check().await;
-    // What was deleted before a death counts as deleted by us, once.
-    for name in &scene.ordered {
-        let call = v1::GetExecutionRequest { name: name.clone() };
-        let found = scene.xingyu().client.executions().get_execution(call).await.expect("it is there");
-        let rows: u64 = found.into_inner().execution.expect("shown").collections.iter().map(|c| c.rows).sum();
-        assert!(rows > 0, "an erasure that was cut off says that nothing was there");
-    }
+    scene.end().await;
+    scene.erased_by_us().await;
 }
 
 #[test]

@@ -2,119 +2,48 @@
 //! with EIO and ENOSPC; and a disk that stays full. An answer is an error or the gateway stops; what was
 //! answered OK is never lost, and the trail always verifies.
 
-use std::os::unix::fs::FileExt as _;
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use mandate::cli::client::Client;
 use mandate::grpc::v1;
+use tokio::task::block_in_place;
 
-use crate::harness::{Environment, Process, World, within};
-use crate::load::{self, Submission, TimeBox, Told, Ways};
+use crate::harness::{Process, World, within};
+use crate::io_shim::{Call, KINDS, Mode, OPEN, SYNC, Shim, UNLOCK, WRITE};
+use crate::load::{self, Submission, Told, Ways};
 use crate::tls_keys::{TlsKey, calls, shown};
 
-/// What a fault does; the numbers are those of `tests/faults/io.c`.
-#[derive(Clone, Copy)]
-enum Mode {
-    Off = 0,
-    Once = 1,
-    Always = 2,
-}
-
-const KINDS: [(&str, u64); 5] = [("write", WRITE), ("sync", 2), ("truncate", 4), ("open", 8), ("read", 16)];
-const WRITE: u64 = 1;
-const UNLOCK: u64 = 32;
-const ERRORS: [(&str, i32); 2] = [("EIO", libc::EIO), ("ENOSPC", libc::ENOSPC)];
-
-/// The shim between a gateway and its data folder.
-struct Shim {
-    folder: PathBuf,
-    path: PathBuf,
-    control: std::fs::File,
-}
-
-/// The shim's library, made once.
-fn library() -> &'static Path {
-    static MADE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = MADE.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("io.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/io.c");
-        let made = std::process::Command::new("cc")
-            .args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
-            .arg(&path)
-            .arg(source)
-            .arg("-ldl")
-            .output()
-            .expect("a C compiler is installed: apt-get install gcc");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        (folder, path)
-    });
-    path
-}
-
-impl Shim {
-    fn new(dir: &Path) -> Self {
-        let path = dir.join("io-control");
-        std::fs::write(&path, [0; 48]).expect("written");
-        let control = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened");
-        Self { folder: dir.join("data"), path, control }
-    }
-
-    fn environment(&self) -> Environment {
-        vec![
-            ("LD_PRELOAD", library().display().to_string()),
-            ("MANDATE_IO_FOLDER", self.folder.display().to_string()),
-            ("MANDATE_IO_CONTROL", self.path.display().to_string()),
-        ]
-    }
-
-    fn put(&self, place: u64, value: u64) {
-        self.control.write_all_at(&value.to_ne_bytes(), 8 * place).expect("written");
-    }
-
-    fn get(&self, place: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.control.read_exact_at(&mut bytes, 8 * place).expect("read");
-        u64::from_ne_bytes(bytes)
-    }
-
-    /// From now on calls of these kinds count, and fail as `mode` says.
-    fn set(&self, mode: Mode, kinds: u64, nth: u64, error: i32) {
-        self.put(0, Mode::Off as u64);
-        let error = u64::try_from(error).expect("an errno");
-        for (place, value) in [kinds, nth, error, 0, 0].into_iter().enumerate() {
-            self.put(1 + place as u64, value);
-        }
-        self.put(0, mode as u64);
-    }
-
-    fn off(&self) {
-        self.set(Mode::Off, 0, 0, 0);
-    }
-
-    fn seen(&self) -> u64 {
-        self.get(4)
-    }
-
-    fn failed(&self) -> u64 {
-        self.get(5)
-    }
-}
+pub const ERRORS: [(&str, i32); 2] = [("EIO", libc::EIO), ("ENOSPC", libc::ENOSPC)];
 
 /// What the disk fails under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// One instruction, and a batch of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// One instruction.
     Commit,
     /// SIGTERM: the write-ahead log is moved into the file and cut.
     Checkpoint,
     Start,
 }
 
-struct Scene {
+/// The n-th such call in this phase fails.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub phase: Phase,
+    pub call: Call,
+    pub nth: u64,
+    pub error: i32,
+}
+
+impl Fault {
+    /// Those that no run of `make faults` may leave out: what is written by a commit or a checkpoint.
+    pub fn must_be_made(&self) -> bool {
+        self.phase != Phase::Start && [WRITE, SYNC].contains(&self.call.kind)
+    }
+}
+
+pub struct Scene {
     world: World,
     shim: Shim,
     ways: Ways,
@@ -130,13 +59,13 @@ struct Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the disk failed: {}", self.at);
+            eprintln!("the disk failed, since all was well last:{}", self.at);
         }
     }
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let mut world = World::without_agent(|_| {}).await;
         let shim = Shim::new(world.path());
         world.gateway.take().expect("it runs").stop();
@@ -146,67 +75,68 @@ impl Scene {
     }
 
     fn start(&mut self) {
-        let started = Process::with("serve", self.world.path(), "gateway", self.shim.environment());
-        self.world.gateway = Some(started);
+        let (dir, environment) = (self.world.path(), self.shim.environment());
+        self.world.gateway = Some(block_in_place(|| Process::with("serve", dir, "gateway", environment)));
     }
 
     fn stop(&mut self) {
-        let status = self.world.gateway.take().expect("it runs").terminate();
+        let gateway = self.world.gateway.take().expect("it runs");
+        let status = block_in_place(|| gateway.terminate());
         assert_eq!(status.signal(), None, "it did not stop by itself");
     }
 
-    /// Calls of this kind in this phase, when nothing fails.
-    async fn count(&mut self, phase: Phase, kind: u64) -> u64 {
-        match phase {
-            Phase::Commit => {
-                self.shim.set(Mode::Off, kind, 0, 0);
-                self.commit().await;
-                self.shim.seen()
-            }
-            Phase::Checkpoint => {
-                self.commit().await;
-                self.shim.set(Mode::Off, kind, 0, 0);
-                self.stop();
-                let seen = self.shim.seen();
-                self.start();
-                seen
-            }
-            Phase::Start => {
-                self.stop();
-                self.shim.set(Mode::Off, kind, 0, 0);
-                self.start();
-                self.shim.seen()
-            }
+    /// The calls in this phase, when nothing fails.
+    pub async fn calls(&mut self, phase: Phase) -> BTreeMap<Call, u64> {
+        self.commit().await;
+        if phase == Phase::Start {
+            self.stop();
         }
+        self.shim.trace();
+        match phase {
+            Phase::Commit => self.commit().await,
+            Phase::Checkpoint => self.stop(),
+            Phase::Start => self.start(),
+        }
+        let calls = self.shim.traced();
+        self.shim.off();
+        if phase == Phase::Checkpoint {
+            self.start();
+        }
+        let written = |kind| calls.keys().any(|call| call.kind == kind);
+        let in_the_way = phase == Phase::Start || written(WRITE) && written(SYNC);
+        assert!(in_the_way, "{phase:?} writes nothing: the shim is not in the way");
+        calls
     }
 
     async fn commit(&mut self) {
-        let pending = [Submission::new(&self.ways, 1), Submission::new(&self.ways, 8)];
-        for submission in pending {
-            self.told.extend(submission.until_answered(&self.ways).await);
-        }
+        let submission = Submission::new(&self.ways, 1);
+        self.told.extend(submission.until_answered(&self.ways).await);
     }
 
-    /// The n-th call fails once; then the disk is well again.
-    async fn fail(&mut self, phase: Phase, kind: u64, nth: u64, error: i32) {
-        self.at = format!("{phase:?}, kind {kind}, call {nth}, errno {error}");
-        match phase {
+    fn arm(&self, fault: &Fault) {
+        self.shim.set(Mode::Once, fault.call.kind, &fault.call.file, fault.nth, fault.error);
+    }
+
+    /// The call fails once; then the disk is well again, and instructions are taken. Whether there was one.
+    pub async fn fail(&mut self, fault: &Fault) -> bool {
+        self.at.push_str(&format!("\n  {fault:?}"));
+        let before = self.faults;
+        match fault.phase {
             Phase::Commit => {
-                self.shim.set(Mode::Once, kind, nth, error);
-                self.submit_and_repeat().await;
+                self.arm(fault);
+                self.submit_and_repeat(&[1]).await;
             }
             Phase::Checkpoint => {
-                self.commit().await;
-                self.shim.set(Mode::Once, kind, nth, error);
+                self.arm(fault);
                 self.stop();
                 self.note();
                 self.start();
             }
             Phase::Start => {
                 self.stop();
-                self.shim.set(Mode::Once, kind, nth, error);
-                let environment = self.shim.environment();
-                let started = Process::try_with("serve", self.world.path(), "gateway", environment);
+                self.arm(fault);
+                let (dir, environment) = (self.world.path(), self.shim.environment());
+                let started = block_in_place(|| Process::try_with("serve", dir, "gateway", environment));
                 self.note();
                 self.stops += u64::from(started.is_err());
                 match started {
@@ -216,7 +146,13 @@ impl Scene {
             }
         }
         within(90, "a commit after it", self.commit()).await;
+        self.faults > before
+    }
+
+    /// All that was answered is there, once and proven.
+    pub async fn check(&mut self) {
         load::check(&self.world, &self.told).await;
+        self.at.clear();
     }
 
     fn note(&mut self) {
@@ -225,9 +161,10 @@ impl Scene {
     }
 
     /// Submits while the disk fails; then the same again, until all of it is answered.
-    async fn submit_and_repeat(&mut self) {
+    async fn submit_and_repeat(&mut self, counts: &[usize]) {
         let mut left = Vec::new();
-        for submission in [Submission::new(&self.ways, 1), Submission::new(&self.ways, 8)] {
+        for count in counts {
+            let submission = Submission::new(&self.ways, *count);
             match submission.once(&self.ways[0]).await {
                 Some(told) => self.told.extend(told),
                 None => left.push(submission),
@@ -260,46 +197,79 @@ impl Scene {
         }
     }
 
-    fn report(&self, what: &str) {
-        let Self { faults, errors, stops, told, .. } = self;
+    pub fn sum(&self) -> Sum {
+        Sum { faults: self.faults, errors: self.errors, stops: self.stops, answers: self.told.len() as u64 }
+    }
+}
+
+/// What the failures brought about.
+#[derive(Clone, Copy, Default)]
+pub struct Sum {
+    faults: u64,
+    errors: u64,
+    stops: u64,
+    answers: u64,
+}
+
+impl Sum {
+    pub fn add(&mut self, other: Self) {
+        self.faults += other.faults;
+        self.errors += other.errors;
+        self.stops += other.stops;
+        self.answers += other.answers;
+    }
+
+    pub fn report(&self, what: &str) {
         load::report(
             what,
             &[
-                ("calls to the disk that failed", *faults as usize),
-                ("calls of clients that were answered with an error, and repeated", *errors as usize),
-                ("times that the gateway stopped, and was started again", *stops as usize),
-                ("answers, each in the trail once and proven", told.len()),
+                ("calls to the disk that failed", self.faults as usize),
+                ("calls of clients that were answered with an error, and repeated", self.errors as usize),
+                ("times that the gateway stopped, and was started again", self.stops as usize),
+                ("answers, each in the trail once and proven", self.answers as usize),
             ],
         );
     }
 }
 
-const PHASES: [Phase; 3] = [Phase::Commit, Phase::Checkpoint, Phase::Start];
+pub const PHASES: [Phase; 3] = [Phase::Commit, Phase::Checkpoint, Phase::Start];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_to_the_disk_that_fails_loses_nothing_that_was_answered() {
     let mut scene = Scene::new().await;
+    let mut made = 0;
     for phase in PHASES {
-        for (name, kind) in KINDS {
-            let count = scene.count(phase, kind).await;
-            assert!(
-                count > 0 || !["write", "sync"].contains(&name) || phase == Phase::Start,
-                "{phase:?} makes no {name} call: the shim is not in the way"
-            );
+        let calls = scene.calls(phase).await;
+        for (_, kind) in KINDS {
+            let of_kind: Vec<_> = calls.iter().filter(|(call, _)| call.kind == kind).collect();
             // Each open of a start: SQLite then opens to read alone. Of others the last call (of syncs the
-            // one that the answer waits for), and any other.
-            let calls: Vec<u64> = match (phase, name) {
-                (Phase::Start, "open") => (1..=count).collect(),
-                _ => [count, 1 + load::below(count.max(1))].into_iter().take(count.min(2) as usize).collect(),
-            };
-            for nth in calls {
+            // one that the answer waits for), and any other, each of any file.
+            let mut chosen = Vec::new();
+            if (phase, kind) == (Phase::Start, OPEN) {
+                chosen.extend(of_kind.iter().flat_map(|(call, count)| (1..=**count).map(|nth| (*call, nth))));
+            } else if !of_kind.is_empty() {
+                let any = || of_kind[load::below(of_kind.len() as u64) as usize];
+                let ((last, count), (other, among)) = (any(), any());
+                chosen.extend([(last, *count), (other, 1 + load::below(*among))]);
+            }
+            for (call, nth) in chosen {
                 let (_, error) = ERRORS[load::below(2) as usize];
-                scene.fail(phase, kind, nth, error).await;
+                let fault = Fault { phase, call: call.clone(), nth, error };
+                scene.fail(&fault).await;
+                made += 1;
+                if made % 4 == 0 {
+                    scene.check().await;
+                }
             }
         }
+        // Many of one call, under the same faults.
+        scene.shim.set(Mode::Once, WRITE, "", 1 + load::below(20), libc::EIO);
+        scene.submit_and_repeat(&[1, 8]).await;
+        scene.check().await;
     }
-    scene.report("a sample");
-    assert!(scene.faults > 0 && scene.errors + scene.stops > 0, "nothing that failed was felt");
+    let sum = scene.sum();
+    sum.report("a sample");
+    assert!(sum.faults > 0 && sum.errors + sum.stops > 0, "nothing that failed was felt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,7 +280,7 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
         // One whose certificate has a key that must be written down first.
         let newcomer = shown(&scene.world, scene.world.profile("xingyu"), &TlsKey::new());
         let newcomer = Client::open(newcomer).await.expect("it connects");
-        scene.shim.set(Mode::Always, WRITE, 0, libc::ENOSPC);
+        scene.shim.set(Mode::Always, WRITE, "", 0, libc::ENOSPC);
         let submissions = [Submission::new(&scene.ways, 1), Submission::new(&scene.ways, 8)];
         for submission in &submissions {
             assert!(submission.once(&scene.ways[0]).await.is_none(), "an answer without a byte on the disk");
@@ -335,7 +305,7 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
 async fn a_lock_that_was_not_given_back_ends_the_gateway_and_the_next_one_goes_on() {
     let mut scene = Scene::new().await;
     scene.commit().await;
-    scene.shim.set(Mode::Always, UNLOCK, 0, libc::EIO);
+    scene.shim.set(Mode::Always, UNLOCK, "", 0, libc::EIO);
     let mut left = Vec::new();
     for submission in [Submission::new(&scene.ways, 1), Submission::new(&scene.ways, 1)] {
         match submission.once(&scene.ways[0]).await {
@@ -356,36 +326,4 @@ async fn a_lock_that_was_not_given_back_ends_the_gateway_and_the_next_one_goes_o
         scene.told.extend(submission.until_answered(&scene.ways).await);
     }
     load::check(&scene.world, &scene.told).await;
-}
-
-/// For `make faults`: as many as there is time for, the rarer calls first.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes as long as FAULT_SECONDS says: make faults"]
-async fn for_make_faults_each_call_to_the_disk_fails_once() {
-    let mut time = TimeBox::of(2);
-    let mut scene = Scene::new().await;
-    let (mut plan, mut seen) = (Vec::new(), String::new());
-    for phase in PHASES {
-        for (name, kind) in KINDS {
-            let count = scene.count(phase, kind).await;
-            seen.push_str(&format!("{count:>8}  calls of {name} in a {phase:?}\n"));
-            plan.extend(
-                (1..=count).flat_map(|nth| ERRORS.map(|(_, error)| (count, phase, kind, nth, error))),
-            );
-        }
-    }
-    // Where the time does not suffice for all of many calls, a random part of them is made.
-    plan.sort_by_cached_key(|(count, ..)| (*count > 64, load::below(1 << 32)));
-    let all = plan.len();
-    let mut tried = 0;
-    time.begin();
-    for (_, phase, kind, nth, error) in plan {
-        if !time.has_time(0) {
-            break;
-        }
-        scene.fail(phase, kind, nth, error).await;
-        tried += 1;
-    }
-    scene.report(&format!("a disk that fails: {tried} of {all} faults"));
-    print!("{seen}");
 }

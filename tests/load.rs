@@ -3,7 +3,7 @@
 //! A call that is not answered is repeated, the very same, until it is: at whichever gateway.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -25,6 +25,16 @@ use crate::harness::{World, within};
 pub enum On {
     Sqlite,
     Postgres,
+}
+
+impl On {
+    /// One gateway, no agent; `adjust` may change the set-up's files before the start.
+    pub async fn world(self, adjust: impl FnOnce(&Path)) -> World {
+        match self {
+            Self::Sqlite => World::without_agent(adjust).await,
+            Self::Postgres => World::on_postgres_with(1, adjust).await,
+        }
+    }
 }
 
 /// How long one call may take before it counts as not answered.
@@ -285,7 +295,7 @@ pub fn below(n: u64) -> u64 {
 /// What is left of `FAULT_SECONDS` (600), which all tests of `make faults` share, one after the other. It
 /// begins with the first of them; one that took too long leaves less to the others.
 static LEFT: LazyLock<Mutex<(Instant, u32)>> = LazyLock::new(|| {
-    const SHARES: u32 = 9;
+    const SHARES: u32 = 12;
     let all = std::env::var("FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     Mutex::new((Instant::now() + Duration::from_secs(all), SHARES))
 });

@@ -1,6 +1,8 @@
 //! An agent's report key is retired while reports by it come in: none is taken after the leaf that retires it, or the
 //! trail would not verify.
 
+use std::time::Duration;
+
 use mandate::agent::gateway::{Gateway, LeaseHold};
 use mandate::agent::orders::Leased;
 use mandate::agent::private_key;
@@ -17,7 +19,9 @@ use crate::agent_files::config;
 use crate::race::{Arena, On, is};
 use crate::witness::preview;
 
+/// So many at least, and on until reports came in on either side of a retirement.
 const ROTATIONS: usize = 5;
+const MOST: usize = 30;
 const EACH: usize = 8;
 
 /// That the agent refused the order.
@@ -70,16 +74,22 @@ async fn of_a_retirement_and_reports_at_once_none_by_the_retired_key_comes_after
     let lines = [line_to(&arena.world, 0), line_to(&arena.world, arena.other())];
     let mut key = private_key(&config.report_key).expect("a key");
     let (mut before, mut behind) = (0, 0);
-    for round in 0..ROTATIONS {
+    let mut rounds = 0;
+    while rounds < ROTATIONS || rounds < MOST && (before == 0 || behind == 0) {
+        let round = rounds;
+        rounds += 1;
         let orders = leased(&arena, &lines, round).await;
         let next = PrivateKey::generate(KeyKind::Ed25519, &SystemEntropy).expect("a key");
         let word = ReportKeySuccession::sign(&config.agent, &origin, 0, &key, &next).expect("signs");
         lines[round % 2].vouch_report_key(word).await.expect("the key in force vouches");
         let mut calls = JoinSet::new();
-        for (line, hold, leased) in orders {
+        for (n, (line, hold, leased)) in orders.into_iter().enumerate() {
             let (agent, origin) = (config.agent.clone(), origin.clone());
             let by_old = refused(&agent, &origin, &leased, &key);
+            // Now closer together and now further apart: the retirement falls among them.
+            let after = Duration::from_millis((round % 8 * 4 * n) as u64);
             calls.spawn(async move {
+                tokio::time::sleep(after).await;
                 let taken = line.report(&hold, by_old, Vec::new()).await;
                 (line, hold, leased, taken.map(drop))
             });
@@ -100,9 +110,10 @@ async fn of_a_retirement_and_reports_at_once_none_by_the_retired_key_comes_after
         }
         key = next;
     }
-    assert_eq!(before + behind, ROTATIONS * EACH);
+    assert_eq!(before + behind, rounds * EACH);
+    assert!(before > 0 && behind > 0, "there was no race: {before} before, {behind} behind");
     let trail = arena.verified_trail().await;
     let count = |kind: &str| trail.iter().filter(|leaf| is(leaf, kind)).count();
-    assert_eq!(count("mandate.execution.reported"), ROTATIONS * EACH);
-    assert_eq!(count("mandate.report_key.retired"), ROTATIONS);
+    assert_eq!(count("mandate.execution.reported"), rounds * EACH);
+    assert_eq!(count("mandate.report_key.retired"), rounds);
 }

@@ -8,10 +8,12 @@ use mandate::cli::demo::Enterprise;
 use mandate::domain::{Act, Identifier, Reason};
 use mandate::grpc::v1;
 use mandate::token::base64url;
+use rstest::rstest;
 
 use crate::agent_calls::{lease, line, report_by};
 use crate::agent_files::config;
 use crate::harness::{Process, World, configure, within};
+use crate::load::On;
 use crate::witness::{edit, preview};
 
 /// Where the command is made to die here.
@@ -105,16 +107,20 @@ async fn all_good(world: &World, of: &Enterprise, instructions: &[&v1::Instructi
     }
 }
 
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_goes_on_across_a_new_report_key_whenever_the_command_dies() {
-    let mut world = World::without_agent(|dir| {
-        configure(dir, |gateway| {
-            let limits = gateway["limits"].as_table_mut().expect("a table");
-            // What a dead agent held is free again soon.
-            limits.insert("lease_seconds".into(), 8.into());
-        });
-    })
-    .await;
+async fn an_agent_goes_on_across_a_new_report_key_whenever_the_command_dies(#[case] on: On) {
+    let mut world = on
+        .world(|dir| {
+            configure(dir, |gateway| {
+                let limits = gateway["limits"].as_table_mut().expect("a table");
+                // What a dead agent held is free again soon.
+                limits.insert("lease_seconds".into(), 8.into());
+            });
+        })
+        .await;
     let dir = world.path().to_owned();
     world.agent = Some(Process::agent(&dir));
     let xingyu = world.enterprise("xingyu").await;

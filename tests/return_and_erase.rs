@@ -9,11 +9,13 @@ use mandate::cli::sample_store::{Place, count_rows, survey};
 use mandate::domain::{Act, Clock, Identifier};
 use mandate::grpc::v1;
 use mandate::token::{Categories, InstructionDraft, Policy, PrivateKey, SetRole};
+use rstest::rstest;
 use sqlx::Connection;
 
 use crate::agent_files::left;
 use crate::harness::{Process, World, configure, within};
 use crate::key_sets::{key_of, named, next, refusal, rotate};
+use crate::load::On;
 
 /// Points that the agent passes with this act alone.
 pub const POINTS: [&str; 2] = ["agent.returned", "agent.handed_over"];
@@ -128,9 +130,12 @@ async fn leased_at(world: &World, execution: &str) -> Vec<i64> {
         .collect()
 }
 
+#[rstest]
+#[case::sqlite(On::Sqlite)]
+#[case::postgres(On::Postgres)]
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_contracts_end_all_is_returned_then_erased_whoever_dies_meanwhile() {
-    let mut world = World::without_agent(short_leases).await;
+async fn at_the_contracts_end_all_is_returned_then_erased_whoever_dies_meanwhile(#[case] on: On) {
+    let mut world = on.world(short_leases).await;
     let xingyu = world.enterprise("xingyu").await;
     let store = world.path().join("store/rtc.sqlite");
     let (before, theirs, all) = (ids(&store).await, others(&store).await, rows_of(&store).await);
