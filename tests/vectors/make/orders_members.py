@@ -25,6 +25,10 @@ CLEAR = "Put it in a disclosure, and its digest in the signed part."
 bad("subject-in-clear", "the user id stands in the signed part", "PERSONAL_DATA_IN_CLEAR", CLEAR,
     signed("subject-in-clear", subject=[], sub_id=user("u_1")))
 bad("subject-as-text", "sub_id is the user id itself", "PERSONAL_DATA_IN_CLEAR", CLEAR, signed("subject-as-text", subject=[], sub_id="u_1"))
+subject = [element("format-other/0", SUBJECT[0])]
+bad("format-other", "sub_id of another format than aliases", "PERSONAL_DATA_IN_CLEAR",
+    "Set sub_id.format to aliases, with a digest for each identifier: another format would hold the person in the clear.",
+    signed("format-other", subject=[SUBJECT[0]], sub_id={"format": "list", "identifiers": placeholders(subject)}))
 bad("identifier-in-clear", "an identifier stands beside the digests", "PERSONAL_DATA_IN_CLEAR", CLEAR,
     signed("identifier-in-clear", subject=[], sub_id={"format": "aliases", "identifiers": [user("u_1")]}))
 for name in ("sub", "email", "phone_number", "name", "text", "to", "set", "account"):
@@ -86,6 +90,17 @@ bad("no-private", "a reply without text and to", "MEMBER_MISSING", "Disclose tex
     signed("no-private", act="reply"))
 bad("no-to", "a reply that discloses its text alone", "MEMBER_MISSING", "Disclose both text and to.", private("no-to", text="t"))
 bad("window-half", "a window without an end", "MEMBER_MISSING", "Give both from and until.", signed("window-half", window={"from": 5}))
+bad("window-no-from", "a window without a beginning", "MEMBER_MISSING", "Give both from and until.", signed("window-no-from", window={"until": 9}))
+bad("no-preview-digest", "preview without its digest", "MEMBER_MISSING", "Add preview.digest, as the preview's answer says.",
+    signed("no-preview-digest", act="erase", preview={"as_of": NOW}))
+for label, name in [("no-ground", "ground"), ("no-whose", "whose")]:
+    whole = {"ground": "legal-claim", "whose": "controllers", "reason_code": "in-court"}
+    bad(label, f"a refuse without its {name}", "MEMBER_MISSING", f"Add refuse.{name}.",
+        signed(label, act="refuse", refuse={key: value for key, value in whole.items() if key != name}))
+for label, name in [("no-templates", "templates"), ("no-until", "until")]:
+    whole = {"templates": ["erased"], "until": NOW + DAY}
+    bad(label, f"an authorize_reply without {name}", "MEMBER_MISSING", f"Add authorize_reply.{name}.",
+        signed(label, act="authorize_reply", authorize_reply={key: value for key, value in whole.items() if key != name}))
 
 VALUES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("jti-v4", "jti is a random UUID, version 4", "Make jti a UUIDv7 (RFC 9562 section 5.7).", {"jti": "01938a5e-7c1d-4b2e-9f7a-3d2c1b0a9e88"}),
@@ -113,6 +128,7 @@ VALUES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("stores-none", "an empty list of stores", "Name the stores, or leave stores out for all of the agreement.", {"stores": []}),
     ("store-id", "a store id in capitals", "Use the registered store ids.", {"stores": ["SDK"]}),
     ("window-backwards", "a window that ends before it begins", "Let from be before until.", {"window": {"from": 9, "until": 5}}),
+    ("window-as-text", "a window whose times are strings", "Send from and until as integers, seconds.", {"window": {"from": "5", "until": "9"}}),
     ("basis-unknown", "a ground that is not registered", "Use a registered basis, such as pipl-47.", {"basis": "because"}),
     ("version-none", "key_set.version is 0", "Name the version of the newest key set; it begins at 1.", {"key_set": {"version": 0, "digest": PIN}}),
     ("version-as-text", "key_set.version is a string", "Send the version as an integer.", {"key_set": {"version": "1", "digest": PIN}}),
