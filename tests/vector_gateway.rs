@@ -92,7 +92,9 @@ impl Gateway {
     /// In the world's hour, with its controller and cases, this key set in force and this agreement.
     pub async fn open(empty: &Path, key_set: &str, agreement: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        copy(&empty.join("keys"), &dir.path().join("keys"));
+        for folder in ["keys", "ca"] {
+            copy(&empty.join(folder), &dir.path().join(folder));
+        }
         std::fs::copy(empty.join("gateway.toml"), dir.path().join("gateway.toml")).expect("copied");
         let world = read(&folder().join("world.json"));
         let now = world["now"].as_i64().expect("seconds");

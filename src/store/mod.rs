@@ -25,6 +25,8 @@ mod pass;
 mod pass_tests;
 mod patience;
 pub mod projection;
+#[cfg(test)]
+mod pushback_tests;
 pub mod refusals;
 pub mod registry;
 pub mod report_keys;
