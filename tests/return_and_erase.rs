@@ -131,16 +131,20 @@ async fn leased_at(world: &World, execution: &str) -> Vec<i64> {
         .collect()
 }
 
-/// As soon as it knows that its report was taken. It is stopped then.
+/// As soon as it knows that its report was taken; stopped before, it clears up when it runs again. Its files are its
+/// own while it runs.
 async fn nothing_is_left_at_the_agent(world: &mut World) {
-    within(60, "clearing what the agent held", async {
-        while left(world.path()).await != (0, 0, 0) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut found = (0, 0, 0);
+    for _ in 0..10 {
+        world.agent.take().expect("it runs").stop();
+        found = left(world.path()).await;
+        if found == (0, 0, 0) {
+            return;
         }
-    })
-    .await;
-    world.agent.take().expect("it runs").stop();
-    assert_eq!(left(world.path()).await, (0, 0, 0));
+        world.agent = Some(Process::agent(world.path()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the agent keeps {found:?}");
 }
 
 #[rstest]
