@@ -4,18 +4,19 @@ Usage:  more_leaves.py PROFILE COUNT
 """
 
 import sys
+from pathlib import Path
 
 import client_path  # noqa: F401  (puts the client on the path)
+from mandate_client import Profile, open_channel  # puts the generated stubs there
 
 from mandate.v1 import request_service_pb2 as requests
 from mandate.v1 import request_service_pb2_grpc as requests_grpc
-from mandate_client import Profile, open_channel
 
 SECONDS = 10
 
 
 def main() -> None:
-    profile, count = Profile.load(sys.argv[1]), int(sys.argv[2])
+    profile, count = Profile.load(Path(sys.argv[1])), int(sys.argv[2])
     with open_channel(profile) as channel:
         stub = requests_grpc.RequestServiceStub(channel)
         for _ in range(count):
