@@ -92,7 +92,7 @@ prepare() {
     new=$(sed -n 's/^thumbprint  //p' "$work/shown")
     sed -i "s/$old/$new/" "$dir"/*.toml
     cp "$work/1.json" "$keys/keyset.json"
-    grep -q "$new" "$dir/registry.toml"
+    grep -qF -- "$new" "$dir/registry.toml"
 }
 
 order=(--profile "$dir/profiles/leting.toml" --act preview --app apps/leting-fm --basis pipl-45)
