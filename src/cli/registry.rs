@@ -41,10 +41,10 @@ enum Command {
         /// The new set, version 1, signed by its own root
         file: PathBuf,
         /// Its digest, as read aloud over a second channel
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         confirmed_digest: String,
         /// The digest of the newest set, whose root is lost
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         lost: String,
     },
     /// Print what is done with a controller's data and with whose help (GDPR 30(2))

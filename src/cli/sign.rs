@@ -92,10 +92,10 @@ pub struct Order {
     #[arg(long)]
     account: Option<String>,
     /// Digest of the recorded basis for an export to a third party or abroad
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     evidence: Option<String>,
     /// Digest of the preview that was seen
-    #[arg(long, requires = "preview_as_of")]
+    #[arg(long, requires = "preview_as_of", allow_hyphen_values = true)]
     preview_digest: Option<String>,
     /// The instant of that preview, seconds
     #[arg(long, requires = "preview_digest")]
