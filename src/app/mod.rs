@@ -42,8 +42,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Clock, ControllerId, Entropy, SubProcessorId};
 use crate::store::{Store, StoreError};
-use crate::token::KeyId;
-use crate::token::KeySet;
+use crate::token::{KeyId, KeySet};
 use crate::trail::CosigningKey;
 use crate::vault::Vault;
 

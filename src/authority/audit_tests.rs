@@ -143,6 +143,12 @@ fn registered_what_is_used_before_or_registered_twice() {
     let report_key = token::key("report").id().to_string();
     let key = AccessKeyRegistered { by: "operators/o-1".into(), thumbprint: report_key };
     assert_eq!(broken(|story| put(story, 7, "controllers/xingyu", key)), (Rule::Registered, 7));
+    // Nor is a key that signs the logs anybody's.
+    for vkey in [pins().trail.vkey, pins().authority.vkey] {
+        let thumbprint = crate::token::KeyId::of_ed25519(vkey.public_key()).to_string();
+        let key = AccessKeyRegistered { by: "operators/o-1".into(), thumbprint };
+        assert_eq!(broken(|story| put(story, 7, "controllers/xingyu", key)), (Rule::Registered, 7));
+    }
     let revoked =
         AccessKeyRevoked { by: "operators/o-1".into(), thumbprint: token::key("access").id().to_string() };
     assert_eq!(broken(|story| put(story, 7, "controllers/leting", revoked)), (Rule::Registered, 7));
