@@ -35,7 +35,10 @@ mod wire {
         std::fs::write(out.join("mandate.fds"), compiler.encode_file_descriptor_set())?;
         std::fs::write(out.join("access_rules.rs"), access_rules(&compiler)?)?;
         let set = compiler.file_descriptor_set();
-        tonic_prost_build::configure().bytes(".mandate.v1").compile_fds(set)?;
+        tonic_prost_build::configure()
+            .bytes(".mandate.v1")
+            .codec_path("crate::grpc::codec::SmallBuffers")
+            .compile_fds(set)?;
         Ok(())
     }
 

@@ -28,7 +28,8 @@ impl Surface {
             let rung = bell.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            let view = self.app.get_execution(&controller, id).await?;
+            // Boxed, so that a stream that waits does not hold the room that reading takes.
+            let view = Box::pin(self.app.get_execution(&controller, id)).await?;
             let ended = view.row.state.has_ended();
             if seen.replace(view.row.version) != Some(view.row.version) {
                 let item = v1::WatchExecutionResponse { execution: Some(encode::execution(view)) };

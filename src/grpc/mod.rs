@@ -10,6 +10,7 @@ mod agents;
 mod audit;
 pub mod authenticate;
 mod caller_keys;
+mod codec;
 mod decode;
 mod encode;
 mod executions;

@@ -85,7 +85,8 @@ impl Surface {
             let rung = bell.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            let batch = self.app.deliver(&controller, after, BATCH).await?;
+            // Boxed, so that a stream that waits does not hold the room that reading takes.
+            let batch = Box::pin(self.app.deliver(&controller, after, BATCH)).await?;
             let idle = batch.is_empty();
             for (sequence, view) in batch {
                 after = sequence;

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::Map;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,16 +25,19 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// How often a watcher reads unasked: a wake that got lost costs this much.
 pub const TICK: Duration = Duration::from_secs(5);
 
+/// An item on its way. Boxed, for a channel sets room aside for 32 of them, however few it may hold.
+type Item<T> = Box<Result<T, Status>>;
+
 /// The items of a stream, as tonic sends them.
-pub type Items<T> = ReceiverStream<Result<T, Status>>;
+pub type Items<T> = Map<ReceiverStream<Item<T>>, fn(Item<T>) -> Result<T, Status>>;
 
 /// Where a stream's work puts its items.
-pub struct Outlet<T>(mpsc::Sender<Result<T, Status>>);
+pub struct Outlet<T>(mpsc::Sender<Item<T>>);
 
 impl<T> Outlet<T> {
     /// Waits for room. `false`: the reader is gone.
     pub async fn send(&self, item: T) -> bool {
-        self.0.send(Ok(item)).await.is_ok()
+        self.0.send(Box::new(Ok(item))).await.is_ok()
     }
 }
 
@@ -111,7 +116,8 @@ impl Surface {
         W: Future<Output = AppResult<()>> + Send + 'static,
     {
         let (sender, items) = mpsc::channel(STREAM_BUFFER);
-        let work = work(Outlet(sender.clone()));
+        // Boxed, or the task would hold room for it twice.
+        let work = Box::pin(work(Outlet(sender.clone())));
         let end = self.end_of(caller);
         let surface = self.clone();
         // What the stream writes, it writes for the caller of the call.
@@ -126,8 +132,8 @@ impl Surface {
                 },
             };
             // A reader that takes nothing does not hold the task for ever.
-            let _ = tokio::time::timeout(LAST_WORD, sender.send(Err(last))).await;
+            let _ = tokio::time::timeout(LAST_WORD, sender.send(Box::new(Err(last)))).await;
         }));
-        Response::new(ReceiverStream::new(items))
+        Response::new(ReceiverStream::new(items).map(|item| *item))
     }
 }
