@@ -3,7 +3,8 @@
 //! in groups to the same kind of database (`minimal.rs`). Only the ratios mean something elsewhere.
 //!
 //! Client and servers share the machine's cores. The trail is filled to a million leaves to show whether it
-//! gets slower; `cargo bench --bench throughput -- scale` goes on to ten million.
+//! gets slower; `cargo bench --bench throughput -- scale` goes on to ten million, and `-- streams` measures the
+//! memory of idle streams alone.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 #[path = "../../tests/cluster.rs"]
@@ -96,8 +97,12 @@ async fn run(dir: &Path, scale: bool) {
 }
 
 fn main() {
-    let scale = std::env::args().any(|argument| argument == "scale");
+    let asked = |what: &str| std::env::args().any(|argument| argument == what);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run(dir.path(), scale));
+    if asked("streams") {
+        runtime.block_on(idle::streams(&dir.path().join("idle")));
+    } else {
+        runtime.block_on(run(dir.path(), asked("scale")));
+    }
 }
