@@ -14,7 +14,7 @@ use mandate::trail::{Checkpoint, Hash, Receipt, verify_consistency};
 use crate::cluster::Cluster;
 use crate::harness::{Process, World, configure, replica_name, within};
 use crate::load::{self, DONE, Load, Told, Ways};
-use crate::replicas::take_in;
+use crate::replicas::{take_in, wakes_at_once};
 
 /// Instructions of each round that every gateway is asked about.
 const ASKED: usize = 12;
@@ -177,16 +177,16 @@ impl Gateways {
         let last = &self.ways[self.count - 1].client;
         let call = v1::WatchRequestsRequest::default();
         let mut stream = last.requests().watch_requests(call).await.expect("a stream").into_inner();
-        // The first may be found by the look that a gateway takes every five seconds. Right behind it no
-        // such look is due.
-        for bound in [10, 3] {
-            self.mails += 1;
-            let name = take_in(&self.support, self.mails).await;
-            let next = within(bound, "the wake", stream.message()).await.expect("an item").expect("an item");
-            assert_eq!(next.request.expect("shown").name, name);
+        let (mails, support) = (&mut self.mails, &self.support);
+        let come_in = async || {
+            *mails += 1;
+            take_in(support, *mails).await
+        };
+        let acknowledge = async |name| {
             let call = v1::AcknowledgeRequestRequest { name, request_id: String::new() };
             last.requests().acknowledge_request(call).await.expect("acknowledged");
-        }
+        };
+        wakes_at_once(&mut stream, come_in, acknowledge).await;
     }
 
     /// What was ordered is carried out, once.

@@ -327,7 +327,7 @@ async fn an_access_key_revoked_under_load_opens_nothing_more(#[case] on: On) {
         let late = arena.an_erasure(format!("race-{round}-late"), None);
         let refused = outcome(&sides[0], &late).await;
         assert_eq!(refused, Err("TOKEN_KEY_UNKNOWN".into()), "a revoked key opened the gateway");
-        within(5, "the word to the other gateway", async {
+        within(20, "the word to the other gateway", async {
             let look = v1::ListInstructionsRequest::default();
             while sides[1].client.instructions().list_instructions(look.clone()).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,11 +1,12 @@
 //! Several gateways on one PostgreSQL database: any may take any call. (Any may die: `postgres_faults.rs`.)
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mandate::cli::client::{Client, Profile};
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use mandate::grpc::v1;
+use tonic::Streaming;
 
 use crate::harness::{Process, World, replica_name, within};
 
@@ -30,6 +31,28 @@ pub async fn take_in(support: &Client, n: usize) -> String {
     let message = taken.message.expect("shown");
     assert_eq!(message.controller, "controllers/xingyu");
     message.request
+}
+
+/// Cases come in elsewhere, and the stream brings each: one of them sooner than the look that a gateway takes every
+/// five seconds anyway. A machine that has much to do may be late once, and again.
+pub async fn wakes_at_once(
+    stream: &mut Streaming<v1::WatchRequestsResponse>,
+    mut come_in: impl AsyncFnMut() -> String,
+    acknowledge: impl AsyncFn(String),
+) {
+    for attempt in 0..5 {
+        let name = come_in().await;
+        let came = Instant::now();
+        let next = within(30, "the wake", stream.message()).await.expect("an item").expect("an item");
+        assert_eq!(next.request.expect("shown").name, name);
+        let took = came.elapsed();
+        acknowledge(name).await;
+        // The first may be found by such a look. Right behind it none is due.
+        if attempt > 0 && took < Duration::from_secs(3) {
+            return;
+        }
+    }
+    panic!("no case woke who waits at another gateway");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,9 +96,9 @@ async fn a_stream_goes_on_at_another_gateway_and_misses_and_repeats_nothing() {
     }
     assert_eq!(seen, names);
     // What comes in at one gateway wakes the stream at the other.
-    let name = take_in(&support[0], 9).await;
-    let next = within(4, "the wake", stream.message()).await.expect("an item").expect("an item");
-    assert_eq!(next.request.expect("shown").name, name);
+    let mut mails = 9..;
+    let come_in = async || take_in(&support[0], mails.next().expect("another")).await;
+    wakes_at_once(&mut stream, come_in, async |_| ()).await;
     drop(stream);
     // From the beginning: only what nobody acknowledged.
     let mut stream = there
@@ -104,7 +127,7 @@ async fn a_key_revoked_at_one_gateway_is_refused_by_the_other() {
     let operator = world.client("operator").await;
     let call = v1::RevokeAccessKeyRequest { thumbprint, request_id: String::new() };
     operator.registry().revoke_access_key(call).await.expect("it is revoked");
-    within(5, "the word to the other gateway", async {
+    within(20, "the word to the other gateway", async {
         while look().await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -194,10 +194,12 @@ impl Command for Admit {
             Ok(Decision::Admit(orders)) => {
                 let entered = [self.enter(tx, &orders).await?];
                 write(tx, &entered).await?;
-                let [entered] = entered;
-                finish_revocation(tx, &entered.row, orders.target).await?;
-                let row = view(tx, entered.row.clone()).await?;
-                Ok(Entered { row, ..entered }.decided())
+                let [mut entered] = entered;
+                if orders.target.is_some() {
+                    finish_revocation(tx, &entered.row, orders.target).await?;
+                    entered.row = view(tx, entered.row).await?;
+                }
+                Ok(entered.decided())
             }
             Ok(Decision::Wait(missing)) => self.wait(tx, missing).await,
             Err(refusal) => self.refuse(tx, refusal).await,

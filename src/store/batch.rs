@@ -176,7 +176,11 @@ impl Run<'_> {
     }
 
     async fn alone(&mut self, batch: &mut Batch, place: usize) -> Result<(), sqlx::Error> {
-        query("SAVEPOINT command").execute(self.conn).await?;
+        // Without neighbours there is nothing to save it from but the transaction itself.
+        let only = batch.done.len() == 1;
+        if !only {
+            query("SAVEPOINT command").execute(self.conn).await?;
+        }
         let marks = self.marks();
         let entry = &mut batch.done[place];
         let mut tx = self.tx(entry.command.name());
@@ -184,11 +188,13 @@ impl Run<'_> {
         let (wakes, receipt_for) = (std::mem::take(&mut tx.wakes), tx.receipt_for);
         entry.ran = true;
         if ran == Ran::Undo {
-            return self.undo(marks).await;
+            return if only { self.undo_all(marks).await } else { self.undo(marks).await };
         }
         entry.receipt_for = receipt_for;
         batch.wakes.extend(wakes);
-        query("RELEASE SAVEPOINT command").execute(self.conn).await?;
+        if !only {
+            query("RELEASE SAVEPOINT command").execute(self.conn).await?;
+        }
         Ok(())
     }
 
@@ -213,11 +219,23 @@ impl Run<'_> {
     }
 
     /// Back to the savepoint, leaves and all.
-    async fn undo(&mut self, (trail, authority): (usize, usize)) -> Result<(), sqlx::Error> {
+    async fn undo(&mut self, marks: (usize, usize)) -> Result<(), sqlx::Error> {
         query("ROLLBACK TO SAVEPOINT command").execute(self.conn).await?;
         query("RELEASE SAVEPOINT command").execute(self.conn).await?;
+        self.drop_leaves(marks);
+        Ok(())
+    }
+
+    /// Back to where the transaction began. What is then committed is an empty one, which needs no lock.
+    async fn undo_all(&mut self, marks: (usize, usize)) -> Result<(), sqlx::Error> {
+        query("ROLLBACK").execute(self.conn).await?;
+        query("BEGIN").execute(self.conn).await?;
+        self.drop_leaves(marks);
+        Ok(())
+    }
+
+    fn drop_leaves(&mut self, (trail, authority): (usize, usize)) {
         self.ends.trail.pending.truncate(trail);
         self.ends.authority.pending.truncate(authority);
-        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! The sequencer: many commands, one transaction, one signed checkpoint.
 //!
 //! While a batch commits, the next one gathers in the queue. Commands of one kind that many send at
-//! once run together (`batch.rs`); each other one runs under a savepoint of its own: a refused one leaves
-//! its neighbours alone. Indexes come from the head that the batch holds locked (`writer.rs`); replies go
+//! once run together (`batch.rs`); each other one that has neighbours runs under a savepoint of its own: a
+//! refused one leaves them alone. Indexes come from the head that the batch holds locked (`writer.rs`); replies go
 //! out after the commit (I3).
 //!
 //! What survives a crash: before `COMMIT` returns, nothing of the batch; after it, all of it.

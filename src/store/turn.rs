@@ -32,11 +32,12 @@ impl Turn {
         }
     }
 
-    /// Gives it back: the session ends, and its lock with it.
+    /// Gives it back, and ends the session that it was kept by.
     pub async fn end(self) {
-        if let Some(conn) = self.0
-            && conn.close().await.is_err()
-        {
+        let Some(mut conn) = self.0 else { return };
+        // Not left to the end of the session, which the server comes to in its own time.
+        let free = query("SELECT pg_advisory_unlock(?)").bind(LOCK).fetch_all(&mut conn).await;
+        if free.is_err() || conn.close().await.is_err() {
             tracing::debug!("the session of the witnesses' turn was gone already");
         }
     }
