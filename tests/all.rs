@@ -16,6 +16,7 @@ mod authority_command;
 mod backup;
 mod batch;
 mod blindness;
+mod closed_pipes;
 mod crash;
 mod crash_points;
 mod deferral;

@@ -10,6 +10,7 @@ use clap::Args;
 use super::CliError;
 use super::serve::{database, keyring};
 use crate::config::GatewayConfig;
+use crate::say;
 
 #[derive(Debug, Args)]
 pub struct Migrate {
@@ -23,7 +24,7 @@ impl Migrate {
         let config = GatewayConfig::load(&self.config)?;
         database(&config.database)?.migrate().await.map_err(CliError::plain)?;
         keyring(&config.keyring)?.migrate().await.map_err(CliError::plain)?;
-        println!("the schemas are up to date");
+        say!("the schemas are up to date");
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ use crate::domain::{Clock, Entropy};
 use crate::identity::reload::Before;
 use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
 use crate::publish::LogFiles;
+use crate::say;
 use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKey, LogKeys, Origins, Store, registry};
 use crate::token::{KeyId, PublicJwk, base64url};
@@ -71,7 +72,7 @@ impl Serve {
         let every = Duration::from_secs(config.reload_seconds);
         let reloader = Reloader::new(before, &self.config, materials, every, hangup);
         let reloading = tokio::spawn(serve_reload::keep_current(app.clone(), config.clone(), reloader));
-        println!("listening on {address}");
+        say!("listening on {address}");
         let mut broken = app.store.fatal();
         let until = async move {
             tokio::select! {
@@ -125,7 +126,7 @@ async fn publish(
     let acceptor = Acceptor::new(materials.clone(), app.clock.clone(), Arc::new(LogRefusals))?;
     let failed = |error| CliError::Plain(format!("cannot listen on {}: {error}", section.listen));
     let listener = TcpListener::bind(&section.listen).await.map_err(failed)?;
-    println!("publishing on {}", listener.local_addr().map_err(failed)?);
+    say!("publishing on {}", listener.local_addr().map_err(failed)?);
     let (files, stop) = (Arc::new(LogFiles(app.clone())), closing.clone().cancelled_owned());
     Ok(Some(tokio::spawn(crate::https::serve(listener, acceptor, files, stop))))
 }
