@@ -12,6 +12,7 @@ use sqlx::Connection;
 use crate::backup::submit_mail;
 use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World};
+use crate::witness;
 
 const USER: &str = "u_8839201";
 
@@ -336,10 +337,35 @@ const EDITS: &[Edit] = &[
     ("UPDATE requests SET closed_at = 5 WHERE closed_at IS NOT NULL", "ROW_DIFFERS", "requests", "requests/"),
     ("UPDATE messages SET ended_at = 5 WHERE ended_at IS NOT NULL", "ROW_DIFFERS", "messages", "messages/"),
     (
-        "INSERT INTO cosigned_heads SELECT log, size, checkpoint, 'x' FROM log_heads WHERE log = 'trail'; INSERT INTO cosignatures SELECT log, size, 'w9', 'garbage', 'x' FROM log_heads WHERE log = 'trail'",
+        "INSERT INTO cosignatures SELECT log, MAX(size), 'w9', 'garbage', 'x' FROM cosigned_heads WHERE log = 'trail' GROUP BY log",
         "COSIGNATURE_WRONG",
         "cosignatures",
         "trail/w9",
+    ),
+    // One character of the signature; the first of the key's id; the witness's word of another head.
+    (
+        "UPDATE cosignatures SET line = SUBSTR(line, 1, LENGTH(line) - 10) || CASE SUBSTR(line, LENGTH(line) - 9, 1) WHEN 'A' THEN 'B' ELSE 'A' END || SUBSTR(line, LENGTH(line) - 8) WHERE log = 'trail'",
+        "COSIGNATURE_WRONG",
+        "cosignatures",
+        "trail/witness.ppio.example/w1",
+    ),
+    (
+        "UPDATE cosignatures SET line = SUBSTR(line, 1, LENGTH(line) - 104) || CASE SUBSTR(line, LENGTH(line) - 103, 1) WHEN 'A' THEN 'B' ELSE 'A' END || SUBSTR(line, LENGTH(line) - 102) WHERE log = 'authority'",
+        "COSIGNATURE_WRONG",
+        "cosignatures",
+        "authority/witness.ppio.example/w1",
+    ),
+    (
+        "UPDATE cosignatures SET line = (SELECT MAX(line) FROM cosignatures WHERE log = 'authority') WHERE log = 'trail'",
+        "COSIGNATURE_WRONG",
+        "cosignatures",
+        "trail/witness.ppio.example/w1",
+    ),
+    (
+        "UPDATE cosigned_heads SET checkpoint = (SELECT checkpoint FROM log_heads WHERE log = 'authority') WHERE log = 'trail'",
+        "COSIGNED_HEAD",
+        "cosigned_heads",
+        "trail",
     ),
     (
         "INSERT INTO cosignatures VALUES ('trail', 999999, 'w9', 'garbage', 'x')",
@@ -379,13 +405,16 @@ fn missed(edit: &Edit, config: &Path) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_sqlite() {
-    let mut world = World::new().await;
+    let mut witnesses = Vec::new();
+    let mut world = World::without_agent(|dir| witnesses = witness::set_up(dir, 1, 1)).await;
+    world.agent = Some(Process::agent(world.path()));
     load(&world).await;
     let config = world.path().join("gateway.toml");
     let running = clean(&config);
     assert_eq!(running["examined"]["sealed_rows"], Value::Null, "the keyring is the gateway's");
     world.agent.take().expect("it runs").stop();
     world.gateway.take().expect("it runs").stop();
+    witnesses.into_iter().flatten().for_each(Process::stop);
     let examined = clean(&config);
     assert!(examined["examined"]["sealed_rows"].as_u64().is_some_and(|rows| rows > 5), "{examined}");
 
@@ -421,7 +450,8 @@ async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_sqli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_postgresql() {
-    let mut world = World::on_postgres(1).await;
+    let mut witnesses = Vec::new();
+    let mut world = World::on_postgres_with(1, |dir| witnesses = witness::set_up(dir, 1, 1)).await;
     world.agent = Some(Process::agent(world.path()));
     load(&world).await;
     let config = world.path().join("gateway.toml");
@@ -429,6 +459,7 @@ async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_post
     assert!(running["examined"]["sealed_rows"].as_u64().is_some_and(|rows| rows > 5), "{running}");
     world.agent.take().expect("it runs").stop();
     world.gateway.take().expect("it runs").stop();
+    witnesses.into_iter().flatten().for_each(Process::stop);
 
     let file = world.path().join("database.url");
     let url = std::fs::read_to_string(&file).expect("the URL");

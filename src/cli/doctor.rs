@@ -60,6 +60,7 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
     let origins = origins(config);
     Ok(Patient {
         keys: log_keys(config, &origins)?.verifiers(),
+        witnesses: config.witness.iter().map(|witness| witness.vkey.clone()).collect(),
         origins,
         database: match &config.database {
             Place::File(path) => Database::Sqlite(path.clone()),
