@@ -28,6 +28,7 @@ mod export_files;
 mod false_authority;
 mod fuzz;
 mod gateways;
+mod health;
 mod house;
 mod io_faults;
 mod io_plan;
