@@ -11,12 +11,10 @@ use clap::Args;
 
 use super::CliError;
 use super::print::print;
-use super::serve::{log_keys, origins, retention, url};
-use crate::config::{GatewayConfig, Place};
+use super::serve::{database, keyring, log_keys, origins, retention};
+use crate::config::GatewayConfig;
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
-use crate::store::Database;
-use crate::vault::KeyringPlace;
 use crate::{aside, say};
 
 #[derive(Debug, Args)]
@@ -62,12 +60,9 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
         keys: log_keys(config, &origins)?.verifiers(),
         witnesses: config.witness.iter().map(|witness| witness.vkey.clone()).collect(),
         origins,
-        database: match &config.database {
-            Place::File(path) => Database::Sqlite(path.clone()),
-            Place::Server(server) => Database::Postgres(url(server)?),
-        },
+        database: database(&config.database)?,
         outside: Some(Outside {
-            keyring: keyring(config)?,
+            keyring: keyring(&config.keyring)?,
             epochs: config.epochs.clone(),
             exports: config.exports.clone(),
         }),
@@ -77,14 +72,6 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
             + i64::try_from(config.housekeeping_seconds).unwrap_or(i64::MAX / 2),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-    })
-}
-
-/// Where the keyring lies.
-pub fn keyring(config: &GatewayConfig) -> Result<KeyringPlace, CliError> {
-    Ok(match &config.keyring {
-        Place::File(path) => KeyringPlace::File(path.clone()),
-        Place::Server(server) => KeyringPlace::Postgres(url(server)?),
     })
 }
 

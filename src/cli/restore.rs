@@ -206,7 +206,7 @@ impl Restore {
 /// The head that the keyring was told last. It is as good as one that a witness kept: it was never set back
 /// together with the database.
 async fn seen_by_keyring(config: &GatewayConfig, origins: &Origins) -> Result<Option<Checkpoint>, CliError> {
-    let place = doctor::keyring(config)?;
+    let place = serve::keyring(&config.keyring)?;
     let failed =
         |error| CliError::Plain(format!("the keyring, which must be in place for a restore: {error}"));
     let Some(mark) = place.mark(&origins.trail()).await.map_err(failed)? else { return Ok(None) };

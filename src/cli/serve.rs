@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::own_keys::own_keys;
 use super::{CliError, files, serve_reload, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
-use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server};
+use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server, folder_of};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::reload::Before;
@@ -154,6 +154,7 @@ pub async fn open_with(
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
     let own = own_keys(config, &keys, freshness.verifier_key())?;
+    make_folders(config)?;
     let database = database(&config.database)?;
     let keyring = keyring(&config.keyring)?;
     files::make_folder(&config.exports)?;
@@ -210,26 +211,30 @@ pub fn next_file(file: &Path) -> PathBuf {
     next.into()
 }
 
-/// Where the configuration says the state lies. The folder of a file is made.
+/// Where the configuration says the state lies. Nothing is made.
 pub fn database(place: &Place) -> Result<Database, CliError> {
-    match place {
-        Place::File(path) => {
-            files::make_folder(&crate::config::folder_of(path))?;
-            Ok(Database::Sqlite(path.clone()))
-        }
-        Place::Server(server) => Ok(Database::Postgres(url(server)?)),
-    }
+    Ok(match place {
+        Place::File(path) => Database::Sqlite(path.clone()),
+        Place::Server(server) => Database::Postgres(url(server)?),
+    })
 }
 
-/// Where the configuration says the data keys lie. The folder of a file is made.
+/// Where the configuration says the data keys lie. Nothing is made.
 pub fn keyring(place: &Place) -> Result<KeyringPlace, CliError> {
-    match place {
-        Place::File(path) => {
-            files::make_folder(&crate::config::folder_of(path))?;
-            Ok(KeyringPlace::File(path.clone()))
+    Ok(match place {
+        Place::File(path) => KeyringPlace::File(path.clone()),
+        Place::Server(server) => KeyringPlace::Postgres(url(server)?),
+    })
+}
+
+/// Makes the folders that the database and the keyring of the configuration lie in.
+pub fn make_folders(config: &GatewayConfig) -> Result<(), CliError> {
+    for place in [&config.database, &config.keyring] {
+        if let Place::File(path) = place {
+            files::make_folder(&folder_of(path))?;
         }
-        Place::Server(server) => Ok(KeyringPlace::Postgres(url(server)?)),
     }
+    Ok(())
 }
 
 /// The connection URL in the file that the configuration names.
