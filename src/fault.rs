@@ -68,7 +68,7 @@ mod armed {
     pub(super) fn reach(name: &'static str) {
         let Some(armed) = ARMED.get_or_init(from_environment) else { return };
         if armed.name == name && armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            eprintln!("MANDATE_FAULT: the process ends at {name}");
+            crate::aside!("MANDATE_FAULT: the process ends at {name}");
             // No destructor and no handler runs.
             std::process::abort();
         }

@@ -41,6 +41,7 @@
 //! | [`witness`] | the process that cosigns what continues, with its own memory | the pure ones, `identity`, `https` |
 //! | [`agent`] | the process beside the data, with its own ledger and its own `Warrant` | the pure ones, `vault`, the generated client |
 //! | [`cli`] | the `mandate` command, one file per subcommand | everything |
+//! | [`say`] | what commands tell on stdout and stderr, whoever still reads | nothing |
 //! | [`fault`] | named points where a crash test ends the process; nothing in a release build | nothing |
 //! | `testing` | made-up trails of any size and flaws in them; only with the feature `testing` | the pure ones |
 //!
@@ -91,8 +92,11 @@
 //! | an export's report is accepted | the package is not released | it may be fetched until it expires |
 //! | a contract's end: the gateway answers that it has the package | no row was touched | what was returned goes, batch by batch |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod authority;
 pub mod domain;
+pub mod say;
 pub mod token;
 pub mod trail;
 

@@ -12,6 +12,7 @@ use sqlx::Connection;
 use crate::backup::submit_mail;
 use crate::cluster::{self, Cluster};
 use crate::harness::{Process, World};
+use crate::witness;
 
 const USER: &str = "u_8839201";
 
@@ -93,279 +94,29 @@ async fn load(world: &World) {
     assert_eq!(xingyu.refused(&wire).await.expect("a reason"), "REQUEST_UNKNOWN");
 }
 
-/// One edit by hand: the statement, and code, table and beginning of the name of what must be found.
-type Edit = (&'static str, &'static str, &'static str, &'static str);
+/// What must be found after an edit by hand.
+struct Edit {
+    code: &'static str,
+    table: &'static str,
+    /// How its name begins.
+    name: &'static str,
+    statements: &'static str,
+}
 
-const EDITS: &[Edit] = &[
-    ("UPDATE controllers SET house = 0 WHERE house = 1", "ROW_DIFFERS", "controllers", "controllers/"),
-    (
-        "UPDATE controllers SET key_set_version = 2 WHERE id = 'xingyu'",
-        "ROW_DIFFERS",
-        "controllers",
-        "controllers/xingyu",
-    ),
-    (
-        "UPDATE agreements SET end_at = end_at + 1 WHERE controller_id = 'xingyu'",
-        "ROW_DIFFERS",
-        "agreements",
-        "agreements/",
-    ),
-    (
-        "UPDATE agreements SET terms = REPLACE(terms, 'media', 'account') WHERE controller_id = 'xingyu'",
-        "ROW_DIFFERS",
-        "agreements",
-        "agreements/",
-    ),
-    (
-        "UPDATE apps SET controller_id = 'leting' WHERE id = 'xingyu-live'",
-        "ROW_DIFFERS",
-        "apps",
-        "apps/xingyu-live",
-    ),
-    (
-        "UPDATE app_facts SET app_id = 'leting-fm' WHERE app_id = 'xingyu-live'",
-        "FACTS_DIFFER",
-        "app_facts",
-        "apps/xingyu-live",
-    ),
-    ("UPDATE agents SET anchor_sequence = anchor_sequence - 1", "ROW_DIFFERS", "agents", "agents/"),
-    ("UPDATE agents SET next_report_key = report_key", "ROW_DIFFERS", "agents", "agents/"),
-    ("UPDATE agent_stores SET agent_id = 'a-2'", "ROW_DIFFERS", "agent_stores", "stores/"),
-    ("DELETE FROM thumbprints WHERE use = 'report'", "ROW_MISSING", "thumbprints", "keys/"),
-    (
-        "UPDATE access_keys SET principal = 'operators/o-9' WHERE principal = 'controllers/xingyu'",
-        "ROW_DIFFERS",
-        "access_keys",
-        "keys/",
-    ),
-    (
-        "UPDATE access_keys SET revoked_at = 1 WHERE principal = 'controllers/xingyu'",
-        "ROW_DIFFERS",
-        "access_keys",
-        "keys/",
-    ),
-    ("DELETE FROM tls_keys WHERE principal = 'controllers/xingyu'", "ROW_MISSING", "tls_keys", "keys/"),
-    (
-        "UPDATE tls_keys SET claimed_at = claimed_at - 7200 WHERE principal = 'controllers/xingyu'",
-        "ROW_DIFFERS",
-        "tls_keys",
-        "keys/",
-    ),
-    (
-        "UPDATE tls_keys SET principal = 'support/s-1' WHERE principal = 'controllers/xingyu'",
-        "ORPHAN",
-        "tls_keys",
-        "keys/",
-    ),
-    (
-        "UPDATE key_sets SET jws = jws || ' ' WHERE controller_id = 'xingyu'",
-        "ROW_DIFFERS",
-        "key_sets",
-        "controllers/xingyu/keySets/1",
-    ),
-    (
-        "UPDATE key_sets SET version = 2 WHERE controller_id = 'xingyu'",
-        "ROW_DIFFERS",
-        "key_sets",
-        "controllers/xingyu/keySets/1",
-    ),
-    (
-        "UPDATE key_sets SET authority_index = authority_index + 100 WHERE controller_id = 'xingyu'",
-        "ROW_UNFOUNDED",
-        "key_sets",
-        "controllers/xingyu/keySets/101",
-    ),
-    (
-        "UPDATE agent_stores SET operated_by = 'nobody' WHERE store_id = 'rtc'",
-        "ROW_DIFFERS",
-        "agent_stores",
-        "stores/rtc",
-    ),
-    (
-        "INSERT INTO sub_processors VALUES ('nobody', 'Nobody', 'cn', '[]', 'by-hand')",
-        "ROW_UNFOUNDED",
-        "sub_processors",
-        "subProcessors/nobody",
-    ),
-    (
-        "UPDATE messages SET state = 'triage' WHERE state = 'dismissed'",
-        "ROW_DIFFERS",
-        "messages",
-        "messages/",
-    ),
-    ("UPDATE messages SET request_id = NULL WHERE state = 'routed'", "ROW_DIFFERS", "messages", "messages/"),
-    ("UPDATE messages SET sealed_salt = NULL", "KEY_WITHOUT_SEALED", "messages", "messages/"),
-    ("UPDATE requests SET stage = 'executed' WHERE stage = 'closed'", "ROW_DIFFERS", "requests", "requests/"),
-    ("UPDATE requests SET closed_at = NULL WHERE stage = 'closed'", "ROW_DIFFERS", "requests", "requests/"),
-    ("UPDATE requests SET key_id = NULL", "SEALED_WITHOUT_KEY", "requests", "requests/"),
-    ("UPDATE requests SET key_id = NULL, sealed_content = NULL", "SHREDDED_HALF", "requests", "requests/"),
-    (
-        "UPDATE requests SET key_id = '01938a5e-0000-7000-8000-000000000001'",
-        "KEY_MISSING",
-        "requests",
-        "requests/",
-    ),
-    (
-        "UPDATE requests SET key_id = (SELECT key_id FROM messages LIMIT 1) WHERE id = (SELECT MAX(id) FROM requests)",
-        "KEY_SHARED",
-        "requests",
-        "messages/",
-    ),
-    (
-        "UPDATE request_rights SET stage = 'refused' WHERE stage = 'answered'",
-        "ROW_DIFFERS",
-        "request_rights",
-        "requests/",
-    ),
-    ("DELETE FROM request_rights", "ROW_MISSING", "request_rights", "requests/"),
-    (
-        "UPDATE deliveries SET acknowledged_at = NULL",
-        "ROW_DIFFERS",
-        "deliveries",
-        "controllers/xingyu/deliveries/",
-    ),
-    (
-        "UPDATE instructions SET state = 'done', ended_at = 1 WHERE act = 'erase'; UPDATE instructions SET state = 'executing' WHERE act = 'export'",
-        "NOTHING_OPEN",
-        "instructions",
-        "controllers/xingyu/instructions/",
-    ),
-    (
-        "UPDATE instructions SET digest = 'x' WHERE act = 'erase'",
-        "ROW_DIFFERS",
-        "instructions",
-        "controllers/xingyu/instructions/",
-    ),
-    (
-        "UPDATE instructions SET expires_at = expires_at + 9",
-        "ROW_DIFFERS",
-        "instructions",
-        "controllers/xingyu/instructions/",
-    ),
-    ("DELETE FROM instructions WHERE act = 'erase'", "ORPHAN", "executions", "executions/"),
-    (
-        "UPDATE jtis SET outcome = 'admitted' WHERE outcome <> 'admitted'",
-        "ROW_DIFFERS",
-        "jtis",
-        "controllers/xingyu/jtis/",
-    ),
-    ("DELETE FROM jtis WHERE outcome <> 'admitted'", "ROW_MISSING", "jtis", "controllers/xingyu/jtis/"),
-    (
-        "INSERT INTO jtis VALUES ('xingyu', '01938a5e-0000-7000-8000-000000000001', 'x', 'admitted', 1)",
-        "ROW_UNFOUNDED",
-        "jtis",
-        "controllers/xingyu/jtis/01938a5e",
-    ),
-    (
-        "UPDATE executions SET state = 'partial' WHERE state = 'completed'",
-        "ROW_DIFFERS",
-        "executions",
-        "executions/",
-    ),
-    ("UPDATE executions SET report = NULL", "REPORT_MISSING", "executions", "executions/"),
-    ("UPDATE executions SET state = 'leased'", "LEASE_WITHOUT_TOKEN", "executions", "executions/"),
-    ("UPDATE executions SET lease_token = 'x'", "TOKEN_WITHOUT_LEASE", "executions", "executions/"),
-    (
-        "INSERT INTO executions (id, controller_id, instruction_id, store_id, state, attempt, next_attempt_at, updated_at, version, written_by) \
-      SELECT '01938a5e-0000-7000-8000-000000000001', controller_id, instruction_id, store_id, 'pending', 0, 0, 0, 1, 'x' FROM executions LIMIT 1",
-        "ORDERED_TWICE",
-        "executions",
-        "executions/",
-    ),
-    ("UPDATE exports SET digest = 'x'", "ROW_DIFFERS", "exports", "exports/"),
-    ("UPDATE exports SET size = size + 1", "EXPORT_FILE", "exports", "exports/"),
-    ("DELETE FROM exports", "ROW_MISSING", "exports", "exports/"),
-    ("DELETE FROM refusals", "ROW_MISSING", "refusals", "leaves/"),
-    ("UPDATE calls SET leaf = 100000", "ORPHAN", "calls", "messages/"),
-    (
-        "UPDATE trail_leaves SET subject = 'controllers/leting' WHERE idx = 3",
-        "LEAF_COLUMNS",
-        "trail_leaves",
-        "leaves/3",
-    ),
-    (
-        "UPDATE trail_leaves SET leaf = (SELECT leaf FROM trail_leaves WHERE idx = 4) WHERE idx = 3",
-        "LEAF_ALTERED",
-        "trail_leaves",
-        "leaves/3",
-    ),
-    ("DELETE FROM trail_leaves WHERE idx = 3", "LEAF_MISSING", "trail_leaves", "leaves/3"),
-    (
-        "INSERT INTO trail_leaves SELECT 100000, subject, type, leaf, written_by FROM trail_leaves WHERE idx = 1",
-        "LEAF_STRAY",
-        "trail_leaves",
-        "trail",
-    ),
-    (
-        "UPDATE authority_leaves SET leaf = (SELECT leaf FROM authority_leaves WHERE idx = 1) WHERE idx = 2",
-        "LEAF_ALTERED",
-        "authority_leaves",
-        "authority/leaves/2",
-    ),
-    ("DELETE FROM tiles WHERE log = 'authority'", "TILE_MISSING", "tiles", "authority/tiles/0/0"),
-    (
-        "INSERT INTO tiles SELECT log, 1, 0, hashes FROM tiles WHERE log = 'trail'",
-        "TILE_STRAY",
-        "tiles",
-        "trail",
-    ),
-    (
-        "UPDATE log_heads SET root = (SELECT root FROM log_heads WHERE log = 'authority') WHERE log = 'trail'",
-        "HEAD_WRONG",
-        "log_heads",
-        "trail",
-    ),
-    (
-        "UPDATE log_heads SET last_time = last_time + 315360000000 WHERE log = 'trail'",
-        "HEAD_WRONG",
-        "log_heads",
-        "trail",
-    ),
-    (
-        "UPDATE access_keys SET jwk = (SELECT jwk FROM access_keys WHERE principal = 'controllers/leting') WHERE principal = 'controllers/xingyu'",
-        "KEY_DIFFERS",
-        "access_keys",
-        "keys/",
-    ),
-    (
-        "UPDATE instructions SET ended_at = 5 WHERE ended_at IS NOT NULL",
-        "ROW_DIFFERS",
-        "instructions",
-        "controllers/xingyu/instructions/",
-    ),
-    ("UPDATE requests SET closed_at = 5 WHERE closed_at IS NOT NULL", "ROW_DIFFERS", "requests", "requests/"),
-    ("UPDATE messages SET ended_at = 5 WHERE ended_at IS NOT NULL", "ROW_DIFFERS", "messages", "messages/"),
-    (
-        "INSERT INTO cosigned_heads SELECT log, size, checkpoint, 'x' FROM log_heads WHERE log = 'trail'; INSERT INTO cosignatures SELECT log, size, 'w9', 'garbage', 'x' FROM log_heads WHERE log = 'trail'",
-        "COSIGNATURE_WRONG",
-        "cosignatures",
-        "trail/w9",
-    ),
-    (
-        "INSERT INTO cosignatures VALUES ('trail', 999999, 'w9', 'garbage', 'x')",
-        "ORPHAN",
-        "cosignatures",
-        "trail/w9",
-    ),
-    ("UPDATE calls SET leaf = 1 WHERE resource LIKE 'messages/%'", "ORPHAN", "calls", "messages/"),
-    (
-        "UPDATE app_facts SET value = value || 'x' WHERE kind = 'name' AND app_id = 'xingyu-live'",
-        "FACTS_DIFFER",
-        "app_facts",
-        "apps/xingyu-live",
-    ),
-    ("UPDATE log_heads SET size = size - 1 WHERE log = 'trail'", "LEAF_STRAY", "trail_leaves", "trail"),
-    (
-        "UPDATE log_heads SET checkpoint = (SELECT checkpoint FROM log_heads WHERE log = 'authority') WHERE log = 'trail'",
-        "HEAD_WRONG",
-        "log_heads",
-        "trail",
-    ),
-];
+/// `doctor/edits.txt`.
+fn edits() -> impl Iterator<Item = Edit> {
+    let lines = include_str!("doctor/edits.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let (code, rest) = line.split_once(' ').expect("a code");
+        let (table, rest) = rest.trim_start().split_once(' ').expect("a table");
+        let (name, statements) = rest.trim_start().split_once(' ').expect("a name");
+        Edit { code, table, name, statements: statements.trim_start() }
+    })
+}
 
 /// What is wrong with what the doctor says after an edit.
 fn missed(edit: &Edit, config: &Path) -> Option<String> {
-    let (statement, code, table, name) = edit;
+    let Edit { code, table, name, statements } = edit;
     let (exit, findings, _) = doctor(config);
     let is_named = |finding: &Value| {
         finding["code"] == *code
@@ -374,31 +125,35 @@ fn missed(edit: &Edit, config: &Path) -> Option<String> {
     };
     let shown = serde_json::to_string_pretty(&findings).expect("JSON");
     assert!(!shown.contains(USER), "a finding shows a person's id");
-    (exit != 1 || !findings.iter().any(is_named)).then(|| format!("exit {exit} after {statement}: {shown}"))
+    (exit != 1 || !findings.iter().any(is_named)).then(|| format!("exit {exit} after {statements}: {shown}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_sqlite() {
-    let mut world = World::new().await;
+    let mut witnesses = Vec::new();
+    let mut world = World::without_agent(|dir| witnesses = witness::set_up(dir, 1, 1)).await;
+    world.agent = Some(Process::agent(world.path()));
     load(&world).await;
     let config = world.path().join("gateway.toml");
     let running = clean(&config);
     assert_eq!(running["examined"]["sealed_rows"], Value::Null, "the keyring is the gateway's");
     world.agent.take().expect("it runs").stop();
     world.gateway.take().expect("it runs").stop();
+    witnesses.into_iter().flatten().for_each(Process::stop);
     let examined = clean(&config);
     assert!(examined["examined"]["sealed_rows"].as_u64().is_some_and(|rows| rows > 5), "{examined}");
 
     let file = world.path().join("data/gateway.sqlite");
     let whole = std::fs::read(&file).expect("the database");
     let mut wrong = Vec::new();
-    for edit in EDITS {
+    for edit in edits() {
         let url = format!("sqlite://{}", file.display());
         let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("opens");
-        let statements = format!("PRAGMA foreign_keys = OFF; {}; PRAGMA wal_checkpoint(TRUNCATE)", edit.0);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.expect(edit.0);
+        let statements =
+            format!("PRAGMA foreign_keys = OFF; {}; PRAGMA wal_checkpoint(TRUNCATE)", edit.statements);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.expect(edit.statements);
         connection.close().await.expect("closes");
-        wrong.extend(missed(edit, &config));
+        wrong.extend(missed(&edit, &config));
         for rest in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(PathBuf::from(format!("{}{rest}", file.display())));
         }
@@ -421,7 +176,8 @@ async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_sqli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_postgresql() {
-    let mut world = World::on_postgres(1).await;
+    let mut witnesses = Vec::new();
+    let mut world = World::on_postgres_with(1, |dir| witnesses = witness::set_up(dir, 1, 1)).await;
     world.agent = Some(Process::agent(world.path()));
     load(&world).await;
     let config = world.path().join("gateway.toml");
@@ -429,18 +185,19 @@ async fn the_doctor_finds_nothing_after_real_work_and_every_edit_by_hand_on_post
     assert!(running["examined"]["sealed_rows"].as_u64().is_some_and(|rows| rows > 5), "{running}");
     world.agent.take().expect("it runs").stop();
     world.gateway.take().expect("it runs").stop();
+    witnesses.into_iter().flatten().for_each(Process::stop);
 
     let file = world.path().join("database.url");
     let url = std::fs::read_to_string(&file).expect("the URL");
     let cluster = cluster::shared();
     let mut wrong = Vec::new();
-    for (n, edit) in EDITS.iter().enumerate() {
+    for (n, edit) in edits().enumerate() {
         let copy = format!("edited_{n}");
         let template = Cluster::name(&url);
         cluster.sql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {template}"));
-        cluster.sql(&copy, &format!("SET session_replication_role = replica; {}", edit.0));
+        cluster.sql(&copy, &format!("SET session_replication_role = replica; {}", edit.statements));
         std::fs::write(&file, cluster.url(&copy)).expect("written");
-        wrong.extend(missed(edit, &config));
+        wrong.extend(missed(&edit, &config));
         cluster.sql("postgres", &format!("DROP DATABASE {copy}"));
     }
     std::fs::write(&file, &url).expect("as before");

@@ -23,7 +23,7 @@ fn rotate(arguments: &[&str], config: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-fn epochs(folder: &Path) -> Vec<String> {
+pub fn epochs(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the folder")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
@@ -32,7 +32,7 @@ fn epochs(folder: &Path) -> Vec<String> {
     names
 }
 
-fn epoch_folder(config: &Path) -> std::path::PathBuf {
+pub fn epoch_folder(config: &Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(config).expect("the configuration");
     let table: toml::Table = text.parse().expect("TOML");
     config.parent().expect("a folder").join(table["epochs"].as_str().expect("a path"))

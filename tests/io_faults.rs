@@ -9,8 +9,10 @@ use std::time::Duration;
 use mandate::cli::client::Client;
 use mandate::grpc::v1;
 use tokio::task::block_in_place;
+use tonic_health::pb::health_check_response::ServingStatus::{NotServing, Serving};
 
 use crate::harness::{Process, World, within};
+use crate::health::{READS, Watched};
 use crate::io_shim::{Call, KINDS, Mode, OPEN, SYNC, Shim, UNLOCK, WRITE};
 use crate::load::{self, Submission, Told, Ways};
 use crate::tls_keys::{TlsKey, calls, shown};
@@ -298,6 +300,48 @@ async fn a_full_disk_stops_writes_and_not_reads_until_there_is_space() {
         assert_eq!(calls(&newcomer).await, "taken");
         load::check(&scene.world, &scene.told).await;
     }
+    assert!(scene.world.gateway.as_mut().expect("it runs").exit_status().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_for_longer_than_a_lock_may_hang_ends_no_gateway() {
+    // `store::patience` ends a gateway after half a minute without a transaction.
+    const FULL: Duration = Duration::from_secs(40);
+    let mut scene = Scene::new().await;
+    scene.commit().await;
+    let profile = scene.world.profile("auditor");
+    let (mut whole, mut reads) = (Watched::new(&profile, "").await, Watched::new(&profile, READS).await);
+    assert_eq!((whole.next().await, reads.next().await), (Serving, Serving));
+
+    scene.shim.set(Mode::Always, WRITE, "", 0, libc::ENOSPC);
+    let (name, xingyu) = (scene.told[0].name.clone(), &scene.ways[0]);
+    let trying = async {
+        loop {
+            let wire = String::from_utf8(load::erasure(xingyu)).expect("UTF-8");
+            let refused = xingyu.refused(&wire).await;
+            assert_eq!(refused.expect("a reason"), "UNAVAILABLE");
+            let call = v1::GetInstructionRequest { name: name.clone() };
+            let read = xingyu.client.instructions().get_instruction(call).await;
+            read.expect("reads go on while the disk is full");
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+    };
+    let told = async {
+        assert_eq!(whole.next().await, NotServing);
+        tokio::time::sleep(FULL).await;
+    };
+    tokio::select! {
+        () = trying => {}
+        () = told => {}
+    }
+    assert!(scene.shim.failed() > 0);
+    scene.shim.off();
+    assert_eq!(whole.next().await, Serving);
+    let told = Submission::new(&scene.ways, 1).once(&scene.ways[0]).await.expect("taken at the first try");
+    scene.told.extend(told);
+    assert!(whole.is_silent().await, "it said that before");
+    assert!(reads.is_silent().await, "what only reads went on all the time");
+    load::check(&scene.world, &scene.told).await;
     assert!(scene.world.gateway.as_mut().expect("it runs").exit_status().is_none());
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{CliError, serve};
+use crate::say;
 
 #[derive(Debug, Args)]
 pub struct Agent {
@@ -24,6 +25,6 @@ impl Agent {
 
 async fn work(config: &std::path::Path, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
     let config = crate::agent::AgentConfig::load(config).map_err(CliError::plain)?;
-    println!("{} works for {}", config.agent, config.gateway.address);
+    say!("{} works for {}", config.agent, config.gateway.address);
     crate::agent::run(config, stop).await.map_err(CliError::plain)
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{CliError, doctor, files, print};
+use super::{CliError, doctor, files};
 use crate::config::{GatewayConfig, Place};
 use crate::doctor::{Finding, Patient, examine};
+use crate::say;
 use crate::store::{Database, Log, restore, survey};
 use crate::trail::Hash;
 
@@ -94,12 +95,9 @@ impl Backup {
         sync(&self.dir.join(MANIFEST))?;
         sync(&self.dir)?;
         if !findings.is_empty() {
-            print::line(format_args!(
-                "{} findings: what is missing there is missing in the copy, too",
-                findings.len()
-            ));
+            say!("{} findings: what is missing there is missing in the copy, too", findings.len());
         }
-        print::line(format_args!("the copy fits its trail:\n{}", manifest.trail));
+        say!("the copy fits its trail:\n{}", manifest.trail);
         Ok(())
     }
 }

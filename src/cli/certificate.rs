@@ -19,6 +19,7 @@ use crate::config::GatewayConfig;
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy, Timestamp};
 use crate::identity::{AnchorConfig, SpiffeId};
+use crate::say;
 
 #[derive(Debug, Args)]
 pub struct Certificate {
@@ -70,22 +71,22 @@ impl Certificate {
         match self.command {
             Command::Issue { dir, spiffe_id, out, days } => {
                 let written = issue(&dir, &spiffe_id, &out, Validity::days(now, days), &SystemEntropy)?;
-                println!("{}\n{}", written.0.display(), written.1.display());
+                say!("{}\n{}", written.0.display(), written.1.display());
                 return Ok(());
             }
             Command::Revoke { dir, certificates, days } => {
                 for (list, revoked) in revoke(&dir, &certificates, now, days)? {
-                    println!("{}  {revoked} taken back", list.display());
+                    say!("{}  {revoked} taken back", list.display());
                 }
             }
             Command::RenewLists { dir, days } => {
                 for authority in Authority::all(&dir)? {
                     let revoked = authority.next_list(&[], now, days)?;
-                    println!("{}  {revoked} taken back", authority.list.display());
+                    say!("{}  {revoked} taken back", authority.list.display());
                 }
             }
         }
-        println!("A running gateway takes the lists up by itself, or at once: kill -HUP.");
+        say!("A running gateway takes the lists up by itself, or at once: kill -HUP.");
         Ok(())
     }
 }

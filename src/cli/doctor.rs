@@ -10,13 +10,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
-use super::print::{line, print};
-use super::serve::{log_keys, origins, retention, url};
-use crate::config::{GatewayConfig, Place};
+use super::print::print;
+use super::serve::{database, keyring, log_keys, origins, retention};
+use crate::config::GatewayConfig;
 use crate::doctor::{Examined, Finding, Outside, Patient, examine};
 use crate::domain::clock::{SystemClock, SystemEntropy};
-use crate::store::Database;
-use crate::vault::KeyringPlace;
+use crate::{aside, say};
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -34,7 +33,7 @@ impl Doctor {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::from(1),
             Err(error) => {
-                eprintln!("{error}");
+                aside!("{error}");
                 ExitCode::from(2)
             }
         }
@@ -59,13 +58,11 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
     let origins = origins(config);
     Ok(Patient {
         keys: log_keys(config, &origins)?.verifiers(),
+        witnesses: config.witness.iter().map(|witness| witness.vkey.clone()).collect(),
         origins,
-        database: match &config.database {
-            Place::File(path) => Database::Sqlite(path.clone()),
-            Place::Server(server) => Database::Postgres(url(server)?),
-        },
+        database: database(&config.database)?,
         outside: Some(Outside {
-            keyring: keyring(config)?,
+            keyring: keyring(&config.keyring)?,
             epochs: config.epochs.clone(),
             exports: config.exports.clone(),
         }),
@@ -78,21 +75,13 @@ pub fn patient(config: &GatewayConfig) -> Result<Patient, CliError> {
     })
 }
 
-/// Where the keyring lies.
-pub fn keyring(config: &GatewayConfig) -> Result<KeyringPlace, CliError> {
-    Ok(match &config.keyring {
-        Place::File(path) => KeyringPlace::File(path.clone()),
-        Place::Server(server) => KeyringPlace::Postgres(url(server)?),
-    })
-}
-
 pub fn show(finding: &Finding, json: bool) {
     let Finding { code, table, resource, sentence } = finding;
     if json {
         // Plain text members: serialising them cannot fail.
-        line(format_args!("{}", serde_json::to_string(finding).expect("plain data serialises")));
+        say!("{}", serde_json::to_string(finding).expect("plain data serialises"));
     } else {
-        line(format_args!("{code} {table} {resource}\n  {sentence}"));
+        say!("{code} {table} {resource}\n  {sentence}");
     }
 }
 
@@ -102,12 +91,12 @@ fn conclude(examined: &Examined, findings: u64, json: bool) {
         return;
     }
     let Examined { trail_leaves, authority_leaves, sealed_rows, export_files } = examined;
-    line(format_args!(
+    say!(
         "{trail_leaves} leaves of the trail, {authority_leaves} of the authority log, {export_files} export files"
-    ));
+    );
     match sealed_rows {
-        Some(rows) => line(format_args!("{rows} rows with data keys")),
-        None => line(format_args!("the keyring was not looked at: a running gateway has it open")),
+        Some(rows) => say!("{rows} rows with data keys"),
+        None => say!("the keyring was not looked at: a running gateway has it open"),
     }
-    line(format_args!("{findings} findings"));
+    say!("{findings} findings");
 }

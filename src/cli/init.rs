@@ -9,6 +9,7 @@ use clap::Args;
 use super::{CliError, files, init_config, init_keys, sample_store};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
+use crate::say;
 
 /// The sample rows that everyone gets who asks for no others.
 pub const SEED: u64 = 1;
@@ -39,17 +40,17 @@ impl Init {
         let made =
             set_up_with(&self.dir, self.port, self.publish, self.seed, &SystemClock, &SystemEntropy).await?;
         let dir = self.dir.display();
-        println!("Made {dir}: for development only, its keys are not encrypted.");
-        println!("  gateway.toml  agent.toml  pins.toml  registry.toml  profiles/  keys/  ca/");
-        println!("  store/        {} invented rows in rtc.sqlite and accounts.sqlite", made.rows);
-        println!("Key sets, to confirm over a second channel:");
+        say!("Made {dir}: for development only, its keys are not encrypted.");
+        say!("  gateway.toml  agent.toml  pins.toml  registry.toml  profiles/  keys/  ca/");
+        say!("  store/        {} invented rows in rtc.sqlite and accounts.sqlite", made.rows);
+        say!("Key sets, to confirm over a second channel:");
         for (controller, digest) in &made.keys.key_sets {
-            println!("  {controller:<11} {digest}");
+            say!("  {controller:<11} {digest}");
         }
-        println!("Next:");
-        println!("  mandate serve --config {dir}/gateway.toml");
-        println!("  mandate registry apply --profile {dir}/profiles/operator.toml {dir}/registry.toml");
-        println!("  mandate agent --config {dir}/agent.toml");
+        say!("Next:");
+        say!("  mandate serve --config {dir}/gateway.toml");
+        say!("  mandate registry apply --profile {dir}/profiles/operator.toml {dir}/registry.toml");
+        say!("  mandate agent --config {dir}/agent.toml");
         Ok(())
     }
 }

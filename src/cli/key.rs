@@ -14,6 +14,7 @@ use super::{CliError, serve};
 use crate::agent::AgentConfig;
 use crate::config::{GatewayConfig, Place};
 use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::say;
 use crate::vault::{EndedEpochs, EpochKeys, Keyring, KeyringPeek, KeyringPlace};
 
 /// Who does it, in the leaf: whoever may read the gateway's keys on its machine.
@@ -135,17 +136,17 @@ async fn of_agent(config: &Path, step: Option<Step>) -> Result<(), CliError> {
 
 async fn begun(keyring: &Keyring) -> Result<(), CliError> {
     let epoch = keyring.begin_epoch().await.map_err(CliError::plain)?;
-    println!("epoch {epoch} begun; keep a copy of its file offline, apart from keyring and database");
+    say!("epoch {epoch} begun; keep a copy of its file offline, apart from keyring and database");
     Ok(())
 }
 
 fn tell(EndedEpochs { current, rewrapped, destroyed }: &EndedEpochs) {
-    println!("{rewrapped} data keys wrapped under epoch {current}");
+    say!("{rewrapped} data keys wrapped under epoch {current}");
     match destroyed.as_slice() {
-        [] => println!("no epoch before it was at hand"),
+        [] => say!("no epoch before it was at hand"),
         gone => {
             let gone: Vec<String> = gone.iter().map(u32::to_string).collect();
-            println!("destroyed: epoch {}; destroy every other copy of its file, too", gone.join(", "));
+            say!("destroyed: epoch {}; destroy every other copy of its file, too", gone.join(", "));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::config::{GatewayConfig, Place, folder_of};
 use crate::domain::Entropy;
 use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::say;
 use crate::store::Log;
 use crate::token::base64url;
 use crate::vault::KeyringPeek;
@@ -77,9 +78,9 @@ async fn begin(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), CliE
     close(&app).await?;
     told?;
     if matches!(config.database, Place::Server(_)) {
-        println!("copy {} beside the key of every other gateway and restart them", next.display());
+        say!("copy {} beside the key of every other gateway and restart them", next.display());
     }
-    println!("then have the witnesses add the new key, and run this again with --finish");
+    say!("then have the witnesses add the new key, and run this again with --finish");
     Ok(())
 }
 
@@ -87,7 +88,7 @@ async fn tell_vouched(app: &App, log: Log) -> Result<(), CliError> {
     let is_new = app.vouch_log_key(BY, log).await.map_err(CliError::plain)?;
     let next = app.store.keys.of(log).next.as_ref().map(|key| key.verifier_key().to_string());
     let said = if is_new { "vouched for" } else { "was vouched for before" };
-    println!("{said}: {}", next.unwrap_or_default());
+    say!("{said}: {}", next.unwrap_or_default());
     Ok(())
 }
 
@@ -109,10 +110,10 @@ async fn finish(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), Cli
     let app = serve::open_with(config, origins, keys, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
     let retired = app.retire_log_key(BY, log).await.map_err(CliError::plain);
     close(&app).await?;
-    println!("signs no more: {}", retired?);
+    say!("signs no more: {}", retired?);
     std::fs::rename(&next, file).map_err(CliError::file(file))?;
     sync(&folder_of(file))?;
-    println!("{} is the new key; destroy every other copy of the old one", file.display());
+    say!("{} is the new key; destroy every other copy of the old one", file.display());
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::agent::{AgentConfig, private_key};
 use crate::config::folder_of;
 use crate::domain::clock::SystemEntropy;
 use crate::fault;
+use crate::say;
 use crate::token::PrivateKey;
 use crate::token::private_key::KeyKind;
 
@@ -65,7 +66,7 @@ async fn begin(config: &AgentConfig, files: &Files) -> Result<(), CliError> {
     desk.close().await.map_err(CliError::plain)?;
     vouched.map_err(CliError::plain)?;
     fault::point("report_key.vouched");
-    println!("vouched for: {}", next.public().canonical());
+    say!("vouched for: {}", next.public().canonical());
     // A copy, so that at no moment there is no key.
     let old = zeroize::Zeroizing::new(files::read(&files.key)?);
     remove(&files.former)?;
@@ -75,8 +76,8 @@ async fn begin(config: &AgentConfig, files: &Files) -> Result<(), CliError> {
     std::fs::rename(&files.next, &files.key).map_err(CliError::file(&files.key))?;
     sync(&folder_of(&files.key))?;
     fault::point("report_key.moved");
-    println!("start the agent: the new key signs, what the old one signed still counts");
-    println!(
+    say!("start the agent: the new key signs, what the old one signed still counts");
+    say!(
         "tell who pinned the old one; when the agent has handed everything in, run this again with --finish"
     );
     Ok(())
@@ -107,7 +108,7 @@ async fn finish(config: &AgentConfig, files: &Files) -> Result<(), CliError> {
     fault::point("report_key.retired");
     remove(&files.former)?;
     sync(&folder_of(&files.key))?;
-    println!("the old key counts no more; destroy every other copy of it");
+    say!("the old key counts no more; destroy every other copy of it");
     Ok(())
 }
 
@@ -120,7 +121,7 @@ async fn retire(desk: &mut Desk) -> Result<(), CliError> {
         )));
     }
     desk.retire_former().await.map_err(CliError::plain)?;
-    println!("in force alone: {}", desk.key());
+    say!("in force alone: {}", desk.key());
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CliError;
-use super::serve::{database, keyring};
+use super::serve::{database, keyring, make_folders};
 use crate::config::GatewayConfig;
+use crate::say;
 
 #[derive(Debug, Args)]
 pub struct Migrate {
@@ -21,9 +22,10 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self) -> Result<(), CliError> {
         let config = GatewayConfig::load(&self.config)?;
+        make_folders(&config)?;
         database(&config.database)?.migrate().await.map_err(CliError::plain)?;
         keyring(&config.keyring)?.migrate().await.map_err(CliError::plain)?;
-        println!("the schemas are up to date");
+        say!("the schemas are up to date");
         Ok(())
     }
 }

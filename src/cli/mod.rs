@@ -50,6 +50,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{aside, say};
 pub use error::CliError;
 
 /// The entrusted-processor gateway.
@@ -124,6 +125,19 @@ enum Command {
 
 /// Runs the command; tells on stderr what went wrong.
 pub async fn run(cli: Cli) -> ExitCode {
+    let no_answer =
+        if matches!(cli.command, Command::Doctor(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let code = execute(cli).await;
+    match say::lost() {
+        None => code,
+        Some(error) => {
+            aside!("what was printed is not whole: {error}");
+            no_answer
+        }
+    }
+}
+
+async fn execute(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Demo(demo) => demo.run().await,
         Command::Init(init) => init.run().await,
@@ -152,7 +166,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            aside!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -1,22 +1,16 @@
 //! Results on stdout: JSON as it is, or the same in plain indented lines.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use super::CliError;
 use crate::domain::Timestamp;
 use crate::grpc::v1;
+use crate::say;
 
-/// Prints one result. A closed pipe ends the output quietly.
+/// Prints one result.
 pub fn print(as_json: bool, value: &Value) {
     let text = if as_json { format!("{value}\n") } else { plain(value) };
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-/// Prints a line for people. A closed pipe ends the output quietly.
-pub fn line(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    say::out(format_args!("{text}"));
 }
 
 /// Plain lines: `name  value`; what is empty is left out.

@@ -17,6 +17,7 @@ use super::{CliError, doctor, files};
 use crate::config::{GatewayConfig, Place, folder_of, is_log_name};
 use crate::doctor::Patient;
 use crate::domain::clock::{SystemClock, SystemEntropy};
+use crate::say;
 use crate::store::restore::{Lack, Opening, PublishedLog, RollForward, Sizes};
 use crate::store::{Database, Log, LogVerifiers, Origins};
 use crate::trail::{CHECKPOINT_PATH, Checkpoint, Note, Resource, VerifierKey, decode_bundle};
@@ -80,7 +81,7 @@ impl Restore {
         sync(&draft)?;
         std::fs::rename(&draft, target).map_err(CliError::file(target))?;
         sync(&folder_of(target))?;
-        println!("restored: {}", target.display());
+        say!("restored: {}", target.display());
         Ok(())
     }
 
@@ -88,7 +89,7 @@ impl Restore {
     async fn on_server(&self, config: &GatewayConfig) -> Result<(), CliError> {
         let database = doctor::patient(config)?.database;
         self.bring_on(&database, config).await?;
-        println!("restored: the database on the server; start the gateways");
+        say!("restored: the database on the server; start the gateways");
         Ok(())
     }
 
@@ -127,22 +128,19 @@ impl Restore {
         };
         roll.finish().await.map_err(CliError::plain)?;
         demand_this_history(copy, &opened, &known, rolled, config).await?;
-        println!(
+        say!(
             "{} leaves of the trail from the backup, {} more from what was published",
             before.trail,
             rolled.trail - before.trail
         );
         for (name, what) in &lacks {
-            println!("not in any leaf, so not restored: {name}: {what}");
+            say!("not in any leaf, so not restored: {name}: {what}");
         }
         if let Some(name) = &self.new_origin {
-            println!("lost for good: {missing} leaves of {}", origins.trail());
-            println!(
-                "the trail goes on as {}: write trail_name = \"{name}\" into gateway.toml",
-                opened.trail()
-            );
+            say!("lost for good: {missing} leaves of {}", origins.trail());
+            say!("the trail goes on as {}: write trail_name = \"{name}\" into gateway.toml", opened.trail());
             let key = serve::signing_key(&opened.trail(), &config.log_keys.trail)?;
-            println!("pin it by hand at every agent, verifier and witness: {}", key.verifier_key());
+            say!("pin it by hand at every agent, verifier and witness: {}", key.verifier_key());
         }
         Ok(())
     }
@@ -208,13 +206,13 @@ impl Restore {
 /// The head that the keyring was told last. It is as good as one that a witness kept: it was never set back
 /// together with the database.
 async fn seen_by_keyring(config: &GatewayConfig, origins: &Origins) -> Result<Option<Checkpoint>, CliError> {
-    let place = doctor::keyring(config)?;
+    let place = serve::keyring(&config.keyring)?;
     let failed =
         |error| CliError::Plain(format!("the keyring, which must be in place for a restore: {error}"));
     let Some(mark) = place.mark(&origins.trail()).await.map_err(failed)? else { return Ok(None) };
     let note = Note::parse(&mark.checkpoint).map_err(CliError::plain)?;
     let head = Checkpoint::parse_body(note.text()).map_err(CliError::plain)?;
-    println!("the keyring saw {} leaves of {}", head.size(), head.origin());
+    say!("the keyring saw {} leaves of {}", head.size(), head.origin());
     Ok(Some(head))
 }
 

@@ -18,12 +18,13 @@ use zeroize::Zeroizing;
 use super::own_keys::own_keys;
 use super::{CliError, files, serve_reload, serve_witnesses};
 use crate::app::{App, AppResult, Registering, Retention, Settings};
-use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server};
+use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server, folder_of};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::reload::Before;
 use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
 use crate::publish::LogFiles;
+use crate::say;
 use crate::sql::PostgresUrl;
 use crate::store::{Database, LogKey, LogKeys, Origins, Store, registry};
 use crate::token::{KeyId, PublicJwk, base64url};
@@ -71,7 +72,7 @@ impl Serve {
         let every = Duration::from_secs(config.reload_seconds);
         let reloader = Reloader::new(before, &self.config, materials, every, hangup);
         let reloading = tokio::spawn(serve_reload::keep_current(app.clone(), config.clone(), reloader));
-        println!("listening on {address}");
+        say!("listening on {address}");
         let mut broken = app.store.fatal();
         let until = async move {
             tokio::select! {
@@ -125,7 +126,7 @@ async fn publish(
     let acceptor = Acceptor::new(materials.clone(), app.clock.clone(), Arc::new(LogRefusals))?;
     let failed = |error| CliError::Plain(format!("cannot listen on {}: {error}", section.listen));
     let listener = TcpListener::bind(&section.listen).await.map_err(failed)?;
-    println!("publishing on {}", listener.local_addr().map_err(failed)?);
+    say!("publishing on {}", listener.local_addr().map_err(failed)?);
     let (files, stop) = (Arc::new(LogFiles(app.clone())), closing.clone().cancelled_owned());
     Ok(Some(tokio::spawn(crate::https::serve(listener, acceptor, files, stop))))
 }
@@ -153,6 +154,7 @@ pub async fn open_with(
         CosigningKey::from_seed(&freshness_name(&config.gateway), &*seed(&config.log_keys.freshness)?)
             .map_err(CliError::plain)?;
     let own = own_keys(config, &keys, freshness.verifier_key())?;
+    make_folders(config)?;
     let database = database(&config.database)?;
     let keyring = keyring(&config.keyring)?;
     files::make_folder(&config.exports)?;
@@ -209,26 +211,30 @@ pub fn next_file(file: &Path) -> PathBuf {
     next.into()
 }
 
-/// Where the configuration says the state lies. The folder of a file is made.
+/// Where the configuration says the state lies. Nothing is made.
 pub fn database(place: &Place) -> Result<Database, CliError> {
-    match place {
-        Place::File(path) => {
-            files::make_folder(&crate::config::folder_of(path))?;
-            Ok(Database::Sqlite(path.clone()))
-        }
-        Place::Server(server) => Ok(Database::Postgres(url(server)?)),
-    }
+    Ok(match place {
+        Place::File(path) => Database::Sqlite(path.clone()),
+        Place::Server(server) => Database::Postgres(url(server)?),
+    })
 }
 
-/// Where the configuration says the data keys lie. The folder of a file is made.
+/// Where the configuration says the data keys lie. Nothing is made.
 pub fn keyring(place: &Place) -> Result<KeyringPlace, CliError> {
-    match place {
-        Place::File(path) => {
-            files::make_folder(&crate::config::folder_of(path))?;
-            Ok(KeyringPlace::File(path.clone()))
+    Ok(match place {
+        Place::File(path) => KeyringPlace::File(path.clone()),
+        Place::Server(server) => KeyringPlace::Postgres(url(server)?),
+    })
+}
+
+/// Makes the folders that the database and the keyring of the configuration lie in.
+pub fn make_folders(config: &GatewayConfig) -> Result<(), CliError> {
+    for place in [&config.database, &config.keyring] {
+        if let Place::File(path) = place {
+            files::make_folder(&folder_of(path))?;
         }
-        Place::Server(server) => Ok(KeyringPlace::Postgres(url(server)?)),
     }
+    Ok(())
 }
 
 /// The connection URL in the file that the configuration names.

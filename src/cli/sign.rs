@@ -4,7 +4,6 @@
 //! what another signed (`--onto`). Personal values are salted and disclosed beside the signature (RFC 9901), so that what
 //! is kept for ever holds their digests alone.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -19,6 +18,7 @@ use crate::domain::{
     Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
     Timestamp,
 };
+use crate::say;
 use crate::token::{
     Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, OpenInstruction, PreviewRef,
     Private, PrivateKey, SignedInstruction, SignedKeySet, base64url,
@@ -146,9 +146,7 @@ impl Sign {
                     .as_deref()
                     .ok_or_else(|| CliError::plain("--out is needed: it keeps the salts"))?;
                 files::write_secret(out, open.unsigned_text(&to_sign))?;
-                println!(
-                    "sign these bytes elsewhere, then: mandate sign --onto … --public-key … --signature …"
-                );
+                say!("sign these bytes elsewhere, then: mandate sign --onto … --public-key … --signature …");
                 return Ok(());
             }
             Outcome::Signed(signatures) => {
@@ -162,9 +160,9 @@ impl Sign {
         match &self.out {
             Some(path) => {
                 files::write_secret(path, text)?;
-                println!("digest  {digest}");
+                say!("digest  {digest}");
             }
-            None => std::io::stdout().lock().write_all(text.as_bytes()).map_err(CliError::plain)?,
+            None => say::out(format_args!("{text}")),
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::authority::Pins;
 use crate::authority::pins::LogPin;
 use crate::domain::{Reason, Refusal};
 use crate::grpc::v1;
+use crate::say;
 use crate::trail::{
     Appender, CHECKPOINT_PATH, Checkpoint, Hash, Note, Receipt, Resource, VKEY_PATH, encode_bundle,
     encode_tile, entries_for, leaf_hash, verify_consistency,
@@ -116,7 +117,7 @@ impl Trail {
                         json!({"origin": head.origin(), "size": head.size(), "root": root, "note": note});
                     print(true, &shown);
                 } else {
-                    print!("{note}");
+                    say::out(format_args!("{note}"));
                 }
             }
             Command::Receipt { name, out } => {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::witness_init::Init;
 use super::{CliError, serve};
 use crate::domain::clock::SystemClock;
+use crate::say;
 use crate::witness;
 
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ impl Witness {
 async fn watch(path: &std::path::Path) -> Result<(), CliError> {
     crate::telemetry::start();
     let stop = serve::stop_signal()?;
-    let ready = |address| println!("listening on {address}");
+    let ready = |address| say!("listening on {address}");
     let hangup = serve::hangup_signal()?;
     witness::run(path, Arc::new(SystemClock), ready, hangup, stop).await.map_err(CliError::plain)
 }

@@ -15,6 +15,7 @@ use crate::authority::Pins;
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy, Kind, Timestamp};
 use crate::identity::AnchorConfig;
+use crate::say;
 use crate::token::base64url;
 use crate::trail::CosigningKey;
 use crate::witness::{LogEntry, Memory, WitnessConfig, WitnessTls};
@@ -65,13 +66,13 @@ impl Init {
     pub fn run(self) -> Result<(), CliError> {
         let made = make(&self, SystemClock.now(), &SystemEntropy)?;
         let dir = self.dir.display();
-        println!("Made {dir}: its key is not encrypted; its memory must never be replaced by an older one.");
-        println!("For the gateway's configuration, with {dir}/ca.pem copied there:");
-        println!("{}", snippet(&made)?);
-        println!("For [witnesses] in every pins.toml, over a second channel:");
-        println!("  {}", made.vkey);
-        println!("Next:");
-        println!("  mandate witness --config {dir}/witness.toml");
+        say!("Made {dir}: its key is not encrypted; its memory must never be replaced by an older one.");
+        say!("For the gateway's configuration, with {dir}/ca.pem copied there:");
+        say!("{}", snippet(&made)?);
+        say!("For [witnesses] in every pins.toml, over a second channel:");
+        say!("  {}", made.vkey);
+        say!("Next:");
+        say!("  mandate witness --config {dir}/witness.toml");
         Ok(())
     }
 }

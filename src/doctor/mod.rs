@@ -26,7 +26,7 @@ use crate::domain::{AppId, Clock, Entropy};
 use crate::store::projection::{self, At, ProjectError, Scratch};
 use crate::store::survey::{self, Comparison, Difference, What};
 use crate::store::{Conn, Database, Log, LogVerifiers, OpenError, Origins, StoreError, logs as kept};
-use crate::trail::Checkpoint;
+use crate::trail::{Checkpoint, VerifierKey};
 use crate::vault::{KeyringPlace, VaultError};
 
 use logs::{Walk, Walked};
@@ -59,6 +59,8 @@ pub struct Patient {
     pub origins: Origins,
     /// Of the gateway's own log keys.
     pub keys: LogVerifiers,
+    /// Of the witnesses that the gateway is configured with.
+    pub witnesses: Vec<VerifierKey>,
     /// What lies outside the database; `None` for a copy of it alone.
     pub outside: Option<Outside>,
     /// How long personal data stays: a key whose time is up may be gone before its row says so.
@@ -119,7 +121,7 @@ pub async fn examine(patient: &Patient, sink: Sink<'_>) -> Result<Examined, Cann
         let survey::Oddity { code, table, resource, sentence } = odd;
         sink(Finding { code, table, resource, sentence: sentence.into() });
     }
-    signed::examine(&mut conn, sink).await?;
+    signed::examine(patient, &mut conn, sink).await?;
     let (mut sealed_rows, mut export_files) = (None, 0);
     if let Some(outside) = &patient.outside {
         sealed_rows = keys::examine(patient, outside, &mut conn, sink).await?;

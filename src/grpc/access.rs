@@ -55,6 +55,14 @@ pub fn rule_for(path: &str) -> Option<Access> {
     REFLECTION.iter().find(|rule| rule.path == path).map(Access::Guarded)
 }
 
+/// Each method's service (`<package>.<service>`), and whether the method appends a leaf.
+pub fn services() -> impl Iterator<Item = (&'static str, bool)> {
+    RULES.iter().filter_map(|rule| {
+        let (service, _) = rule.path.strip_prefix('/')?.split_once('/')?;
+        Some((service, rule.records != "none"))
+    })
+}
+
 /// The text of `docs/access.txt`: one line for each method.
 pub fn access_document() -> String {
     let mut text = String::from(

@@ -128,7 +128,7 @@ impl Proof {
         let key = self.look_at_key(connected, peer).await;
         let access = rule_for(path);
         if access == Some(Access::CertificateOnly) {
-            // It tells nobody anything, and answers also while no database does.
+            // It tells nobody more than whether calls go through, and answers also while no database does.
             return match key {
                 Err(refusal) if refusal.reason == Reason::TlsKeyUsedElsewhere => Err(refusal),
                 _ => Ok(None),

@@ -15,6 +15,7 @@ mod decode;
 mod encode;
 mod executions;
 mod exports;
+mod health;
 mod instructions;
 mod intake_service;
 mod registry;

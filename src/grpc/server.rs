@@ -14,6 +14,7 @@ use super::authenticate::AuthenticateLayer;
 use super::caller_keys::{RegistryKeys, RegistryTlsKeys};
 use super::executions::Executions;
 use super::exports::Exports;
+use super::health;
 use super::instructions::Instructions;
 use super::intake_service::Intake;
 use super::registry::Registry;
@@ -73,13 +74,9 @@ pub async fn serve(
     let tokens = AccessTokens::new(audience, keys, app.clock.clone()).under(acceptor.materials().clone());
     let tls_keys = RegistryTlsKeys(app.clone());
     let closing = CancellationToken::new();
+    let health = health::service(&app, &closing);
     let surface = Surface::new(app, closing.clone());
 
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter.set_serving::<RequestServiceServer<Requests>>().await;
-    health_reporter.set_serving::<InstructionServiceServer<Instructions>>().await;
-    health_reporter.set_serving::<IntakeServiceServer<Intake>>().await;
-    health_reporter.set_serving::<AgentServiceServer<Agents>>().await;
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -124,7 +121,7 @@ pub async fn serve(
     let ending = closing.clone();
     let served = router.serve_with_incoming_shutdown(connections, async move {
         shutdown.await;
-        // Health's and our own streams would hold the door open for ever.
+        // Streams would hold the door open for ever.
         ending.cancel();
     });
     tokio::select! {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{Class, Kind, Reason, Refusal};
-use crate::identity::{Acceptor, Connection, Peer};
+use crate::identity::{Acceptor, ConnectedPeer, Connection, Peer};
 
 /// Connections at once; one more waits for its turn.
 const CONNECTIONS: usize = 256;
@@ -39,6 +39,8 @@ pub struct Call {
     /// Of the URI, with a leading slash; a query, if there is one, included.
     pub path: String,
     pub peer: Peer,
+    /// Its connection.
+    pub connected: ConnectedPeer,
     pub body: Bytes,
 }
 
@@ -130,12 +132,12 @@ pub async fn serve<H: Handler>(
 }
 
 async fn talk<H: Handler>(connection: Connection, handler: Arc<H>, closing: CancellationToken) {
-    let peer = connection.peer().clone();
+    let connected = connection.connected();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (handler, peer) = (Arc::clone(&handler), peer.clone());
+        let (handler, connected) = (Arc::clone(&handler), connected.clone());
         async move {
-            let answer = match peer {
-                Ok(peer) => answer(&*handler, peer, request).await,
+            let answer = match connected.identity().clone() {
+                Ok(peer) => answer(&*handler, peer, connected, request).await,
                 Err(refusal) => Answer::refused(&refusal),
             };
             Ok::<_, Infallible>(response(answer, H::METHODS))
@@ -156,7 +158,12 @@ async fn talk<H: Handler>(connection: Connection, handler: Arc<H>, closing: Canc
     }
 }
 
-async fn answer<H: Handler>(handler: &H, peer: Peer, request: Request<Incoming>) -> Answer {
+async fn answer<H: Handler>(
+    handler: &H,
+    peer: Peer,
+    connected: ConnectedPeer,
+    request: Request<Incoming>,
+) -> Answer {
     let known = |method: &Method| H::METHODS.split(", ").any(|known| known == method.as_str());
     if !known(request.method()) {
         return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "");
@@ -168,7 +175,7 @@ async fn answer<H: Handler>(handler: &H, peer: Peer, request: Request<Incoming>)
             Err(_) => return Answer::refused(&Reason::MessageTooLarge.into()),
         };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        handler.answer(Call { method: head.method, path, peer, body }).await
+        handler.answer(Call { method: head.method, path, peer, connected, body }).await
     };
     tokio::time::timeout(CALL_TIMEOUT, read)
         .await

@@ -31,6 +31,11 @@ impl Connection {
         self.peer.identity()
     }
 
+    /// The peer, as each call on this connection may have it.
+    pub fn connected(&self) -> ConnectedPeer {
+        self.peer.clone()
+    }
+
     /// The bytes, while the peer is good.
     fn good(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TlsStream<TcpStream>>> {
         if let Some(guard) = &mut self.guard {
@@ -44,7 +49,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectedPeer;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.peer.clone()
+        self.connected()
     }
 }
 

@@ -50,11 +50,19 @@ fn answer(file: Published) -> Answer {
 
 impl LogFiles {
     /// A key that has another use or principal opens nothing. None is claimed here: no token says that the principal
-    /// is one of ours, and whoever may mint names could fill the trail.
+    /// is one of ours, and whoever may mint names could fill the trail. Looked up once a connection, where it is on
+    /// record as the peer's own.
     async fn refused_key(&self, call: &Call) -> Option<Answer> {
+        if call.connected.owns_key() {
+            return None;
+        }
         let principal = call.peer.spiffe.principal().resource_name();
         match self.0.knows_tls_key(&call.peer.key, &principal).await {
-            Ok(_) => None,
+            Ok(true) => {
+                call.connected.note_own_key();
+                None
+            }
+            Ok(false) => None,
             Err(AppError::Refused(refusal)) => Some(Answer::refused(&refusal)),
             Err(error) => {
                 tracing::error!(%error, "a TLS key could not be looked up");

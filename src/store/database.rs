@@ -9,9 +9,11 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::listener;
+use super::standing::Standing;
 use super::wakes::Wakes;
 use super::{OpenError, logs};
 use crate::sql::{Conn, Pool, PostgresUrl};
@@ -160,11 +162,15 @@ impl Database {
     }
 
     /// Hears what other gateways commit, until it is aborted. A file has no other writers.
-    pub(super) async fn listen(&self, wakes: Arc<Wakes>) -> Result<Option<JoinHandle<()>>, OpenError> {
+    pub(super) async fn listen(
+        &self,
+        wakes: Arc<Wakes>,
+        told: watch::Sender<Standing>,
+    ) -> Result<Option<JoinHandle<()>>, OpenError> {
         let Database::Postgres(url) = self else { return Ok(None) };
         let options = url.options().map_err(OpenError::Database)?;
         let listener = listener::listen(&options).await.map_err(OpenError::Database)?;
-        Ok(Some(tokio::spawn(listener::hear(options, listener, wakes))))
+        Ok(Some(tokio::spawn(listener::hear(options, listener, wakes, told))))
     }
 
     fn sqlite_options(&self) -> SqliteConnectOptions {

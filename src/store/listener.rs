@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::sequencer::error_class;
+use super::standing::{Standing, listens};
 use super::wakes::{CHANNEL, Wakes};
 
 /// How long nothing may be heard before the server is asked whether it is still there.
@@ -33,12 +35,18 @@ pub(super) async fn listen(options: &PgConnectOptions) -> Result<PgListener, sql
 }
 
 /// Passes on what is heard, until it is aborted.
-pub(super) async fn hear(options: PgConnectOptions, mut listener: PgListener, wakes: Arc<Wakes>) {
+pub(super) async fn hear(
+    options: PgConnectOptions,
+    mut listener: PgListener,
+    wakes: Arc<Wakes>,
+    told: watch::Sender<Standing>,
+) {
     loop {
         let error = attend(&mut listener, &wakes).await;
         tracing::warn!(error = error_class(&error), "wakes of other gateways are not heard");
         drop(listener);
-        listener = again(&options).await;
+        listener = again(&options, &told).await;
+        listens(&told, true);
         tracing::info!("wakes of other gateways are heard again");
         wakes.ring_all();
     }
@@ -60,7 +68,8 @@ async fn attend(listener: &mut PgListener, wakes: &Wakes) -> sqlx::Error {
     }
 }
 
-async fn again(options: &PgConnectOptions) -> PgListener {
+/// A session that was cut is made again at once; where it cannot be, that is told.
+async fn again(options: &PgConnectOptions, told: &watch::Sender<Standing>) -> PgListener {
     let mut pause = FIRST_PAUSE;
     loop {
         match timeout(PATIENCE, listen(options)).await {
@@ -68,6 +77,7 @@ async fn again(options: &PgConnectOptions) -> PgListener {
             Ok(Err(error)) => tracing::debug!(error = error_class(&error), "the server is not back yet"),
             Err(_) => tracing::debug!("the server is silent"),
         }
+        listens(told, false);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -33,6 +33,7 @@ pub mod report_keys;
 pub mod requests;
 pub mod restore;
 mod sequencer;
+mod standing;
 pub mod sub_processors;
 pub mod survey;
 pub mod tls_keys;
@@ -53,6 +54,7 @@ pub use database::Database;
 pub use log_keys::{LogKey, LogKeys, LogVerifiers};
 pub use pass::Pass;
 pub use sequencer::{Committed, Issued};
+pub use standing::{Serves, Standing};
 pub use turn::Turn;
 pub use tx::{Command, Log, RanTogether, StoreError, Tx};
 pub use wakes::{Topic, Wakes};
@@ -139,6 +141,7 @@ pub struct Store {
     listener: Option<tokio::task::JoinHandle<()>>,
     heads: watch::Receiver<Heads>,
     fatal: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     wakes: Arc<Wakes>,
     /// Every origin of the trail, the present one first.
     trail_origins: Vec<String>,
@@ -177,6 +180,8 @@ impl Store {
         let (heads_out, heads) = watch::channel(Heads { trail: trail.head(), authority: authority.head() });
         let (fatal_out, fatal) = watch::channel(false);
         let wakes = Arc::new(Wakes::default());
+        let told = Standing::begin();
+        let standing = told.subscribe();
         let sequencer = sequencer::Sequencer {
             writer,
             queue: incoming,
@@ -187,11 +192,12 @@ impl Store {
             heads: heads_out,
             wakes: Arc::clone(&wakes),
             patience: patience::Patience::default(),
+            doubt: standing::Doubt::new(told.clone()),
             fatal: fatal_out,
         };
         let writer = tokio::spawn(sequencer.run());
         let writer = std::sync::Mutex::new(Some(writer));
-        let listener = database.listen(Arc::clone(&wakes)).await?;
+        let listener = database.listen(Arc::clone(&wakes), told).await?;
         let store = Store {
             read,
             queue: std::sync::RwLock::new(Some(queue)),
@@ -199,6 +205,7 @@ impl Store {
             listener,
             heads,
             fatal,
+            standing,
             wakes,
             trail_origins,
             origins,
@@ -291,6 +298,11 @@ impl Store {
 
     pub fn wakes(&self) -> &Wakes {
         &self.wakes
+    }
+
+    /// What the store is good for now: changes as it is found out. Nothing is asked for it.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
     }
 
     /// Turns true when the writer has stopped for good.

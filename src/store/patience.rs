@@ -9,8 +9,6 @@ use tokio::time::Instant;
 
 /// From the first failure on, with no success in between.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks where nobody asks for a transaction.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Patience {
@@ -21,11 +19,6 @@ impl Patience {
     /// A transaction began.
     pub(super) fn restore(&mut self) {
         self.failing_since = None;
-    }
-
-    /// Whether the last one did not begin.
-    pub(super) fn is_tried(&self) -> bool {
-        self.failing_since.is_some()
     }
 
     /// One did not begin: whether that is enough.
@@ -43,11 +36,9 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut patience = Patience::default();
-        assert!(!patience.is_tried());
-        assert!(!patience.is_over(start) && patience.is_tried());
+        assert!(!patience.is_over(start));
         assert!(!patience.is_over(after(29)));
         patience.restore();
-        assert!(!patience.is_tried());
         assert!(!patience.is_over(after(60)), "it counts from before the success");
         assert!(patience.is_over(after(90)));
     }

@@ -13,7 +13,7 @@
 //!   runs again first; its commands have no effects outside the transaction.
 //! - A `COMMIT` on SQLite whose result is not known (a failed fsync) is fatal: the writer stops, every
 //!   caller gets `UNAVAILABLE`, the process ends and starts again from what is on disk. A full disk is not:
-//!   nothing was committed, and reads go on until there is space again.
+//!   nothing was committed, and reads go on until there is space again: the writer looks (`standing.rs`).
 //! - A `COMMIT` on PostgreSQL that the server answers with a rollback (a serialization failure, a deadlock) is
 //!   such a fault that may pass. One whose connection dropped is looked into under the head lock; only where
 //!   even that fails do the callers get `UNAVAILABLE`, never OK.
@@ -28,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::domain::{Clock, Entropy, Reason, Refusal};
 use crate::fault;
@@ -37,10 +38,11 @@ use super::batch::{Batch, Done, Ends, Run};
 use super::logs;
 use super::pass::Pass;
 use super::patience::Patience;
+use super::standing::{Doubt, Serves};
 use super::tx::{Command, Log, LogEnd, StoreError, Tx};
 use super::wakes::{self, Topic, Wakes};
 use super::writer::{Fault, Writer};
-use super::{Heads, LogKey, LogKeys, patience};
+use super::{Heads, LogKey, LogKeys};
 
 /// Commands that may wait; one more is refused as `OVERLOADED`.
 pub const QUEUE: usize = 4096;
@@ -216,6 +218,7 @@ pub(super) struct Sequencer {
     pub heads: watch::Sender<Heads>,
     pub wakes: Arc<Wakes>,
     pub patience: Patience,
+    pub doubt: Doubt,
     pub fatal: watch::Sender<bool>,
 }
 
@@ -238,31 +241,55 @@ impl Sequencer {
         self.writer.close().await;
     }
 
-    /// The next command; a look where none comes and the file did not serve. `None` once the store is closed.
+    /// The next command; a look where one is due. `None` once the store is closed.
     async fn next(&mut self) -> Option<Next> {
-        if !self.patience.is_tried() {
-            return self.queue.recv().await.map(Next::Command);
+        let Some(look) = self.doubt.look() else { return self.queue.recv().await.map(Next::Command) };
+        if look <= Instant::now() {
+            return Some(Next::Look);
         }
-        match tokio::time::timeout(patience::LOOK, self.queue.recv()).await {
+        match tokio::time::timeout_at(look, self.queue.recv()).await {
             Ok(first) => first.map(Next::Command),
             Err(_) => Some(Next::Look),
         }
     }
 
-    /// Whether a transaction can be begun again, where nobody asks for one.
+    /// Whether a transaction that writes goes through (again).
     async fn look(&mut self) -> Result<(), Fatal> {
-        let begun = self.begin().await;
-        self.writer.rollback().await;
-        if let Err(Fault::Fatal) = begun { Err(Fatal) } else { Ok(()) }
+        match self.write_nothing().await {
+            Ok(()) => self.doubt.wrote(),
+            Err(Fault::Fatal) => return Err(Fatal),
+            Err(_) => tracing::debug!("the store is not well yet"),
+        }
+        Ok(())
     }
 
-    /// Begins the batch's transaction. Fatal where a file has let none begin for too long: what holds it is
-    /// most likely this process, and ends with it.
+    async fn write_nothing(&mut self) -> Result<(), Fault> {
+        self.begin().await?;
+        let done = match self.writer.write_nothing().await {
+            Ok(()) => self.writer.commit(&self.logs.trail.end(), &self.logs.authority.end()).await,
+            Err(error) => {
+                self.writer.rollback().await;
+                Err(self.writer.fault_of(error))
+            }
+        };
+        if done.is_err() {
+            self.doubt.looked_in_vain(Instant::now());
+        }
+        done
+    }
+
+    /// Begins a transaction. Fatal where a file has let none begin for too long: what holds it is most likely
+    /// this process, and ends with it.
     async fn begin(&mut self) -> Result<(), Fault> {
         let begun = self.writer.begin(&mut self.logs, &self.keys, &*self.clock).await;
+        if let Err(fault) = &begun {
+            // A server that answers still reads. A file that lets nothing begin may or may not.
+            let answers = self.writer.is_shared() && matches!(fault, Fault::Batch);
+            self.doubt.did_not_begin(if answers { Serves::Reads } else { Serves::Nothing }, Instant::now());
+        }
         if begun.is_ok() || self.writer.is_shared() {
             self.patience.restore();
-        } else if self.patience.is_over(tokio::time::Instant::now()) {
+        } else if self.patience.is_over(Instant::now()) {
             tracing::error!(reason = "database_stuck", "the database let no transaction begin for too long");
             return Err(Fault::Fatal);
         }
@@ -277,11 +304,9 @@ impl Sequencer {
         if batch.len() == 1 {
             return batch;
         }
-        let end = tokio::time::Instant::now() + GATHER;
+        let end = Instant::now() + GATHER;
         while batch.len() < BATCH {
-            match tokio::time::timeout_at(end.min(tokio::time::Instant::now() + LULL), self.queue.recv())
-                .await
-            {
+            match tokio::time::timeout_at(end.min(Instant::now() + LULL), self.queue.recv()).await {
                 Ok(Some(next)) => {
                     batch.push(next);
                     self.take_waiting(&mut batch);
@@ -304,7 +329,11 @@ impl Sequencer {
     async fn settle(&mut self, batch: Vec<Box<dyn Queued>>) -> Result<(), Fatal> {
         let mut batch = Batch::new(batch);
         for attempt in 0..ATTEMPTS {
-            match self.commit(&mut batch).await {
+            let done = self.commit(&mut batch).await;
+            if done.is_err() {
+                self.doubt.did_not_write(Instant::now());
+            }
+            match done {
                 Ok(Grown { trail, authority, trail_end }) => {
                     self.publish(batch, trail, authority, &trail_end);
                     return Ok(());
@@ -353,6 +382,10 @@ impl Sequencer {
         fault::point("commit.before");
         self.writer.commit(&ends.trail, &ends.authority).await?;
         fault::point("commit.after");
+        // A commit without leaves may have written nothing: it proves nothing.
+        if !ends.trail.pending.is_empty() || !ends.authority.pending.is_empty() {
+            self.doubt.wrote();
+        }
         Ok(Grown { trail, authority, trail_end: ends.trail })
     }
 

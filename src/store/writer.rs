@@ -127,6 +127,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes something that is gone again with the commit, which must find room for it all the same. (A row
+    /// that stays as it was SQLite does not write.)
+    pub(super) async fn write_nothing(&mut self) -> Result<(), sqlx::Error> {
+        let conn = self.conn()?;
+        query(
+            "INSERT INTO cosigned_heads (log, size, checkpoint, written_by) VALUES ('trail', -1, '', 'look')",
+        )
+        .execute(conn)
+        .await?;
+        query("DELETE FROM cosigned_heads WHERE log = 'trail' AND size = -1").execute(self.conn()?).await?;
+        Ok(())
+    }
+
     /// Ends the transaction and its session. The next batch has a new one: what could not be rolled back
     /// ends with this one, and so does what is wrong with it (a file that SQLite, when opening it failed
     /// once, opened to read alone).

@@ -18,6 +18,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::data_key::{DataKey, KeyId, KeyMaterial, RetentionClass};
@@ -156,6 +157,11 @@ impl Keyring {
         self.spares().keys.clear();
         self.0.cache.clear();
         closed
+    }
+
+    /// Tells whether the server that it lies on is there; `None` where it lies in a file.
+    pub fn reached(&self) -> Option<watch::Receiver<bool>> {
+        self.0.table.reached()
     }
 
     /// A new data key, already durable. Waits for the disk only if requests outrun the refill.

@@ -61,6 +61,7 @@ struct State {
 
 pub(super) struct Presence {
     state: watch::Receiver<State>,
+    reached: watch::Receiver<bool>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -70,15 +71,21 @@ impl Presence {
     pub(super) async fn begin(options: PgConnectOptions, cache: Arc<KeyCache>) -> Result<Self, VaultError> {
         let session = Session::begin(&options, None).await?;
         let (told, state) = watch::channel(session.state());
+        let (reaches, reached) = watch::channel(true);
         let stop = CancellationToken::new();
-        let keeper = Keeper { options, cache, told, stop: stop.clone() };
+        let keeper = Keeper { options, cache, told, reaches, stop: stop.clone() };
         let task = Mutex::new(Some(tokio::spawn(keeper.keep(session))));
-        Ok(Self { state, stop, task })
+        Ok(Self { state, reached, stop, task })
     }
 
     pub(super) fn hears(&self) -> bool {
         let state = *self.state.borrow();
         state.connected && state.confirmed.elapsed() < DEAF
+    }
+
+    /// Whether the server is there: false from when a session that broke could not be made again at once.
+    pub(super) fn reached(&self) -> watch::Receiver<bool> {
+        self.reached.clone()
     }
 
     /// How many sessions were made so far.
@@ -123,6 +130,7 @@ struct Keeper {
     options: PgConnectOptions,
     cache: Arc<KeyCache>,
     told: watch::Sender<State>,
+    reaches: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
@@ -155,10 +163,14 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         loop {
             match timeout(WAIT, Session::begin(&self.options, Some(former))).await {
-                Ok(Ok(session)) => return session,
+                Ok(Ok(session)) => {
+                    self.reaches.send_replace(true);
+                    return session;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "the keyring's session cannot be made yet"),
                 Err(_) => tracing::debug!("the keyring's server is silent"),
             }
+            self.reaches.send_replace(false);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

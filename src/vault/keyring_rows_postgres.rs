@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Row as _, Transaction};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::data_key::KeyId;
@@ -208,6 +209,10 @@ impl Table for PostgresTable {
 
     fn hears(&self) -> bool {
         self.presence.hears()
+    }
+
+    fn reached(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.presence.reached())
     }
 
     #[cfg(test)]

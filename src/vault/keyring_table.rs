@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::data_key::{KeyId, KeyMaterial};
 use super::error::VaultError;
 use super::keyring_mark::Mark;
@@ -79,6 +81,11 @@ pub(super) trait Table: Send + Sync {
 
     /// Whether word of what others destroy reaches this process, so that its cache may be trusted.
     fn hears(&self) -> bool;
+
+    /// Tells whether the server is there; `None` for a place that needs none.
+    fn reached(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
 
     /// How many sessions with the database were made so far.
     #[cfg(test)]

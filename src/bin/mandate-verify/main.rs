@@ -4,6 +4,8 @@
 //! Exit 0: good. 1: not good; it says which leaf, tile, proof or signature, and what.
 //! 2: wrong usage, or a file (the pins, above all) that cannot be read.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::fs;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mandate::aside;
 use mandate::authority::evidence::MAX_BUNDLE;
 use mandate::authority::published::{Options, Since};
 use mandate::authority::{Bundle, Pins, proven, published, verdict};
@@ -98,13 +101,11 @@ const MEMORY: u32 = 64;
 fn main() -> ExitCode {
     // clap answers wrong usage with exit 2 itself.
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(outcome) => outcome.show(arguments.json),
-        Err(Unanswered(why)) => {
-            eprintln!("mandate-verify: {why}");
-            ExitCode::from(2)
-        }
-    }
+    let shown = run(&arguments).and_then(|outcome| outcome.show(arguments.json));
+    shown.unwrap_or_else(|Unanswered(why)| {
+        aside!("mandate-verify: {why}");
+        ExitCode::from(2)
+    })
 }
 
 fn run(arguments: &Arguments) -> Result<Outcome, Unanswered> {

@@ -1,12 +1,12 @@
 //! What the verifier says: for a person, or as one JSON object.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use mandate::authority::proven::Proven;
 use mandate::authority::published::{Fault, Report, SinceReport};
 use mandate::authority::{Verdict, pins::Pins};
 use mandate::domain::Timestamp;
+use mandate::say;
 use serde_json::{Value, json};
 
 /// Exit 2: the question could not be answered.
@@ -80,16 +80,19 @@ impl Outcome {
         }
     }
 
-    /// Prints it; answers the exit code.
-    pub fn show(&self, as_json: bool) -> ExitCode {
+    /// Prints it; answers the exit code. A reader that is gone does not change the verdict; one that did not get
+    /// all of it has no answer.
+    pub fn show(&self, as_json: bool) -> Result<ExitCode, Unanswered> {
         let (text, json, code) = match self {
             Outcome::Good { text, json } => (text.clone(), json, ExitCode::SUCCESS),
             Outcome::NotGood { text, json } => (format!("NOT GOOD: {text}"), json, ExitCode::from(1)),
         };
         let line = if as_json { json.to_string() } else { text };
-        // A reader that is gone does not change the verdict.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
-        code
+        say!("{line}");
+        match say::lost() {
+            None => Ok(code),
+            Some(error) => Err(Unanswered(format!("what was printed is not whole: {error}"))),
+        }
     }
 }
 

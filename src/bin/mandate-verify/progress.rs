@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use mandate::authority::published::Stage;
+use mandate::say;
 
 pub struct Progress {
     terminal: bool,
@@ -26,13 +27,13 @@ impl Progress {
             return;
         }
         let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        eprint!("{before}{stage}: {done} of {all} leaves, {percent} %{after}");
+        say::err(format_args!("{before}{stage}: {done} of {all} leaves, {percent} %{after}"));
     }
 
     /// Clears the line.
     pub fn end(&self) {
         if self.terminal && self.last.take().is_some() {
-            eprint!("\r\x1b[K");
+            say::err(format_args!("\r\x1b[K"));
         }
     }
 }

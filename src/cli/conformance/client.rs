@@ -10,6 +10,7 @@ use super::world::{Circumstances, Taken, World};
 use crate::cli::print::print;
 use crate::cli::{CliError, files};
 use crate::domain::{Reason, Refusal};
+use crate::say;
 use crate::token::{Instruction, Private, base64url};
 
 /// `client.json` beside the vectors: what a client is given.
@@ -91,11 +92,10 @@ impl Count {
             return;
         }
         match verdict {
-            Ok(()) => println!("ok     {name}: {what}"),
-            Err(fault) => println!(
-                "WRONG  {name}: {what}\n       {}: {}\n       {}",
-                fault.code, fault.what, fault.change
-            ),
+            Ok(()) => say!("ok     {name}: {what}"),
+            Err(fault) => {
+                say!("WRONG  {name}: {what}\n       {}: {}\n       {}", fault.code, fault.what, fault.change)
+            }
         }
     }
 }

@@ -12,13 +12,13 @@ mod vectors;
 mod ways;
 mod world;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use self::world::World;
 use super::CliError;
+use crate::{aside, say};
 
 /// The published inputs are part of the command: a client is judged with nothing else at hand.
 const WORLD: &str = include_str!("../../../tests/vectors/world.json");
@@ -61,8 +61,8 @@ impl Conformance {
                 )
             }
             Command::Inputs => {
-                let text = format!("{{\"world\": {}, \"cases\": {}}}\n", WORLD.trim_end(), CLIENT.trim_end());
-                std::io::stdout().lock().write_all(text.as_bytes()).map_err(CliError::plain)
+                say!("{{\"world\": {}, \"cases\": {}}}", WORLD.trim_end(), CLIENT.trim_end());
+                Ok(())
             }
             Command::Client { folder } => {
                 let world = World::read(WORLD.as_bytes())?;
@@ -80,9 +80,9 @@ fn tell(as_json: bool, summary: &str, wrong: usize) -> Result<(), CliError> {
         return Err(CliError::plain(summary));
     }
     if as_json {
-        eprintln!("{summary}")
+        aside!("{summary}");
     } else {
-        println!("{summary}")
+        say!("{summary}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::world::{Circumstances, Taken, World};
 use crate::cli::print::print;
 use crate::cli::{CliError, files};
 use crate::domain::Refusal;
+use crate::say;
 
 /// One file. `expect` is `OK`, `WAITS` (for more signers) or a reason code; `change` tells an integrator what to do about it.
 #[derive(Deserialize)]
@@ -84,10 +85,10 @@ pub async fn run(folder: &Path, as_json: bool) -> Result<Count, CliError> {
             );
         } else {
             let mark = if right { "ok   " } else { "WRONG" };
-            println!("{mark}  {}  {answer}: {}", place(folder, &path), vector.what);
+            say!("{mark}  {}  {answer}: {}", place(folder, &path), vector.what);
             match (right, &vector.change) {
-                (false, _) => println!("       expected {}; {}", vector.expect, detail.unwrap_or_default()),
-                (true, Some(change)) => println!("       {change}"),
+                (false, _) => say!("       expected {}; {}", vector.expect, detail.unwrap_or_default()),
+                (true, Some(change)) => say!("       {change}"),
                 (true, None) => {}
             }
         }

@@ -16,6 +16,7 @@ use super::{CliError, files, init, sample_store};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Act, Identifier, RequestId};
 use crate::grpc::v1;
+use crate::say;
 pub use enterprise::{Enterprise, reason_of};
 use processes::Process;
 
@@ -84,7 +85,7 @@ impl Demo {
 const MARK: &str = ".mandate-demo";
 
 fn title(step: u32, text: &str) {
-    println!("\n── {step}. {text}");
+    say!("\n── {step}. {text}");
 }
 
 struct Stage {
@@ -105,16 +106,16 @@ impl Stage {
         std::fs::write(dir.join(MARK), b"").map_err(CliError::file(dir))?;
         let gateway =
             Process::start("gateway", "serve", &dir.join("gateway.toml"), dir.join("gateway.log")).await?;
-        println!("   gateway   pid {} on 127.0.0.1:{port}, TLS 1.3 with client certificates", gateway.pid());
+        say!("   gateway   pid {} on 127.0.0.1:{port}, TLS 1.3 with client certificates", gateway.pid());
         let operator = Client::open(Profile::load(&dir.join("profiles/operator.toml"))?).await?;
         let registered = super::registry::apply(&operator, &dir.join("registry.toml")).await?;
-        println!("   registry  {registered} entries: controllers, agreements, apps, keys, one agent");
+        say!("   registry  {registered} entries: controllers, agreements, apps, keys, one agent");
         let agent = Process::start("agent", "agent", &dir.join("agent.toml"), dir.join("agent.log")).await?;
-        println!("   agent     pid {}, the only holder of the stores' credentials", agent.pid());
+        say!("   agent     pid {}, the only holder of the stores' credentials", agent.pid());
         let rows = tables::total(
             &sample_store::count_rows(&dir.join("store/rtc.sqlite")).await.map_err(CliError::plain)?,
         );
-        println!("   stores    {rows} rows of {} enterprises in one multi-tenant database", APPS.len());
+        say!("   stores    {rows} rows of {} enterprises in one multi-tenant database", APPS.len());
         Ok(Self {
             support: Client::open(Profile::load(&dir.join("profiles/support.toml"))?).await?,
             xingyu: Enterprise::open(&dir.join("profiles/xingyu.toml")).await?,
@@ -143,17 +144,17 @@ impl Stage {
             } else {
                 &candidate.inner_subject
             };
-            println!("   mail {name}  {subject}");
+            say!("   mail {name}  {subject}");
             let rights: Vec<&str> = candidate.rights.iter().map(|r| r.right.as_str()).collect();
             if !rights.is_empty() {
-                println!("            asks: {}", rights.join(", "));
+                say!("            asks: {}", rights.join(", "));
             }
             if message.controller.is_empty() {
-                println!("            → waits for support: {}", message.triage_reason);
+                say!("            → waits for support: {}", message.triage_reason);
             } else {
                 let why =
                     candidate.evidence.iter().find(|e| e.exact).map(tables::evidence).unwrap_or_default();
-                println!("            → {} ({}), for {why}", message.controller, message.app);
+                say!("            → {} ({}), for {why}", message.controller, message.app);
             }
         }
         Ok(())
@@ -175,7 +176,7 @@ impl Stage {
         let store = self.dir.join("store/rtc.sqlite");
         let requests = self.xingyu.take_requests().await?;
         let request = requests.first().ok_or_else(|| CliError::plain("no request reached xingyu"))?;
-        println!("   received  {} of {} waiting, acknowledged", request.name, requests.len());
+        say!("   received  {} of {} waiting, acknowledged", request.name, requests.len());
         let req = RequestId::from_resource_name(&request.name).map_err(CliError::plain)?;
         let subject =
             vec![Identifier::user(&self.xingyu.app, USER), Identifier::Opaque { id: DEVICE.into() }];
@@ -184,7 +185,7 @@ impl Stage {
         let (_, seen, _) = self.xingyu.carry_out(&preview).await?;
         for execution in &seen {
             expect_state(execution, v1::ExecutionState::Completed)?;
-            println!("   preview   {} says, at most:", execution.store);
+            say!("   preview   {} says, at most:", execution.store);
             let counts = execution.preview.as_ref().map(|p| p.counts.as_slice()).unwrap_or_default();
             tables::outcomes(counts);
         }
@@ -193,27 +194,27 @@ impl Stage {
         let order = self.xingyu.order(Act::Erase, subject, Some(req))?;
         let (answer, executions, wire) = self.xingyu.carry_out(&order).await?;
         let name = answer.instruction.map(|i| i.name).unwrap_or_default();
-        println!("   signed    {name}, by {} under key set {}", self.xingyu.id, self.xingyu.key_set.version);
+        say!("   signed    {name}, by {} under key set {}", self.xingyu.id, self.xingyu.key_set.version);
         for execution in &executions {
             expect_state(execution, v1::ExecutionState::Completed)?;
-            println!("   reported  by the agent, signed, for {}:", execution.store);
+            say!("   reported  by the agent, signed, for {}:", execution.store);
             tables::outcomes(&execution.collections);
         }
         let after = sample_store::survey(&store).await.map_err(CliError::plain)?;
-        println!("   rows before → after, for each table and enterprise:");
+        say!("   rows before → after, for each table and enterprise:");
         tables::before_and_after(&before, &after);
         let own = APPS.iter().find(|app| app.controller == self.xingyu.id.as_str()).map(|app| app.tenant);
         let touched = tables::touched_tenants(&before, &after);
         if touched.iter().any(|tenant| Some(tenant.as_str()) != own) {
             return Err(CliError::plain("another enterprise's rows were touched"));
         }
-        println!("   others    untouched, row for row: {USER} of another enterprise is still there");
+        say!("   others    untouched, row for row: {USER} of another enterprise is still there");
         let receipt = answer.receipt.ok_or_else(|| CliError::plain("no receipt"))?;
-        println!("   receipt   leaf {} of the trail, proven to a signed checkpoint:", receipt.index);
+        say!("   receipt   leaf {} of the trail, proven to a signed checkpoint:", receipt.index);
         for line in
             receipt.proof.lines().rev().take_while(|l| !l.is_empty()).collect::<Vec<_>>().into_iter().rev()
         {
-            println!("             {line}");
+            say!("             {line}");
         }
         Ok((name, wire))
     }
@@ -231,7 +232,7 @@ impl Stage {
             expect_state(execution, v1::ExecutionState::Completed)?;
             let out = self.dir.join("export.tar");
             let size = super::export::fetch(&self.leting.client, &execution.export, &out).await?;
-            println!(
+            say!(
                 "   fetched   {}, {size} bytes, decrypted with the enterprise's own identity:",
                 execution.export
             );
@@ -255,7 +256,7 @@ impl Stage {
             reason: "a request like any other, flagged claims_to_instruct".into(),
         });
         for refusal in &refusals {
-            println!("   refused   {:<52} {}", refusal.tried, refusal.reason);
+            say!("   refused   {:<52} {}", refusal.tried, refusal.reason);
         }
         Ok(())
     }
@@ -294,11 +295,11 @@ impl Stage {
 
     async fn stay(self) -> Result<(), CliError> {
         let dir = self.dir.display();
-        println!("\nEverything is up. In another terminal, try:");
-        println!("  target/debug/mandate intake list --profile {dir}/profiles/support.toml");
-        println!("  target/debug/mandate request list --profile {dir}/profiles/xiaolu.toml");
-        println!("  target/debug/mandate-verify trail {dir} --pin {dir}/pins.toml");
-        println!("Ctrl-C ends it.");
+        say!("\nEverything is up. In another terminal, try:");
+        say!("  target/debug/mandate intake list --profile {dir}/profiles/support.toml");
+        say!("  target/debug/mandate request list --profile {dir}/profiles/xiaolu.toml");
+        say!("  target/debug/mandate-verify trail {dir} --pin {dir}/pins.toml");
+        say!("Ctrl-C ends it.");
         super::serve::stop_signal()?.await;
         self.strike().await
     }
@@ -306,7 +307,7 @@ impl Stage {
     async fn strike(self) -> Result<(), CliError> {
         self.agent.stop().await?;
         self.gateway.stop().await?;
-        println!(
+        say!(
             "\nDone. What it left is in {}: trail/, authority/, evidence/, pins.toml, profiles/, keys/.",
             self.dir.display()
         );
@@ -335,7 +336,7 @@ fn verifier_program() -> Result<PathBuf, CliError> {
 fn run(program: &Path, arguments: &[&std::ffi::OsStr]) -> Result<(), CliError> {
     let output = std::process::Command::new(program).args(arguments).output().map_err(CliError::plain)?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        println!("   {line}");
+        say!("   {line}");
     }
     if output.status.success() {
         return Ok(());

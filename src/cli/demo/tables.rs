@@ -7,6 +7,7 @@ use super::super::CliError;
 use super::super::sample_rows::APPS;
 use super::super::sample_store::Place;
 use crate::grpc::v1;
+use crate::say;
 
 /// Rows and a digest over them, for each table and tenant.
 type Survey = BTreeMap<Place, (u64, [u8; 32])>;
@@ -19,7 +20,7 @@ pub fn total(counts: &BTreeMap<Place, u64>) -> u64 {
 pub fn outcomes(collections: &[v1::CollectionOutcome]) {
     for outcome in collections {
         let ground = if outcome.ground.is_empty() { String::new() } else { format!("  {}", outcome.ground) };
-        println!("             {:<20} {:>7}  {}{ground}", outcome.collection, outcome.rows, outcome.outcome);
+        say!("             {:<20} {:>7}  {}{ground}", outcome.collection, outcome.rows, outcome.outcome);
     }
 }
 
@@ -37,22 +38,19 @@ fn name_of(tenant: &str) -> &str {
 pub fn before_and_after(before: &Survey, after: &Survey) {
     let tenants: BTreeSet<&str> = before.keys().map(|(_, tenant)| tenant.as_str()).collect();
     let tables: BTreeSet<&str> = before.keys().map(|(table, _)| table.as_str()).collect();
-    print!("             {:<18}", "");
-    for tenant in &tenants {
-        print!(" {:>17}", name_of(tenant));
-    }
-    println!();
+    let heads: String = tenants.iter().map(|tenant| format!(" {:>17}", name_of(tenant))).collect();
+    say!("             {:<18}{heads}", "");
     for table in tables {
-        print!("             {table:<18}");
+        let mut cells = String::new();
         for tenant in &tenants {
             let rows = |survey: &Survey| {
                 survey.get(&(table.to_owned(), (*tenant).to_owned())).map_or(0, |(rows, _)| *rows)
             };
             let (then, now) = (rows(before), rows(after));
             let cell = if then == now { then.to_string() } else { format!("{then} → {now}") };
-            print!(" {cell:>17}");
+            cells.push_str(&format!(" {cell:>17}"));
         }
-        println!();
+        say!("             {table:<18}{cells}");
     }
 }
 
@@ -73,7 +71,7 @@ pub fn archive(path: &Path) -> Result<(), CliError> {
     for entry in archive.entries().map_err(CliError::plain)? {
         let entry = entry.map_err(CliError::plain)?;
         let name = entry.path().map_err(CliError::plain)?.display().to_string();
-        println!("             {name:<34} {:>8} bytes", entry.size());
+        say!("             {name:<34} {:>8} bytes", entry.size());
     }
     Ok(())
 }

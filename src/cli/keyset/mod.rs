@@ -14,7 +14,6 @@ mod diff;
 mod file;
 mod show;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -25,6 +24,7 @@ use super::signing::{Outcome, Signing};
 use super::{CliError, files};
 use crate::domain::Clock;
 use crate::domain::clock::SystemClock;
+use crate::{aside, say};
 
 #[derive(Debug, Args)]
 pub struct Keyset {
@@ -115,10 +115,14 @@ impl Keyset {
             }
             Command::Show { file, previous } => {
                 let previous = previous.as_deref().map(KeySetFile::read).transpose()?;
-                say(&show::show(&KeySetFile::read(&file)?, previous.as_ref(), now)?)
+                let shown = show::show(&KeySetFile::read(&file)?, previous.as_ref(), now)?;
+                say::out(format_args!("{shown}"));
+                Ok(())
             }
             Command::Diff { from, to } => {
-                say(&diff::diff(&KeySetFile::read(&from)?, &KeySetFile::read(&to)?)?)
+                let changes = diff::diff(&KeySetFile::read(&from)?, &KeySetFile::read(&to)?)?;
+                say::out(format_args!("{changes}"));
+                Ok(())
             }
         }
     }
@@ -128,7 +132,7 @@ fn sign(file: &Path, signing: &Signing, previous: Option<&Path>, out: Option<&Pa
     let mut set = KeySetFile::read(file)?;
     match signing.run(&|key| set.to_sign(key))? {
         Outcome::Waits(_) => {
-            println!("sign these bytes elsewhere, then: mandate keyset sign … --public-key … --signature …");
+            say!("sign these bytes elsewhere, then: mandate keyset sign … --public-key … --signature …");
             Ok(())
         }
         Outcome::Signed(signatures) => {
@@ -137,7 +141,7 @@ fn sign(file: &Path, signing: &Signing, previous: Option<&Path>, out: Option<&Pa
             }
             let previous = previous.map(KeySetFile::read).transpose()?;
             for line in show::missing(&set, previous.as_ref())? {
-                eprintln!("{line}");
+                aside!("{line}");
             }
             write(out, &set)
         }
@@ -148,15 +152,14 @@ fn write(out: Option<&Path>, set: &KeySetFile) -> Result<(), CliError> {
     match out {
         Some(path) => {
             files::write_public(path, set.text())?;
-            println!("version {}, thumbprint {}", set.version()?, set.digest());
+            say!("version {}, thumbprint {}", set.version()?, set.digest());
             Ok(())
         }
-        None => say(&format!("{}\n", set.text())),
+        None => {
+            say!("{}", set.text());
+            Ok(())
+        }
     }
-}
-
-fn say(text: &str) -> Result<(), CliError> {
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(CliError::plain)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub use oddities::{Oddity, oddities};
 pub use sealed::{SealedRow, names_key, sealed_rows};
 pub use tables::{TABLES, Table};
 pub use walk::{
-    KeptHead, KeptLeaf, access_keys, cosignatures, cosigned, export_files, facts_of, head, leaves_after,
-    stray_leaves, tile_count,
+    KeptCosignature, KeptHead, KeptLeaf, access_keys, cosignatures, cosigned, export_files, facts_of, head,
+    leaves_after, stray_leaves, tile_count,
 };
 
 /// A name from a row, fit to be shown: one that a hand wrote there may be anything.

@@ -104,13 +104,32 @@ pub async fn access_keys(
     rows.iter().map(|row| Ok((row.try_get("thumbprint")?, row.try_get("jwk")?))).collect()
 }
 
-/// Cosignatures of a log: cosigner and line. Few: older ones are forgotten.
-pub async fn cosignatures(conn: &mut Conn, log: Log) -> Result<Vec<(String, String)>, StoreError> {
-    let rows = query("SELECT cosigner, line FROM cosignatures WHERE log = ? ORDER BY size, cosigner")
-        .bind(log.name())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok((row.try_get("cosigner")?, row.try_get("line")?))).collect()
+/// What a witness said of a head, as the rows have it.
+pub struct KeptCosignature {
+    pub cosigner: String,
+    pub line: String,
+    /// The head as the log signed it; `None` where its row is gone.
+    pub checkpoint: Option<String>,
+}
+
+/// Cosignatures of a log. Few: older ones are forgotten.
+pub async fn cosignatures(conn: &mut Conn, log: Log) -> Result<Vec<KeptCosignature>, StoreError> {
+    let rows = query(
+        "SELECT c.cosigner, c.line, h.checkpoint FROM cosignatures c \
+         LEFT JOIN cosigned_heads h ON h.log = c.log AND h.size = c.size \
+         WHERE c.log = ? ORDER BY c.size, c.cosigner",
+    )
+    .bind(log.name())
+    .fetch_all(conn)
+    .await?;
+    let cosignature = |row: &crate::sql::Row| {
+        Ok(KeptCosignature {
+            cosigner: row.try_get("cosigner")?,
+            line: row.try_get("line")?,
+            checkpoint: row.try_get("checkpoint")?,
+        })
+    };
+    rows.iter().map(cosignature).collect()
 }
 
 /// The facts of one app, in the order their digest is made in.
