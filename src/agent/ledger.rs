@@ -8,7 +8,8 @@
 //!
 //! After a crash: an execution that is still open is taken up again from its
 //! batches, whose rows now absent were deleted by us; one that has ended
-//! answers with its first outcome for ever.
+//! answers with its first outcome for ever. The keyring is told of each entry
+//! after its commit, so an older copy of the file is known for one.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,7 +22,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 use super::ledger_batches::{NewBatch, forget_batches, insert_batches};
 use super::ledger_chain::Anchor;
@@ -271,7 +272,7 @@ impl Ledger {
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-        append(
+        let at = append(
             &mut transaction,
             json!({
                 "entry": "begun", "execution": task.execution(), "store": task.store(), "act": task.act(),
@@ -280,7 +281,7 @@ impl Ledger {
         )
         .await?;
         let run = self.run(task.execution())?;
-        transaction.commit().await.map_err(failed)?;
+        self.commit(transaction, at).await?;
         Ok(Begun::Open(run))
     }
 
@@ -306,8 +307,8 @@ impl Ledger {
         }
         forget_batches(&mut transaction, run.execution).await?;
         free_subjects(&mut transaction, run.execution).await?;
-        append(&mut transaction, json!({"entry": "withdrawn", "execution": run.execution})).await?;
-        transaction.commit().await.map_err(failed)?;
+        let at = append(&mut transaction, json!({"entry": "withdrawn", "execution": run.execution})).await?;
+        self.commit(transaction, at).await?;
         // Cut off here, keys are left that no execution has: the next round finds them.
         self.sealer.shred(run.execution).await
     }
@@ -359,8 +360,8 @@ impl Ledger {
         .await
         .map_err(failed)?;
         one(done.rows_affected())?;
-        insert_batches(&mut transaction, run, 0, 0, batches, sealed).await?;
-        transaction.commit().await.map_err(failed)
+        let at = insert_batches(&mut transaction, run, 0, 0, batches, sealed).await?;
+        self.commit(transaction, at).await
     }
 
     /// Ends an execution: stores its outcome, overwrites the sealed keys, frees the subject. `outcome`
@@ -384,7 +385,8 @@ impl Ledger {
             "batches": hex::encode(digest(&SHA256, &summary)),
         });
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let outcome = outcome(append(&mut transaction, entry).await?);
+        let at = append(&mut transaction, entry).await?;
+        let outcome = outcome(at);
         let plain = serde_json::to_vec(&outcome).map_err(damaged)?;
         let sealed = self.sealer.seal(outcome_place(run.execution), &plain).await?;
         let done = sqlx::query(
@@ -405,9 +407,19 @@ impl Ledger {
             .map_err(failed)?;
         forget_return(&mut transaction, run.execution).await?;
         free_subjects(&mut transaction, run.execution).await?;
-        transaction.commit().await.map_err(failed)?;
+        self.commit(transaction, at).await?;
         self.cut_log().await?;
         Ok(outcome)
+    }
+
+    /// Commits what ends with the entry at `at`, and has it noted. An error after the commit is as a crash there.
+    pub(super) async fn commit(
+        &self,
+        transaction: Transaction<'_, Sqlite>,
+        at: Anchor,
+    ) -> Result<(), Refusal> {
+        transaction.commit().await.map_err(failed)?;
+        self.sealer.note_ledger(at).await
     }
 
     /// Moves the log into the file and cuts it: what was overwritten stands in neither.

@@ -11,6 +11,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::ledger::{Ledger, Run, append, damaged, failed, one, to_count, to_number};
+use super::ledger_chain::Anchor;
 use super::name::Name;
 use super::sealer::Place;
 use super::value::{Key, Value};
@@ -57,8 +58,8 @@ impl Ledger {
                 .map_err(failed)?;
         let sealed = self.seal_batches(run, first, batches).await?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        insert_batches(&mut transaction, run, round, first, batches, sealed).await?;
-        transaction.commit().await.map_err(failed)
+        let at = insert_batches(&mut transaction, run, round, first, batches, sealed).await?;
+        self.commit(transaction, at).await
     }
 
     pub(super) async fn seal_batches(
@@ -177,7 +178,7 @@ pub(super) async fn insert_batches(
     first: i64,
     batches: &[NewBatch],
     sealed: Vec<Vec<u8>>,
-) -> Result<(), Refusal> {
+) -> Result<Anchor, Refusal> {
     let mut rows = 0;
     let mut all = Vec::new();
     for ((number, batch), sealed) in (first..).zip(batches).zip(sealed) {
@@ -202,5 +203,5 @@ pub(super) async fn insert_batches(
         "entry": "recorded", "execution": run.execution, "round": round, "batches": batches.len(),
         "rows": rows, "sealed": hex::encode(digest(&SHA256, &all)),
     });
-    append(connection, entry).await.map(drop)
+    append(connection, entry).await
 }

@@ -78,8 +78,8 @@ impl Ledger {
         forget_return(&mut transaction, execution).await?;
         free_subjects(&mut transaction, execution).await?;
         let entry = json!({"entry": "given_up", "execution": execution, "at": now});
-        append(&mut transaction, entry).await?;
-        transaction.commit().await.map_err(failed)?;
+        let at = append(&mut transaction, entry).await?;
+        self.commit(transaction, at).await?;
         self.cut_log().await
     }
 

@@ -107,16 +107,16 @@ impl Ledger {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        append(&mut transaction, entry).await?;
-        transaction.commit().await.map_err(failed)
+        let at = append(&mut transaction, entry).await?;
+        self.commit(transaction, at).await
     }
 
     /// Chains that more rows were noted, which came in later.
     pub async fn record_round(&self, run: &Run, round: i64) -> Result<(), Refusal> {
         let entry = self.noted_entry(run, round, None).await?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        append(&mut transaction, entry).await?;
-        transaction.commit().await.map_err(failed)
+        let at = append(&mut transaction, entry).await?;
+        self.commit(transaction, at).await
     }
 
     /// As for an act on one person: how many batches and rows, and a digest over all seals.

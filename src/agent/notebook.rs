@@ -3,8 +3,8 @@
 //!
 //! A SQLite file of its own (WAL, `synchronous=FULL`) under an exclusive lock.
 //! What it says of the logs is proven again against the gateway's next signed
-//! head. Losing it, one does not notice that a log shrank, and open executions
-//! cannot go on: keys that no notebook names are destroyed at the next start.
+//! head. An older copy of it would not notice that a log shrank, and have keys
+//! destroyed that it does not name: the keyring knows it for one ([`super::marks`]).
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use sqlx::sqlite::{
 };
 
 use super::ledger::{damaged, to_count};
-use crate::domain::{ExecutionId, Reason, Refusal};
+use super::notebook_growth::{self, count};
+use crate::domain::{Entropy, ExecutionId, Reason, Refusal};
 use crate::token::Digest;
 use crate::trail::{Checkpoint, Hash};
 use crate::vault::KeyId;
@@ -30,9 +31,10 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS trail_origin (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS sealing_keys (
         execution TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (execution, key_id)) STRICT, WITHOUT ROWID",
+    notebook_growth::SCHEMA,
 ];
 
-fn failed(_: sqlx::Error) -> Refusal {
+pub(super) fn failed(_: sqlx::Error) -> Refusal {
     Refusal::at(Reason::StoreFailed, "notebook").note("the agent's notebook did not answer")
 }
 
@@ -79,12 +81,12 @@ impl Mark {
 /// The open file.
 #[derive(Clone)]
 pub struct Notebook {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
 }
 
 impl Notebook {
-    /// Opens or creates the file.
-    pub async fn open(path: &Path) -> Result<Self, Refusal> {
+    /// Opens or creates the file; a new one is named.
+    pub async fn open(path: &Path, entropy: &dyn Entropy) -> Result<Self, Refusal> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -102,6 +104,7 @@ impl Notebook {
         for statement in SCHEMA {
             sqlx::query(*statement).execute(&pool).await.map_err(failed)?;
         }
+        notebook_growth::name(&pool, entropy).await?;
         Ok(Self { pool })
     }
 
@@ -117,6 +120,7 @@ impl Notebook {
             for forget in ["DELETE FROM trail_seen", "DELETE FROM trail_witnessed"] {
                 sqlx::query(forget).execute(&mut *transaction).await.map_err(failed)?;
             }
+            count(&mut transaction).await?;
         }
         sqlx::query(
             "INSERT INTO trail_origin (one, origin) VALUES (1, ?) \
@@ -160,6 +164,9 @@ impl Notebook {
                 .await
                 .map_err(failed)?;
         }
+        if !leaves.is_empty() {
+            count(&mut transaction).await?;
+        }
         transaction.commit().await.map_err(failed)
     }
 
@@ -190,6 +197,9 @@ impl Notebook {
             if head.size() < size || (head.size() == size && !same) {
                 return Err(Refusal::new(Reason::TrailForked).note("its head is behind one seen before"));
             }
+            if head.size() == size {
+                return Ok(());
+            }
         }
         sqlx::query(mark.set())
             .bind(i64::try_from(head.size()).unwrap_or(i64::MAX))
@@ -197,18 +207,21 @@ impl Notebook {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        count(&mut transaction).await?;
         transaction.commit().await.map_err(failed)
     }
 
     /// Notes, durably, that a key seals values of the execution.
     pub(super) async fn note_key(&self, execution: ExecutionId, key: KeyId) -> Result<(), Refusal> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         sqlx::query("INSERT INTO sealing_keys (execution, key_id) VALUES (?, ?)")
             .bind(execution.to_string())
             .bind(key.to_string())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
-            .map(drop)
-            .map_err(failed)
+            .map_err(failed)?;
+        count(&mut transaction).await?;
+        transaction.commit().await.map_err(failed)
     }
 
     /// The keys that seal values of the execution.
@@ -251,12 +264,14 @@ impl Notebook {
 
     /// Forgets the names of keys that are destroyed.
     pub(super) async fn forget_keys_of(&self, execution: ExecutionId) -> Result<(), Refusal> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         sqlx::query("DELETE FROM sealing_keys WHERE execution = ?")
             .bind(execution.to_string())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
-            .map(drop)
-            .map_err(failed)
+            .map_err(failed)?;
+        count(&mut transaction).await?;
+        transaction.commit().await.map_err(failed)
     }
 }
 
@@ -268,6 +283,7 @@ pub(super) fn to_digest(hash: &Hash) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::SystemEntropy;
 
     fn head(size: u64, root: &[u8]) -> Checkpoint {
         Checkpoint::new("mandate.ppio.example/trail", size, Hash::sha256(root)).unwrap()
@@ -277,12 +293,12 @@ mod tests {
     async fn a_trail_that_shrinks_or_changes_is_forked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notebook.sqlite");
-        let notebook = Notebook::open(&path).await.unwrap();
+        let notebook = Notebook::open(&path, &SystemEntropy).await.unwrap();
         for good in [head(5, b"5"), head(5, b"5"), head(7, b"7")] {
             notebook.keep_trail(Mark::Signed, &good).await.unwrap();
         }
         notebook.close().await;
-        let notebook = Notebook::open(&path).await.unwrap();
+        let notebook = Notebook::open(&path, &SystemEntropy).await.unwrap();
         for bad in [head(6, b"6"), head(7, b"other")] {
             assert_eq!(
                 notebook.keep_trail(Mark::Signed, &bad).await.unwrap_err().reason,
@@ -299,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn leaves_come_back_in_order_and_are_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let notebook = Notebook::open(&folder.path().join("notebook.sqlite")).await.unwrap();
+        let notebook = Notebook::open(&folder.path().join("notebook.sqlite"), &SystemEntropy).await.unwrap();
         notebook.add_authority_leaves(0, &[b"a".to_vec(), b"b".to_vec()]).await.unwrap();
         notebook.add_authority_leaves(2, &[b"c".to_vec()]).await.unwrap();
         assert!(notebook.add_authority_leaves(1, &[b"x".to_vec()]).await.is_err());

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::ledger_chain::Anchor;
 use crate::domain::{ExecutionId, Refusal};
 
 /// Where a sealed value lies. The seal is bound to it: at any other place it does not open.
@@ -31,4 +32,7 @@ pub trait Sealer: Send + Sync {
 
     /// Destroys every key of the execution: what was sealed opens no more, what was marked matches nothing.
     async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal>;
+
+    /// Notes, durably, that the ledger has come this far: an older copy of it is known for one from then on.
+    async fn note_ledger(&self, at: Anchor) -> Result<(), Refusal>;
 }

@@ -1,7 +1,7 @@
 //! The process `mandate agent`.
 //!
-//! It opens what it needs, holds its ledger against the trail's memory of it,
-//! and then asks for one order after the other until it is told to stop; in
+//! It opens what it needs, holds its ledger against the trail's memory of it, and ledger and notebook against the
+//! keyring's ([`super::marks`]), and then asks for one order after the other until it is told to stop; in
 //! between it destroys what ended executions left ([`super::shredding`]). An
 //! order under way is finished first; one that is cut off goes on from the ledger.
 
@@ -17,9 +17,11 @@ use super::connectors::sqlite::SqliteStore;
 use super::data_map::DataMap;
 use super::gateway::Gateway;
 use super::ledger::Ledger;
+use super::marks::Told;
 use super::notebook::Notebook;
 use super::orders::Own;
 use super::report_key::beside;
+use super::sealer::Sealer as _;
 use super::shredding::Rounds;
 use super::vault_sealer::VaultSealer;
 use super::worker::{Site, Worker, passes};
@@ -81,6 +83,9 @@ pub async fn run_with(
             biased;
             () = &mut shutdown => break,
             () = worker.make_round() => {}
+        }
+        if let Err(refusal) = worker.sealer.note_notebook().await {
+            tracing::warn!(%refusal, "the keyring was not told how far the notebook has come");
         }
         let asked = tokio::select! {
             biased;
@@ -149,14 +154,23 @@ pub(super) async fn open(
         sites.insert(store.id.clone(), Site { map, connector });
     }
     std::fs::create_dir_all(&config.spool).map_err(|_| AgentError::File(config.spool.clone()))?;
-    let epochs = EpochKeys::load(&config.epochs)?;
-    let keyring =
-        Keyring::open(&KeyringPlace::File(config.keyring.clone()), epochs, clock.clone(), entropy.clone())
-            .await?;
-    let notebook = Notebook::open(&config.notebook()).await?;
+    let keyring = KeyringPlace::File(config.keyring.clone());
+    // Before anything is made, destroyed or done.
+    let told = Told::read(&keyring).await?;
+    told.demand_files(&config.notebook(), &config.ledger)?;
+    let notebook = Notebook::open(&config.notebook(), &*entropy).await?;
+    told.demand_notebook(&notebook.growth().await?)?;
     notebook.watch_trail(&pins.trail.origin, &format!("{}/trail", pins.source())).await?;
-    let sealer = VaultSealer::open(Vault::new(keyring, entropy.clone()), notebook.clone()).await?;
+    let epochs = EpochKeys::load(&config.epochs)?;
+    let keyring = Keyring::open(&keyring, epochs, clock.clone(), entropy.clone()).await?;
+    let sealer = VaultSealer::new(Vault::new(keyring, entropy.clone()), notebook.clone());
     let ledger = Ledger::open(&config.ledger, sealer.clone()).await?;
+    told.demand_ledger(&ledger).await?;
+    if told.may_sweep() {
+        sealer.sweep().await?;
+    }
+    sealer.note_notebook().await?;
+    sealer.note_ledger(ledger.anchor().await?).await?;
     let replica = Replica::load(pins, config.freshness_seconds, &notebook.authority_leaves().await?)?;
     Ok(Worker {
         agent: config.agent.clone(),

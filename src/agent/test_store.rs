@@ -16,6 +16,7 @@ use super::connectors::sqlite::SqliteStore;
 use super::data_map::DataMap;
 use super::faults::{Faults, NoFaults, Point};
 use super::ledger::Ledger;
+use super::ledger_chain::Anchor;
 use super::sealer::{Place, Sealer};
 use super::task::{ExportTo, Task, TaskParts};
 use super::workplace::Workplace;
@@ -439,6 +440,10 @@ impl Sealer for TestSealer {
 
     async fn shred(&self, execution: ExecutionId) -> Result<(), Refusal> {
         self.shredded.lock().unwrap().insert(execution);
+        Ok(())
+    }
+
+    async fn note_ledger(&self, _: Anchor) -> Result<(), Refusal> {
         Ok(())
     }
 }

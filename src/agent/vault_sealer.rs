@@ -2,14 +2,18 @@
 //! execution, so that all that was made for it can be destroyed at once.
 //!
 //! Sealed form: the key's id (16 bytes), then the vault's own form. After a
-//! restart an execution goes on under the same key; the notebook names it.
+//! restart an execution goes on under the same key; the notebook names it, and
+//! the keyring is told how far the notebook has come before the key seals.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use super::ledger_chain::Anchor;
+use super::marks::{of_ledger, of_notebook};
 use super::notebook::Notebook;
 use super::sealer::{Place, Sealer};
 use crate::domain::{ExecutionId, Reason, Refusal};
@@ -22,6 +26,8 @@ pub struct VaultSealer {
     notebook: Notebook,
     /// Keys of executions under way. Held while one is made, so that there is one for each.
     keys: Mutex<HashMap<ExecutionId, DataKey>>,
+    /// Changes of the notebook that the keyring was told of in this run.
+    told: AtomicU64,
 }
 
 fn refuse(error: VaultError) -> Refusal {
@@ -35,11 +41,27 @@ fn row_of(place: Place<'_>) -> String {
 }
 
 impl VaultSealer {
-    /// Destroys keys that no execution names.
-    pub async fn open(vault: Vault, notebook: Notebook) -> Result<Arc<Self>, Refusal> {
-        let named = notebook.all_keys().await?.into_iter().collect();
-        vault.keyring().sweep(&named).await.map_err(refuse)?;
-        Ok(Arc::new(Self { vault, notebook, keys: Mutex::default() }))
+    pub fn new(vault: Vault, notebook: Notebook) -> Arc<Self> {
+        Arc::new(Self { vault, notebook, keys: Mutex::default(), told: AtomicU64::new(0) })
+    }
+
+    /// Destroys keys of earlier runs that no execution names. The caller holds the notebook against the
+    /// keyring's mark first: what an older one names is not all that is needed.
+    pub async fn sweep(&self) -> Result<(), Refusal> {
+        let named = self.notebook.all_keys().await?.into_iter().collect();
+        let swept = self.vault.keyring().sweep(&named).await.map_err(refuse)?;
+        tracing::info!(swept, "orphan keys destroyed");
+        Ok(())
+    }
+
+    /// Tells the keyring how far the notebook has come, where it is not known yet.
+    pub async fn note_notebook(&self) -> Result<(), Refusal> {
+        let growth = self.notebook.growth().await?;
+        if self.told.load(Ordering::Relaxed) < growth.changes {
+            self.vault.keyring().raise_mark(&of_notebook(&growth)).await.map_err(refuse)?;
+            self.told.fetch_max(growth.changes, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn key(&self, execution: ExecutionId) -> Result<DataKey, Refusal> {
@@ -53,6 +75,8 @@ impl VaultSealer {
                 let key = self.vault.keyring().take(CLASS).await.map_err(refuse)?;
                 // Named before it is used, so that whatever it seals can be destroyed.
                 self.notebook.note_key(execution, key.id()).await?;
+                // An older notebook, which does not name it, must not have it swept.
+                self.note_notebook().await?;
                 key
             }
         };
@@ -74,6 +98,9 @@ impl VaultSealer {
 
     /// Gives keyring and notebook up.
     pub async fn close(&self) {
+        if let Err(refusal) = self.note_notebook().await {
+            tracing::warn!(%refusal, "the keyring was not told how far the notebook has come");
+        }
         if let Err(error) = self.vault.keyring().close().await {
             tracing::warn!(%error, "the agent's keyring did not close");
         }
@@ -120,6 +147,13 @@ impl Sealer for VaultSealer {
         self.vault.keyring().shred(&keys).await.map_err(refuse)?;
         self.notebook.forget_keys_of(execution).await
     }
+
+    async fn note_ledger(&self, at: Anchor) -> Result<(), Refusal> {
+        if at == Anchor::GENESIS {
+            return Ok(());
+        }
+        self.vault.keyring().raise_mark(&of_ledger(at)).await.map_err(refuse)
+    }
 }
 
 fn mark(key: &DataKey, message: &[u8]) -> Vec<u8> {
@@ -148,8 +182,10 @@ mod tests {
             Keyring::open(&KeyringPlace::File(folder.join("keyring.sqlite")), keys, clock, entropy.clone())
                 .await
                 .unwrap();
-        let notebook = Notebook::open(&folder.join("notebook.sqlite")).await.unwrap();
-        VaultSealer::open(Vault::new(keyring, entropy), notebook).await.unwrap()
+        let notebook = Notebook::open(&folder.join("notebook.sqlite"), &*entropy).await.unwrap();
+        let sealer = VaultSealer::new(Vault::new(keyring, entropy), notebook);
+        sealer.sweep().await.unwrap();
+        sealer
     }
 
     fn place(number: u8, row: &str) -> Place<'_> {

@@ -184,7 +184,8 @@ reasons! {
         TrailForked = "TRAIL_FORKED", Precondition, "the trail does not continue what was seen before, or does not hold the admission", "an auditor must look at both heads";
         TenantUnbound = "TENANT_UNBOUND", Precondition, "the agent's own configuration binds the app to no or another controller", "the agent's operator must bind the app";
         StoreUnknown = "STORE_UNKNOWN", Precondition, "the agent stands beside no such store", "check which agent serves the store";
-        LedgerBehind = "LEDGER_BEHIND", Precondition, "the agent's ledger lacks what the trail says it reported", "restore the ledger; do not start with an older one";
+        LedgerBehind = "LEDGER_BEHIND", Precondition, "the agent's ledger lacks what the trail says it reported, or what its keyring was told of it", "put the newest ledger back; do not start with an older one";
+        NotebookBehind = "NOTEBOOK_BEHIND", Precondition, "the agent's notebook lacks what its keyring was told of it", "put the newest notebook back; do not start with an older one or none";
         MapInvalid = "MAP_INVALID", Precondition, "the data map leaves a collection without a tenant predicate or does not fit the store", "complete the overlay";
         StoreFailed = "STORE_FAILED", Unavailable, "the store did not answer or refused a statement", "it is tried again by itself";
         SubjectTooLarge = "SUBJECT_TOO_LARGE", Precondition, "the subject has more rows in the store than one act may touch", "split the instruction by window or category";
