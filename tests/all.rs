@@ -59,6 +59,7 @@ mod reload;
 mod replayed;
 mod replicas;
 mod report_keys;
+mod restored_shredding;
 mod return_and_erase;
 mod rotation;
 mod shredding;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::Method;
 use mandate::cli::certificate::issue;
 use mandate::cli::client::Client;
-use mandate::cli::dev_ca::{Validity, issue_server};
+use mandate::cli::dev_ca::{Validity, issue_crl, issue_server};
 use mandate::cli::witness_init;
 use mandate::domain::clock::{SystemClock, SystemEntropy};
 use mandate::domain::{Act, Clock, Identifier, Timestamp};
@@ -17,6 +17,7 @@ use mandate::https::Line;
 use mandate::identity::{ClientTls, ClientTlsConfig, SpiffeId};
 
 use crate::harness::{Process, World, configure, free_port, reason, within};
+use crate::key_uses::answer;
 use crate::published::{publishing, reader};
 
 type Deliveries = tonic::Streaming<v1::WatchRequestsResponse>;
@@ -182,6 +183,59 @@ async fn hangup_puts_the_next_set_in_force_and_a_broken_one_never() {
     hang_up();
     ends(&mut kept).await;
     assert!(lists(&renewed).await.is_err());
+}
+
+/// What the operator is told who would register the key of a certificate for somebody.
+async fn registered(operator: &Client, certificate: &str) -> String {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).expect("PEM");
+    let certificate = pem.parse_x509().expect("a certificate");
+    let call = v1::CreateAccessKeyRequest {
+        principal: "support/s-9".into(),
+        key: mandate::identity::tls_key::canonical_jwk(certificate.public_key()).expect("a key"),
+        request_id: String::new(),
+    };
+    answer(operator.registry().create_access_key(call).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_certificates_and_anchors_read_anew_are_the_gateways_own_and_so_are_those_before() {
+    let world = World::without_agent(when_told).await;
+    let dir = world.path().to_owned();
+    let operator = world.client("operator").await;
+    let hang_up = || world.gateway.as_ref().expect("it runs").hang_up();
+    let validity = Validity::days(SystemClock.now(), 30);
+    let authority =
+        |name| mandate::cli::dev_ca::issue_ca(name, validity, &SystemEntropy).expect("an authority");
+    let (next, anchor) = (authority("next ca"), authority("next anchor"));
+    let name = world.profile("operator").server_name;
+    let server = || issue_server(&next, &[&name], validity, &SystemEntropy).expect("issued");
+    let (never, renewed) = (server(), server());
+    let list = issue_crl(&anchor, &[], 1, validity.not_before, validity.not_after).expect("a list");
+    let before = std::fs::read_to_string(dir.join("keys/gateway/tls.pem")).expect("its file");
+    const USED: &str = "KEY_ALREADY_USED";
+
+    // A certificate without its key is never in force, and its key is anybody's.
+    std::fs::write(dir.join("keys/gateway/tls.pem"), &never.certificate_pem).expect("written");
+    hang_up();
+    logged(&world, 1, "MATERIAL_INVALID").await;
+    assert_eq!(registered(&operator, &never.certificate_pem).await, "taken");
+
+    std::fs::write(dir.join("keys/gateway/tls.key"), &renewed.key_pem).expect("written");
+    std::fs::write(dir.join("keys/gateway/tls.pem"), &renewed.certificate_pem).expect("written");
+    std::fs::write(dir.join("ca/anchor.pem"), &anchor.certificate_pem).expect("written");
+    std::fs::write(dir.join("ca/anchor.crl"), list).expect("written");
+    configure(&dir, |gateway| {
+        let anchors = gateway["anchor"].as_array_mut().expect("anchors");
+        let mut another = anchors[0].clone();
+        another["certificate"] = "ca/anchor.pem".into();
+        another["crl"] = "ca/anchor.crl".into();
+        anchors.push(another);
+    });
+    hang_up();
+    logged(&world, 1, "were loaded anew").await;
+    assert_eq!(registered(&operator, &renewed.certificate_pem).await, USED, "its certificate");
+    assert_eq!(registered(&operator, &anchor.certificate_pem).await, USED, "an anchor");
+    assert_eq!(registered(&operator, &before).await, USED, "its certificate before");
 }
 
 #[tokio::test(flavor = "multi_thread")]

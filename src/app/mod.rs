@@ -18,6 +18,7 @@ mod key_sets;
 mod log_keys;
 mod marks;
 mod orders;
+mod own_keys;
 mod previews;
 mod processing_record;
 mod proofs;
@@ -35,14 +36,13 @@ mod tls_keys;
 mod uploads;
 mod witnessing;
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Clock, ControllerId, Entropy, SubProcessorId};
 use crate::store::{Store, StoreError};
-use crate::token::{KeyId, KeySet};
+use crate::token::KeySet;
 use crate::trail::CosigningKey;
 use crate::vault::Vault;
 
@@ -52,6 +52,7 @@ pub use downloads::{ExportView, Package};
 pub use idempotency::RequestUuid;
 pub use intake::{Assignment, MessageView, TakenIn};
 pub use orders::{LeasedOrder, Renewed};
+pub use own_keys::OwnKeys;
 pub use previews::PreviewSeen;
 pub use processing_record::{ProcessingRecord, RecordedStore};
 pub use proofs::Proof;
@@ -91,9 +92,8 @@ pub struct Settings {
     pub witnessing: Witnessing,
     /// New keys of its certificates that a principal may show in an hour.
     pub tls_keys_per_hour: NonZeroU32,
-    /// Keys that the gateway has or answers for: those of its logs, its witnesses, its certificates and the
-    /// authorities of everybody's. Nobody registers one.
-    pub own_keys: Arc<BTreeSet<KeyId>>,
+    /// Those of its logs, its witnesses, its certificates and the authorities of everybody's.
+    pub own_keys: OwnKeys,
 }
 
 /// How long personal data stays after its work is done (R21), by retention class. Seconds.

@@ -1,7 +1,7 @@
 //! The operator registers controllers, agreements, apps and agents. Every
 //! change is a leaf (R4). The operator sees no personal data here, for there is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -211,7 +211,7 @@ impl App {
 
     /// Nobody registers a key of the gateway's own.
     pub(super) fn check_not_own(&self, key: &KeyId) -> Result<(), Refusal> {
-        check_not_among(&self.settings.own_keys, key)
+        self.settings.own_keys.check_not_among(key)
     }
 
     /// Registers an access key of a principal; returns its thumbprint.
@@ -314,14 +314,6 @@ pub(super) async fn remember(
         calls::insert(tx, call, &row).await?;
     }
     Ok(Some(leaf))
-}
-
-/// That it is none of the gateway's own keys.
-pub(super) fn check_not_among(own: &BTreeSet<KeyId>, key: &KeyId) -> Result<(), Refusal> {
-    match own.contains(key) {
-        true => Err(Refusal::at(Reason::KeyAlreadyUsed, "key")),
-        false => Ok(()),
-    }
 }
 
 pub(super) async fn controller_exists(tx: &mut Tx<'_>, id: &ControllerId) -> Result<Controller, StoreError> {

@@ -1,17 +1,14 @@
 //! An agent's report key is replaced: the one in force vouches for the next, from then on both may sign, and
 //! then only the next one may. The agent hands both in itself; nobody else has its key.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use crate::domain::event::{Event, ReportKeyRetired, ReportKeyVouched};
 use crate::domain::{AgentId, Reason, Refusal};
 use crate::store::report_keys::{self, ReportKeys};
 use crate::store::{Command, Conn, Issued, StoreError, Tx, logs, registry};
-use crate::token::{KeyId, PublicJwk, Report, ReportKeySuccession, VerifyingKey};
+use crate::token::{PublicJwk, Report, ReportKeySuccession, VerifyingKey};
 use crate::trail::Leaf;
 
-use super::registry::check_not_among;
+use super::own_keys::OwnKeys;
 use super::{App, AppResult};
 
 const VOUCHED: &str = "mandate.report_key.vouched";
@@ -109,7 +106,7 @@ struct Vouch {
     succession: String,
     origins: Vec<String>,
     /// Keys of the gateway.
-    own: Arc<BTreeSet<KeyId>>,
+    own: OwnKeys,
 }
 
 #[async_trait::async_trait]
@@ -122,7 +119,7 @@ impl Command for Vouch {
         let origins = self.origins.iter().map(String::as_str);
         // One that is vouched for vouches for nobody before it is the one in force.
         let read = ReportKeySuccession::verify(&self.succession, &[&keys.in_force], &self.agent, origins)?;
-        check_not_among(&self.own, &read.next.id())?;
+        self.own.check_not_among(&read.next.id())?;
         let report_key = read.next.id().to_string();
         if let Some(leaf) = said(tx, &self.agent, VOUCHED, "report_key", &report_key).await? {
             return Ok(Some(leaf));

@@ -2,6 +2,9 @@
 //!
 //! The key goes first, the row's ciphertext after: a crash in between leaves ciphertext that
 //! nobody can open, and the next sweep finishes. Running it twice changes nothing.
+//!
+//! What came back without its sealed part (`mandate restore`) has no key, and its time comes up all the same: then
+//! the trail says that it is gone, with no key destroyed.
 
 use std::collections::HashSet;
 use std::time::UNIX_EPOCH;
@@ -40,13 +43,14 @@ impl Due {
     }
 }
 
-/// What is due, at most so many of each kind, with the names of its data keys.
+/// What is due, at most so many of each kind, with the names of its data keys; none where a restore brought back
+/// none.
 async fn due(
     conn: &mut Conn,
     now: i64,
     retention: &Retention,
     at_most: u32,
-) -> Result<Vec<(Due, String)>, StoreError> {
+) -> Result<Vec<(Due, Option<String>)>, StoreError> {
     let mut due = Vec::new();
     for (id, key) in requests::due_for_shredding(conn, now - retention.request, at_most).await? {
         due.push((Due::Request(id), key));
@@ -73,11 +77,11 @@ pub async fn keys_due(
     retention: &Retention,
     at_most: u32,
 ) -> Result<HashSet<String>, StoreError> {
-    Ok(due(conn, now, retention, at_most).await?.into_iter().map(|(_, key)| key).collect())
+    Ok(due(conn, now, retention, at_most).await?.into_iter().filter_map(|(_, key)| key).collect())
 }
 
 impl App {
-    /// Shreds what is due now; returns how many keys went. Call again while it is not 0.
+    /// Shreds what is due now; returns how many things were. Call again while it is not 0.
     pub async fn shred_due(&self) -> AppResult<usize> {
         let mut conn = self.store.reader().await?;
         let due = due(&mut conn, self.clock.now_seconds(), &self.settings.retention, AT_ONCE).await?;
@@ -87,12 +91,17 @@ impl App {
         }
         let keys: Vec<KeyId> = due
             .iter()
-            .map(|(_, key)| key.parse().map_err(|_| StoreError::Corrupt("key_id")))
+            .filter_map(|(_, key)| key.as_ref())
+            .map(|key| key.parse().map_err(|_| StoreError::Corrupt("key_id")))
             .collect::<Result<_, _>>()?;
         self.vault.keyring().shred(&keys).await?;
         fault::point("shred.destroyed");
         let count = due.len();
-        self.store.transact(RecordShredded { due: due.into_iter().map(|(due, _)| due).collect() }).await?;
+        self.store
+            .transact(RecordShredded {
+                due: due.into_iter().map(|(due, key)| (due, key.is_some())).collect(),
+            })
+            .await?;
         Ok(count)
     }
 
@@ -165,7 +174,8 @@ impl App {
 }
 
 struct RecordShredded {
-    due: Vec<Due>,
+    /// And whether it had a data key.
+    due: Vec<(Due, bool)>,
 }
 
 #[async_trait::async_trait]
@@ -174,7 +184,7 @@ impl Command for RecordShredded {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        for due in &self.due {
+        for (due, had_key) in &self.due {
             let subject = match due {
                 Due::Request(id) => {
                     requests::mark_shredded(tx, id).await?;
@@ -193,7 +203,7 @@ impl Command for RecordShredded {
                     format!("leaves/{leaf}")
                 }
             };
-            let event = DataShredded { class: due.class().as_str().into(), keys: 1 };
+            let event = DataShredded { class: due.class().as_str().into(), keys: u32::from(*had_key) };
             tx.append(&subject, event)?;
         }
         Ok(())

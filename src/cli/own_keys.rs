@@ -1,8 +1,8 @@
 //! The keys that a gateway has or answers for: nobody registers one of them (DESIGN §5: one key, one use, one
 //! principal).
 //!
-//! They are read from the configuration's files when the gateway starts. No leaf claims them: what a verifier needs
-//! of them it has as pins.
+//! They are read from the configuration's files when the gateway starts, and those of certificates again with each
+//! set that is loaded anew. No leaf claims them: what a verifier needs of them it has as pins.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,6 +32,13 @@ pub(super) fn own_keys(
         );
     }
     keys.extend(config.witness.iter().map(|witness| of(&witness.vkey)));
+    keys.extend(of_certificates(config)?);
+    Ok(keys)
+}
+
+/// Thumbprints of the gateway's own certificates and of the authorities of everybody's, as the files are now.
+pub(super) fn of_certificates(config: &GatewayConfig) -> Result<BTreeSet<KeyId>, CliError> {
+    let mut keys = BTreeSet::new();
     for file in certificates(config) {
         keys.extend(in_certificates(file)?);
     }

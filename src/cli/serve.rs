@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 
 use super::own_keys::own_keys;
 use super::{CliError, files, serve_reload, serve_witnesses};
-use crate::app::{App, AppResult, Registering, Retention, Settings};
+use crate::app::{App, AppResult, OwnKeys, Registering, Retention, Settings};
 use crate::config::{BootstrapKey, GatewayConfig, Place, RetentionSeconds, Server, folder_of};
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy};
 use crate::identity::reload::Before;
-use crate::identity::{Acceptor, Configured, LogRefusals, Materials, Reloader};
+use crate::identity::{Acceptor, Configured, LogRefusals, Material, Materials, Reloader};
 use crate::publish::LogFiles;
 use crate::say;
 use crate::sql::PostgresUrl;
@@ -53,7 +53,9 @@ impl Serve {
         let swept = app.sweep_orphan_keys().await.map_err(CliError::plain)?;
         tracing::info!(swept, "orphan keys destroyed");
 
-        let materials = Materials::load(&config.material())?;
+        let first = Material::load(&config.material())?;
+        app.settings.own_keys.add(first.keys());
+        let materials = Materials::new(first);
         let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?;
         let listener = TcpListener::bind(&config.listen)
             .await
@@ -70,7 +72,10 @@ impl Serve {
         let publisher = publish(&config, &app, &materials, &closing).await?;
         let asking = serve_witnesses::start(&config, &app, &closing)?;
         let every = Duration::from_secs(config.reload_seconds);
-        let reloader = Reloader::new(before, &self.config, materials, every, hangup);
+        let own = app.settings.own_keys.clone();
+        let reloader = Reloader::new(before, &self.config, materials, every, hangup)
+            // Before it is in force: between the two its keys could be registered.
+            .telling(move |next| own.add(next.keys()));
         let reloading = tokio::spawn(serve_reload::keep_current(app.clone(), config.clone(), reloader));
         say!("listening on {address}");
         let mut broken = app.store.fatal();
@@ -270,7 +275,7 @@ fn settings(config: &GatewayConfig, own_keys: BTreeSet<KeyId>) -> Result<Setting
         house_brands: config.intake.house_brands.clone(),
         witnessing: serve_witnesses::witnessing(config)?,
         tls_keys_per_hour: config.limits.tls_keys_per_hour,
-        own_keys: Arc::new(own_keys),
+        own_keys: OwnKeys::new(own_keys),
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::own_keys::of_certificates;
 use super::serve::register_first_keys;
 use crate::app::App;
 use crate::config::GatewayConfig;
@@ -13,6 +14,14 @@ use crate::identity::Reloader;
 pub async fn keep_current(app: Arc<App>, started: GatewayConfig, mut reloader: Reloader<GatewayConfig>) {
     loop {
         let config = reloader.next().await;
+        // Of the door's certificates they are known already; the lines to witnesses read theirs by themselves.
+        match of_certificates(&config) {
+            Ok(keys) => app.settings.own_keys.add(keys),
+            Err(error) => {
+                let reason = Reason::MaterialInvalid.code();
+                tracing::error!(reason, %error, "keys of the gateway's own certificates are not known");
+            }
+        }
         if started.needs_restart(&config) {
             tracing::warn!("the configuration also changed in what is read at the start only: restart");
         }

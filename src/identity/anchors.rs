@@ -18,7 +18,9 @@ use super::principal::PrincipalId;
 use super::revocation::RevocationLists;
 use super::setup::{SetupError, read};
 use super::spiffe::is_trust_domain;
+use super::tls_key;
 use crate::domain::{Kind, Reason, Refusal, Timestamp};
+use crate::token::KeyId;
 
 /// The most certificates a client may send beside its own.
 const MAX_INTERMEDIATES: usize = 4;
@@ -41,6 +43,8 @@ pub struct AnchorConfig {
 
 struct Anchor {
     root: TrustAnchor<'static>,
+    /// Of its key, where it has one.
+    thumbprint: Option<KeyId>,
     lists: RevocationLists,
     not_before: i64,
     not_after: i64,
@@ -75,6 +79,7 @@ impl Anchor {
         check_entitlement(config)?;
         Ok(Self {
             root,
+            thumbprint: tls_key::thumbprint(&parsed).ok(),
             lists: RevocationLists::load(&config.crl)?,
             not_before: parsed.validity().not_before.timestamp(),
             not_after: parsed.validity().not_after.timestamp(),
@@ -172,6 +177,11 @@ impl Anchors {
 
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
+    }
+
+    /// Thumbprints of the anchors' own keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = KeyId> {
+        self.anchors.iter().filter_map(|anchor| anchor.thumbprint.clone())
     }
 
     /// Whether the chain is good at all. What is wrong with the names in the

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use super::anchors::{AnchorConfig, Anchors};
 use super::setup::SetupError;
 use super::tls::certificate_and_key;
+use super::tls_key::thumbprint_of;
+use crate::token::KeyId;
 
 /// The files of one set, as a configuration names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,16 @@ impl Material {
         let server = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
         let anchors = Anchors::load(&files.trust_domain, &files.anchors)?;
         Ok(Self { server: Arc::new(server), anchors })
+    }
+
+    /// Thumbprints of the keys in it: of the server's certificates and of every anchor. One of a type that nobody
+    /// can register has none.
+    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
+        self.server
+            .cert
+            .iter()
+            .filter_map(|certificate| thumbprint_of(certificate))
+            .chain(self.anchors.keys())
     }
 }
 

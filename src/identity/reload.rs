@@ -45,6 +45,8 @@ pub struct Reloader<C> {
     hangup: Signal,
     /// What was loaded, or tried, last.
     tried: Picture,
+    /// Told of each set before it is in force.
+    telling: Box<dyn Fn(&Material) + Send + Sync>,
     _configured: PhantomData<fn() -> C>,
 }
 
@@ -67,8 +69,14 @@ impl<C: Configured> Reloader<C> {
             every: every.max(Duration::from_secs(1)),
             hangup,
             tried: before.0,
+            telling: Box::new(|_| {}),
             _configured: PhantomData,
         }
+    }
+
+    /// The same, with somebody who is told of each set before it is in force.
+    pub fn telling(self, telling: impl Fn(&Material) + Send + Sync + 'static) -> Self {
+        Self { telling: Box::new(telling), ..self }
     }
 
     /// Waits until another set is in force: the configuration that names it.
@@ -92,6 +100,7 @@ impl<C: Configured> Reloader<C> {
             match round.loaded {
                 None => {}
                 Some(Ok((config, material))) => {
+                    (self.telling)(&material);
                     self.materials.replace(material);
                     tracing::info!(asked, "certificates, anchors and revocation lists were loaded anew");
                     return config;

@@ -4,7 +4,7 @@
 //! key: one key has one use and one principal, for ever (decision 0021). The handshake has proven that the
 //! peer holds its private part.
 
-use x509_parser::prelude::X509Certificate;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -19,6 +19,12 @@ pub(super) fn thumbprint(certificate: &X509Certificate<'_>) -> Result<KeyId, Ref
             .note("its key is of no type, or in no form, that is accepted")
     })?;
     Ok(KeyId::of_canonical_jwk(&canonical))
+}
+
+/// The thumbprint of the key in a DER certificate, if it is of a type that has one.
+pub(super) fn thumbprint_of(certificate: &[u8]) -> Option<KeyId> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    thumbprint(&certificate).ok()
 }
 
 /// The required members of the key's JWK (RFC 7638 §3.2, RFC 7518 §6, RFC 8037). Only the key's shape is looked at. A

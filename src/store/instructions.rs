@@ -326,9 +326,9 @@ pub async fn due_for_shredding(
     conn: &mut Conn,
     ended_before: i64,
     limit: u32,
-) -> Result<Vec<(ControllerId, InstructionId, String)>, StoreError> {
+) -> Result<Vec<(ControllerId, InstructionId, Option<String>)>, StoreError> {
     let rows = query(
-        "SELECT controller_id, id, key_id FROM instructions WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?",
+        "SELECT controller_id, id, key_id FROM instructions WHERE shredded_at IS NULL AND ended_at < ? LIMIT ?",
     )
     .bind(ended_before)
     .bind(limit)

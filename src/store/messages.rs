@@ -192,8 +192,8 @@ pub async fn due_for_shredding(
     conn: &mut Conn,
     ended_before: i64,
     limit: u32,
-) -> Result<Vec<(MessageId, String)>, StoreError> {
-    let rows = query("SELECT id, key_id FROM messages WHERE key_id IS NOT NULL AND ended_at < ? LIMIT ?")
+) -> Result<Vec<(MessageId, Option<String>)>, StoreError> {
+    let rows = query("SELECT id, key_id FROM messages WHERE shredded_at IS NULL AND ended_at < ? LIMIT ?")
         .bind(ended_before)
         .bind(limit)
         .fetch_all(conn)

@@ -37,12 +37,13 @@ pub async fn due_for_shredding(
     conn: &mut Conn,
     refused_before: i64,
     limit: u32,
-) -> Result<Vec<(u64, String)>, StoreError> {
-    let rows = query("SELECT leaf, key_id FROM refusals WHERE key_id IS NOT NULL AND refused_at < ? LIMIT ?")
-        .bind(refused_before)
-        .bind(limit)
-        .fetch_all(conn)
-        .await?;
+) -> Result<Vec<(u64, Option<String>)>, StoreError> {
+    let rows =
+        query("SELECT leaf, key_id FROM refusals WHERE shredded_at IS NULL AND refused_at < ? LIMIT ?")
+            .bind(refused_before)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?;
     Ok(rows.iter().map(|row| (to_u64(row.get("leaf")), row.get("key_id"))).collect())
 }
 

@@ -269,9 +269,9 @@ pub async fn due_for_shredding(
     conn: &mut Conn,
     ended_before: i64,
     limit: u32,
-) -> Result<Vec<(RequestId, String)>, StoreError> {
+) -> Result<Vec<(RequestId, Option<String>)>, StoreError> {
     let rows = query(
-        "SELECT id, key_id FROM requests WHERE key_id IS NOT NULL AND \
+        "SELECT id, key_id FROM requests WHERE shredded_at IS NULL AND \
          (closed_at < ? OR (stage = 'misrouted' AND updated_at < ?)) LIMIT ?",
     )
     .bind(ended_before)
