@@ -79,9 +79,9 @@ async fn withdraw(of: &Enterprise, name: &str, given: &Detached) -> Result<v1::I
 }
 
 async fn batch(of: &Enterprise, wires: &[&str]) -> Vec<Result<Answer, String>> {
-    let requests = wires.iter().map(|wire| v1::SubmitInstructionRequest {
-        instruction: wire.as_bytes().to_vec().into(),
-    });
+    let requests = wires
+        .iter()
+        .map(|wire| v1::SubmitInstructionRequest { instruction: wire.as_bytes().to_vec().into() });
     let call = v1::BatchSubmitInstructionsRequest { requests: requests.collect() };
     let answer = of.client.instructions().batch_submit_instructions(call).await.expect("answered");
     let outcomes = answer.into_inner().outcomes.into_iter();

@@ -110,11 +110,12 @@ pub async fn key_set_index_at(
     controller: &ControllerId,
     leaf: u64,
 ) -> Result<Option<u64>, StoreError> {
-    let row = query("SELECT MAX(authority_index) AS newest FROM key_sets WHERE controller_id = ? AND leaf < ?")
-        .bind(controller.as_str())
-        .bind(to_i64(leaf))
-        .fetch_one(conn)
-        .await?;
+    let row =
+        query("SELECT MAX(authority_index) AS newest FROM key_sets WHERE controller_id = ? AND leaf < ?")
+            .bind(controller.as_str())
+            .bind(to_i64(leaf))
+            .fetch_one(conn)
+            .await?;
     Ok(row.get::<Option<i64>>("newest").map(to_u64))
 }
 
