@@ -56,6 +56,7 @@ mod refused_callers;
 mod refused_certificates;
 mod refused_instructions;
 mod reload;
+mod repeats;
 mod replayed;
 mod replicas;
 mod report_keys;

@@ -161,6 +161,7 @@ async fn what_lies_abroad_does_not_start() {
         agent_id: id.into(),
         agent: Some(agent.clone()),
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     operator.registry().create_agent(call(&agent, "far")).await.expect("no agreement is over that store");
     let mut agreement = operator

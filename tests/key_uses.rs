@@ -24,6 +24,7 @@ pub async fn as_access_key(operator: &Client, principal: &str, key: &PrivateKey)
         principal: principal.into(),
         key: key.public().canonical(),
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     answer(operator.registry().create_access_key(call).await)
 }
@@ -36,8 +37,7 @@ pub async fn as_report_key(operator: &Client, key: &PrivateKey) -> String {
         report_key: key.public().canonical(),
         operators: Vec::new(),
     };
-    let call =
-        v1::CreateAgentRequest { agent_id: "second".into(), agent: Some(agent), request_id: String::new() };
+    let call = v1::CreateAgentRequest { agent_id: "second".into(), agent: Some(agent), ..Default::default() };
     answer(operator.registry().create_agent(call).await)
 }
 
@@ -48,6 +48,7 @@ pub async fn register_newcomer(operator: &Client) {
         display_name: "Newcomer".into(),
         house: false,
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     operator.registry().create_controller(newcomer).await.expect("registered");
 }
@@ -195,6 +196,7 @@ async fn the_gateways_own_keys_get_no_use() {
             principal: "support/s-9".into(),
             key: in_certificate(&world.path().join("ca").join(ca).with_extension("pem")),
             request_id: String::new(),
+            tls_keys: Vec::new(),
         };
         assert_eq!(answer(operator.registry().create_access_key(call).await), USED, "the authority of {ca}");
     }

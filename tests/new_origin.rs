@@ -23,8 +23,11 @@ fn preview_of(of: &Enterprise, user: &str) -> InstructionDraft {
 }
 
 async fn submit(of: &Enterprise, draft: &InstructionDraft) -> Result<String, String> {
-    let wire = of.sign(draft).expect("signs").to_wire();
-    let call = v1::SubmitInstructionRequest { instruction: wire.into_bytes().into() };
+    send(of, &of.sign(draft).expect("signs").to_wire()).await
+}
+
+async fn send(of: &Enterprise, wire: &str) -> Result<String, String> {
+    let call = v1::SubmitInstructionRequest { instruction: wire.as_bytes().to_vec().into() };
     match of.client.instructions().submit_instruction(call).await {
         Ok(answer) => Ok(answer.into_inner().instruction.expect("shown").executions[0].clone()),
         Err(status) => Err(crate::harness::reason(&status)),
@@ -62,7 +65,8 @@ async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_bre
     world.agent.take().expect("it runs").stop();
     // Admitted, and not yet carried out when the backup is made.
     let waiting = preview_of(&xingyu, "u_8800001");
-    let open = submit(&xingyu, &waiting).await.expect("admitted");
+    let wire = xingyu.sign(&waiting).expect("signs").to_wire();
+    let open = send(&xingyu, &wire).await.expect("admitted");
     // The auditor has called before: the leaf of its TLS key is none of those that are lost.
     world.trail_leaves().await;
     let backup = Kept::of(&mut world, on);
@@ -111,6 +115,8 @@ async fn a_trail_that_lost_leaves_goes_on_under_another_origin_and_shows_the_bre
     let xingyu = world.enterprise("xingyu").await;
     assert_eq!(submit(&xingyu, &lost).await, Err("AUDIENCE_MISMATCH".into()));
     refused(&world, "for the former origin", &ended(&xingyu, &open).await, "AUDIENCE_MISMATCH");
+    // Whoever lost the answer to what was taken then gets it still.
+    assert_eq!(send(&xingyu, &wire).await, Ok(open));
     // Ids that were used up stay so, and calls that were made were made.
     let again = InstructionDraft { jti: waiting.jti, ..preview_of(&xingyu, "u_8800001") };
     assert_eq!(submit(&xingyu, &again).await, Err("JTI_REUSED".into()));

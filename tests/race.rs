@@ -277,6 +277,7 @@ async fn new_key(arena: &Arena, operator: &Client, n: usize) -> (String, [Arc<En
         principal: "controllers/xingyu".into(),
         key: key.public().canonical(),
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     let thumbprint =
         operator.registry().create_access_key(call).await.expect("registered").into_inner().thumbprint;

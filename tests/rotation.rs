@@ -168,6 +168,7 @@ async fn a_key_set_that_does_not_follow_is_refused_and_the_old_one_stays_in_forc
         principal: "controllers/xingyu".into(),
         key: one.public().canonical(),
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     let refused = operator.registry().create_access_key(call).await.expect_err("it has a use");
     assert_eq!(crate::harness::reason(&refused), "KEY_ALREADY_USED");

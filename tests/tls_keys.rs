@@ -182,7 +182,7 @@ async fn a_key_that_has_a_use_or_is_anothers_lets_no_call_in() {
     assert_eq!(calls_with(&world, "xingyu", &new).await, "taken", "a renewed certificate");
     assert_eq!(as_access_key(&operator, "controllers/xingyu", &new.jwk).await, USED);
     assert_eq!(claimed(&world, "controllers/xingyu").await, 2, "the one it was given, and the new one");
-    assert_eq!(claimed(&world, "controllers/leting").await, 0);
+    assert_eq!(claimed(&world, "controllers/leting").await, 1, "the one it was given");
 
     // And after a new start.
     let mut world = world;
@@ -262,7 +262,145 @@ async fn two_principals_that_come_to_two_gateways_with_one_key_do_not_both_get_i
         assert!(answers.contains(&"taken") && answers.contains(&ELSEWHERE), "{answers:?} in round {round}");
     }
     let all = claimed(&world, "controllers/xingyu").await + claimed(&world, "controllers/leting").await;
-    assert_eq!(all, 8, "one leaf for each key");
+    assert_eq!(all, 2 + 8, "one leaf for each key, and those that they were given");
     second.stop();
+    world.export_and_verify().await;
+}
+
+fn thumbprint(key: &TlsKey) -> String {
+    key.jwk.id().to_string()
+}
+
+async fn new_controller(operator: &Client, id: &str, tls_keys: Vec<String>) -> String {
+    let call = v1::CreateControllerRequest {
+        controller_id: id.into(),
+        display_name: "Newcomer".into(),
+        tls_keys,
+        ..Default::default()
+    };
+    answer(operator.registry().create_controller(call).await)
+}
+
+/// An agent of that id, beside a store of that name.
+fn new_agent(id: &str, report: &PrivateKey, tls_keys: Vec<String>) -> v1::CreateAgentRequest {
+    let agent = v1::Agent {
+        stores: vec![format!("stores/{id}")],
+        region: "cn".into(),
+        report_key: report.public().canonical(),
+        ..Default::default()
+    };
+    v1::CreateAgentRequest { agent_id: id.into(), agent: Some(agent), tls_keys, ..Default::default() }
+}
+
+/// Another who has seen the key first cannot put it into a set of his own, nor call with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_named_when_its_owner_is_registered_is_his_before_he_calls() {
+    let world = World::without_agent(|_| {}).await;
+    let operator = world.client("operator").await;
+    let leting = world.enterprise("leting").await;
+    let their_root = key_of(world.path(), "leting", "root");
+
+    // `mandate init` names the sample's: nobody of them has called, but the operator.
+    for (name, principal) in [
+        ("rtc-agent", "agents/rtc-agent"),
+        ("xingyu", "controllers/xingyu"),
+        ("auditor", "auditors/a-1"),
+        ("support", "support/s-1"),
+    ] {
+        assert_eq!(claimed(&world, principal).await, 1, "{name}");
+        let key = TlsKey::of(world.path(), name);
+        assert_eq!(as_instruction_key(&leting, &their_root, &key.jwk).await, USED, "{name}'s");
+        assert_eq!(calls_with(&world, "leting", &key).await, ELSEWHERE, "{name}'s");
+    }
+    let xingyu = world.client("xingyu").await;
+    assert_eq!(calls(&xingyu).await, "taken");
+    assert_eq!(claimed(&world, "controllers/xingyu").await, 1, "it was claimed again");
+
+    // One shape for all that are registered.
+    let [of_agent, of_controller, of_witness] = [(); 3].map(|()| TlsKey::new());
+    let agent = new_agent("second", &new_key(), vec![thumbprint(&of_agent)]);
+    assert_eq!(answer(operator.registry().create_agent(agent).await), "taken");
+    assert_eq!(new_controller(&operator, "newcomer", vec![thumbprint(&of_controller)]).await, "taken");
+    let access = v1::CreateAccessKeyRequest {
+        principal: "witnesses/w-1".into(),
+        key: new_key().public().canonical(),
+        tls_keys: vec![thumbprint(&of_witness)],
+        ..Default::default()
+    };
+    assert_eq!(answer(operator.registry().create_access_key(access).await), "taken");
+    for (key, principal) in [
+        (&of_agent, "agents/second"),
+        (&of_controller, "controllers/newcomer"),
+        (&of_witness, "witnesses/w-1"),
+    ] {
+        assert_eq!(claimed(&world, principal).await, 1, "{principal}");
+        assert_eq!(as_instruction_key(&leting, &their_root, &key.jwk).await, USED, "{principal}");
+        assert_eq!(as_access_key(&operator, principal, &key.jwk).await, USED, "{principal}");
+        assert_eq!(calls_with(&world, "leting", key).await, ELSEWHERE, "{principal}");
+    }
+    let by = r#""by":"operators/o-1""#;
+    let named = world.trail_leaves().await;
+    let named = named.iter().filter(|leaf| leaf.contains("mandate.tls_key.registered") && leaf.contains(by));
+    assert!(named.count() >= 3 + 4, "the leaves do not say who named them");
+    world.export_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_named_key_that_has_a_use_nothing_is_registered() {
+    let world = World::without_agent(|_| {}).await;
+    let operator = world.client("operator").await;
+    let leaves = world.trail_leaves().await.len();
+    let (new, report) = (TlsKey::new(), new_key());
+    let used = [
+        ("another's TLS key", thumbprint(&TlsKey::of(world.path(), "xingyu"))),
+        ("an access key", key_of(world.path(), "leting", "access").id().to_string()),
+        ("a root key", key_of(world.path(), "leting", "root").id().to_string()),
+        ("the report key itself", report.id().to_string()),
+        ("the gateway's own", thumbprint(&TlsKey::of(world.path(), "gateway"))),
+    ];
+    for (what, used) in used {
+        let agent = new_agent("second", &report, vec![thumbprint(&new), used.clone()]);
+        assert_eq!(answer(operator.registry().create_agent(agent).await), USED, "{what}");
+        if what != "the report key itself" {
+            let keys = vec![thumbprint(&new), used.clone()];
+            assert_eq!(new_controller(&operator, "newcomer", keys).await, USED, "{what}");
+            let access = v1::CreateAccessKeyRequest {
+                principal: "witnesses/w-1".into(),
+                key: report.public().canonical(),
+                tls_keys: vec![used],
+                ..Default::default()
+            };
+            assert_eq!(answer(operator.registry().create_access_key(access).await), USED, "{what}");
+        }
+    }
+    for (keys, why) in [
+        (vec!["none".to_owned()], "no thumbprint"),
+        ((0..17).map(|_| thumbprint(&TlsKey::new())).collect(), "too many"),
+    ] {
+        assert_eq!(new_controller(&operator, "newcomer", keys).await, "FIELD_INVALID", "{why}");
+    }
+    assert_eq!(world.trail_leaves().await.len(), leaves, "something was registered");
+    // The very same names are free, and the same key again is the owner's already.
+    let agent = new_agent("second", &report, vec![thumbprint(&new), thumbprint(&new)]);
+    assert_eq!(answer(operator.registry().create_agent(agent).await), "taken");
+    let access = |tls_keys| v1::CreateAccessKeyRequest {
+        principal: "agents/second".into(),
+        key: new_key().public().canonical(),
+        tls_keys,
+        ..Default::default()
+    };
+    let again = access(vec![thumbprint(&new)]);
+    assert_eq!(answer(operator.registry().create_access_key(again).await), "taken");
+    assert_eq!(claimed(&world, "agents/second").await, 1);
+    // Asked again under its request id, it is the first answer; with another key named, another call.
+    let id = uuid_v7(&SystemClock, &SystemEntropy).to_string();
+    let other = TlsKey::new();
+    let call = v1::CreateAccessKeyRequest { request_id: id, ..access(vec![thumbprint(&other)]) };
+    for _ in 0..2 {
+        assert_eq!(answer(operator.registry().create_access_key(call.clone()).await), "taken");
+    }
+    assert_eq!(claimed(&world, "agents/second").await, 2);
+    let changed = v1::CreateAccessKeyRequest { tls_keys: Vec::new(), ..call };
+    assert_eq!(answer(operator.registry().create_access_key(changed).await), "REQUEST_ID_REUSED");
     world.export_and_verify().await;
 }

@@ -115,7 +115,12 @@ impl Gateway {
 
     async fn register(&self, agreement: &str) {
         let who = || Registering { by: "operators/o-1".into(), request_id: None };
-        let new = NewController { id: self.controller.clone(), display_name: "Xingyu".into(), house: false };
+        let new = NewController {
+            id: self.controller.clone(),
+            display_name: "Xingyu".into(),
+            house: false,
+            tls_keys: Vec::new(),
+        };
         self.app.register_controller(who(), new).await.expect("registered");
         let new = NewApp {
             id: "xingyu-live".parse().expect("a slug"),
@@ -149,6 +154,7 @@ impl Gateway {
                 stores: operated.keys().cloned().collect(),
                 operated_by: operated,
                 report_key: crate::key_sets::new_key().public().canonical(),
+                tls_keys: Vec::new(),
             };
             self.app.register_agent(who(), new).await.expect("registered");
         }
@@ -171,7 +177,7 @@ impl Gateway {
         let key = &self.world["keys"][text(&self.world["access"]["key"])]["jwk"];
         let public = serde_json::json!({"kty": key["kty"], "crv": key["crv"], "x": key["x"]}).to_string();
         let controller = self.controller.resource_name();
-        self.app.register_access_key(who(), &controller, &public).await.expect("registered");
+        self.app.register_access_key(who(), &controller, &public, &[]).await.expect("registered");
     }
 
     /// Those of the world, under the ids that it gives them.

@@ -148,6 +148,13 @@ impl Admit {
         Ok(Decided::Refused(refusal))
     }
 
+    /// The key set moved each time that it was verified. Nobody has held it against the newest: no id is used up.
+    async fn give_up(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
+        let refusal = Refusal::new(Reason::KeySetNotCurrent);
+        write_refusal(tx, &self.vault, &self.controller, &self.received, &refusal, None).await?;
+        Ok(Decided::Refused(refusal))
+    }
+
     /// The answer a used-up `jti` gets.
     async fn answer_again(&self, tx: &mut Tx<'_>, used: JtiRow) -> Result<Decided, StoreError> {
         match precedent(&self.instruction.digest(), &used.digest, &used.outcome) {
@@ -181,16 +188,10 @@ impl Command for Admit {
         }
         let candidate = self.candidate();
         let facts = Facts::load(tx.conn(), std::slice::from_ref(&candidate)).await?;
-        let is_newest = facts.is_newest(&candidate);
-        if !is_newest && !self.last_try {
-            return Ok(Decided::KeySetMoved);
+        if !facts.is_newest(&candidate) {
+            return if self.last_try { self.give_up(tx).await } else { Ok(Decided::KeySetMoved) };
         }
-        let decision = if is_newest {
-            candidate.decide(tx, &facts).await?
-        } else {
-            Err(Refusal::new(Reason::KeySetNotCurrent))
-        };
-        match decision {
+        match candidate.decide(tx, &facts).await? {
             Ok(Decision::Admit(orders)) => {
                 let entered = [self.enter(tx, &orders).await?];
                 write(tx, &entered).await?;

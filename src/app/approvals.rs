@@ -54,8 +54,14 @@ impl App {
             let approval = match whole {
                 Ok(approval) => approval,
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
+                Err(_) if self.counted_before(&row, &given, &disclosures).await? => {
+                    return self.submitted(row).await;
+                }
                 Err(refusal) => return Err(self.refuse_signature(&given, refusal).await?.into()),
             };
+            if signed(&row).counts(&approval.kid(), &key_set, stored(&row)?.kids()) {
+                return self.submitted(row).await;
+            }
             let key_id: KeyId = match &row.key_id {
                 Some(key_id) => key_id.parse().map_err(|_| StoreError::Corrupt("instructions.key_id"))?,
                 None => return Err(Reason::StageConflict.into()),
@@ -96,6 +102,7 @@ impl App {
             let (withdrawal, signer) = match verified {
                 Ok(verified) => verified,
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
+                Err(_) if self.taken_back_before(&row, &given).await? => return self.submitted(row).await,
                 Err(refusal) => return Err(self.refuse_signature(&given, refusal).await?.into()),
             };
             let command = Withdraw { controller: controller.clone(), id: *id, withdrawal, signer, key_set };
@@ -113,7 +120,7 @@ impl App {
         Ok(row.ok_or(Reason::NotFound)?)
     }
 
-    async fn submitted(&self, row: InstructionRow) -> AppResult<Submitted> {
+    pub(super) async fn submitted(&self, row: InstructionRow) -> AppResult<Submitted> {
         let mut conn = self.store.reader().await?;
         let executions = executions::of_instruction(&mut conn, &row.controller, &row.id).await?;
         let receipt = self.store.receipt(row.leaf).await?;
@@ -127,7 +134,7 @@ impl App {
 }
 
 /// What is kept of the instruction, without its disclosures.
-fn stored(row: &InstructionRow) -> Result<Envelope, Refusal> {
+pub(super) fn stored(row: &InstructionRow) -> Result<Envelope, Refusal> {
     Envelope::read_signed_part(&row.signed_part).map_err(|_| Reason::Internal.into())
 }
 
@@ -137,12 +144,12 @@ async fn is_newest(tx: &mut Tx<'_>, controller: &ControllerId, set: &KeySet) -> 
     Ok(heads.get(controller).is_some_and(|(_, digest)| *digest == set.digest().to_string()))
 }
 
-fn signed(row: &InstructionRow) -> Signed<'_> {
+pub(super) fn signed(row: &InstructionRow) -> Signed<'_> {
     Signed { state: row.state, key_set_version: row.key_set_version, withdrawn: &row.withdrawn }
 }
 
 /// The instruction with the approval, every signature and disclosure checked.
-fn approved(
+pub(super) fn approved(
     row: &InstructionRow,
     approval: &Detached,
     disclosures: Vec<String>,
@@ -188,15 +195,15 @@ impl Command for Approve {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
         let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        if signed(&row).counts(&self.approval.kid(), &self.key_set, stored(&row)?.kids()) {
+            // Counted before, also where it was written down in other bytes.
+            return Ok(Decided::Done(row.into()));
+        }
         if !is_newest(tx, &self.controller, &self.key_set).await? {
             if !self.last_try {
                 return Ok(Decided::KeySetMoved);
             }
             return self.refuse(tx, Refusal::at(Reason::KeySetNotCurrent, "name")).await;
-        }
-        if signed(&row).counts(&self.approval.kid(), &self.key_set, stored(&row)?.kids()) {
-            // Counted before, also where it was written down in other bytes.
-            return Ok(Decided::Done(row.into()));
         }
         if let Err(refusal) = signed(&row).check_waits() {
             return self.refuse(tx, refusal).await;

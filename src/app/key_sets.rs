@@ -101,6 +101,19 @@ pub(super) async fn load(
     KeySetChain::from_log(controller, &origin, &pin, &anew, entries).map(Some).map_err(|_| corrupt())
 }
 
+/// The controller's set that was the newest when this leaf of the trail was written: what the leaf tells of was judged
+/// under it.
+pub(super) async fn in_force_at(
+    conn: &mut Conn,
+    controller: &ControllerId,
+    leaf: u64,
+) -> Result<KeySet, StoreError> {
+    let corrupt = || StoreError::Corrupt("key_sets");
+    let index = rows::key_set_index_at(conn, controller, leaf).await?.ok_or_else(corrupt)?;
+    let chain = load(conn, controller).await?.ok_or_else(corrupt)?;
+    chain.newest_at(index + 1).cloned().ok_or_else(corrupt)
+}
+
 /// Before the first lease: every key that signed still has the act's role in the newest set.
 pub(super) async fn check_signers_stand(
     conn: &mut Conn,

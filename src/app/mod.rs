@@ -25,6 +25,7 @@ mod proofs;
 mod publishing;
 mod read_instructions;
 mod registry;
+mod repeats;
 mod report_keys;
 mod reports;
 mod requests;

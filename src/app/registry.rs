@@ -20,6 +20,7 @@ use crate::token::{KeyId, PublicJwk};
 
 use super::idempotency::{Once, once, plain_payload};
 use super::sub_processors::sub_processors_exist;
+use super::tls_keys::NamedTlsKeys;
 use super::{App, AppResult, RequestUuid};
 
 const MAX_TEXT: usize = 128;
@@ -29,6 +30,8 @@ pub struct NewController {
     pub id: ControllerId,
     pub display_name: String,
     pub house: bool,
+    /// Of its certificates, as far as they are named.
+    pub tls_keys: Vec<KeyId>,
 }
 
 pub struct NewAgreement {
@@ -62,6 +65,8 @@ pub struct NewAgent {
     pub operated_by: BTreeMap<StoreId, SubProcessorId>,
     /// A public JWK.
     pub report_key: String,
+    /// Of its certificates, as far as they are named.
+    pub tls_keys: Vec<KeyId>,
 }
 
 /// Who registers, and under which request id.
@@ -120,12 +125,13 @@ pub fn facts_digest(facts: &[Fact]) -> String {
 impl App {
     pub async fn register_controller(&self, who: Registering, new: NewController) -> AppResult<Issued> {
         text(&new.display_name, "display_name")?;
-        let payload =
-            plain_payload(&[new.id.as_str(), &new.display_name, if new.house { "house" } else { "" }]);
+        let tls_keys = self.named_tls_keys(&new.tls_keys)?;
+        let house = if new.house { "house" } else { "" };
+        let payload = payload_naming(&[new.id.as_str(), &new.display_name, house], &tls_keys);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateController"));
         let row =
             Controller { id: new.id, display_name: new.display_name, house: new.house, key_set_version: 0 };
-        self.register(RegisterController { by: who.by, call, payload, row }).await
+        self.register(RegisterController { by: who.by, call, payload, row, tls_keys }).await
     }
 
     pub async fn register_agreement(&self, who: Registering, new: NewAgreement) -> AppResult<Issued> {
@@ -197,7 +203,8 @@ impl App {
         };
         self.check_not_own(&key.thumbprint())?;
         let stores = format!("{:?}{:?}", row.stores, row.operated_by);
-        let payload = plain_payload(&[row.id.as_str(), &row.report_key, &stores]);
+        let tls_keys = self.named_tls_keys(&new.tls_keys)?;
+        let payload = payload_naming(&[row.id.as_str(), &row.report_key, &stores], &tls_keys);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAgent"));
         self.register(RegisterAgent {
             by: who.by,
@@ -205,6 +212,7 @@ impl App {
             payload,
             row,
             thumbprint: key.thumbprint().to_string(),
+            tls_keys,
         })
         .await
     }
@@ -214,12 +222,14 @@ impl App {
         self.settings.own_keys.check_not_among(key)
     }
 
-    /// Registers an access key of a principal; returns its thumbprint.
+    /// Registers an access key of a principal, and keys of its certificates where any are named; returns the access
+    /// key's thumbprint.
     pub async fn register_access_key(
         &self,
         who: Registering,
         principal: &str,
         jwk: &str,
+        tls_keys: &[KeyId],
     ) -> AppResult<(String, Issued)> {
         let key = public_key(jwk, "key")?;
         let known = Kind::ALL.iter().any(|kind| {
@@ -235,7 +245,8 @@ impl App {
         }
         self.check_not_own(&key.thumbprint())?;
         let thumbprint = key.thumbprint().to_string();
-        let payload = plain_payload(&[principal, &thumbprint]);
+        let tls_keys = self.named_tls_keys(tls_keys)?;
+        let payload = payload_naming(&[principal, &thumbprint], &tls_keys);
         let call = who.request_id.map(|r| r.call(&who.by, "CreateAccessKey"));
         let command = RegisterAccessKey {
             by: who.by,
@@ -244,6 +255,7 @@ impl App {
             principal: principal.to_owned(),
             jwk: key.canonical(),
             thumbprint: thumbprint.clone(),
+            tls_keys,
         };
         Ok((thumbprint, self.register(command).await?))
     }
@@ -286,6 +298,11 @@ impl App {
     }
 }
 
+/// Where no TLS key is named, the digest that the call had before any could be.
+fn payload_naming(parts: &[&str], tls_keys: &NamedTlsKeys) -> String {
+    plain_payload(&parts.iter().copied().chain(tls_keys.words()).collect::<Vec<_>>())
+}
+
 fn public_key(jwk: &str, field: &'static str) -> Result<PublicJwk, Refusal> {
     PublicJwk::from_json(jwk.as_bytes()).map_err(|refusal| Refusal::at(refusal.reason, field))
 }
@@ -325,6 +342,7 @@ struct RegisterController {
     call: Option<CallId>,
     payload: String,
     row: Controller,
+    tls_keys: NamedTlsKeys,
 }
 
 #[async_trait::async_trait]
@@ -339,6 +357,7 @@ impl Command for RegisterController {
         rows::insert_controller(tx, &self.row).await?;
         let name = self.row.id.resource_name();
         let leaf = tx.append(&name, ControllerRegistered { by: self.by.clone(), house: self.row.house })?;
+        self.tls_keys.claim(tx, &self.by, &name).await?;
         remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
     }
 }
@@ -439,6 +458,7 @@ struct RegisterAgent {
     payload: String,
     row: Agent,
     thumbprint: String,
+    tls_keys: NamedTlsKeys,
 }
 
 #[async_trait::async_trait]
@@ -470,6 +490,7 @@ impl Command for RegisterAgent {
                 operated_by: self.row.operated_by.clone(),
             },
         )?;
+        self.tls_keys.claim(tx, &self.by, &name).await?;
         remember(tx, self.call.as_ref(), &self.payload, name, leaf).await
     }
 }
@@ -481,6 +502,7 @@ struct RegisterAccessKey {
     principal: String,
     jwk: String,
     thumbprint: String,
+    tls_keys: NamedTlsKeys,
 }
 
 #[async_trait::async_trait]
@@ -497,6 +519,7 @@ impl Command for RegisterAccessKey {
         tx.wake(Topic::AccessKeys);
         let event = AccessKeyRegistered { by: self.by.clone(), thumbprint: self.thumbprint.clone() };
         let leaf = tx.append(&self.principal, event)?;
+        self.tls_keys.claim(tx, &self.by, &self.principal).await?;
         remember(tx, self.call.as_ref(), &self.payload, self.principal.clone(), leaf).await
     }
 }

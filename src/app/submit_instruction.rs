@@ -34,6 +34,9 @@ impl App {
                 // It may have been signed under a set that another gateway took in since.
                 Err(_) if !last_try && self.key_set_moved(controller).await? => continue,
                 Err(refusal) => {
+                    if let Some(first) = self.first_answer(controller, bytes).await? {
+                        return first;
+                    }
                     return Err(self.refuse_within_quota(controller, bytes, refusal).await?.into());
                 }
             };

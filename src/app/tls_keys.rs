@@ -3,7 +3,11 @@
 //! The first call over a certificate whose key was never seen claims it for its principal. From then on it is
 //! refused wherever else a key is registered, and a key that has another use or principal lets no call in. The
 //! handshake has proven that the caller holds the key, so that nobody claims what is another's.
+//!
+//! The operator may name keys beside a registration: they are the principal's before anybody calls with them, so that
+//! nobody who has seen one first puts it into a key set of his own (decision 0026).
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use crate::domain::event::TlsKeyRegistered;
@@ -16,8 +20,44 @@ use super::{App, AppResult};
 /// The use of a key, as the registry has it.
 const USE: &str = "tls";
 const HOUR: i64 = 3600;
+/// Keys named with one registration.
+const NAMED: usize = 16;
+
+/// What the operator names with a registration. None or a few.
+pub(super) struct NamedTlsKeys(BTreeSet<String>);
+
+impl NamedTlsKeys {
+    /// Their part of the call's payload: nothing where none is named.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Claims them for the principal, each with its leaf. One that is its TLS key already stays so; any that has another
+    /// use or principal is `KEY_ALREADY_USED`.
+    pub(super) async fn claim(&self, tx: &mut Tx<'_>, by: &str, principal: &str) -> Result<(), StoreError> {
+        for thumbprint in &self.0 {
+            match tls_keys::claim_of(tx.conn(), thumbprint).await? {
+                None => claim(tx, thumbprint, by, principal).await?,
+                Some((usage, owner)) if usage == USE && owner == principal => {}
+                Some(_) => return Err(Refusal::at(Reason::KeyAlreadyUsed, "tls_keys").into()),
+            }
+        }
+        Ok(())
+    }
+}
 
 impl App {
+    /// None of them the gateway's own, and not too many.
+    pub(super) fn named_tls_keys(&self, keys: &[KeyId]) -> Result<NamedTlsKeys, Refusal> {
+        if keys.len() > NAMED {
+            return Err(Refusal::at(Reason::FieldInvalid, "tls_keys").note("at most 16"));
+        }
+        if keys.iter().any(|key| self.settings.own_keys.contains(key)) {
+            return Err(Refusal::at(Reason::KeyAlreadyUsed, "tls_keys"));
+        }
+        Ok(NamedTlsKeys(keys.iter().map(ToString::to_string).collect()))
+    }
+
     /// Whether the key is on record as a TLS key of this principal, a resource name. `TLS_KEY_USED_ELSEWHERE` where it
     /// is another's or has another use. Both are so for ever; that it is on record nowhere holds for a moment.
     pub async fn knows_tls_key(&self, key: &KeyId, principal: &str) -> AppResult<bool> {
@@ -82,10 +122,15 @@ impl Command for ClaimTlsKey {
         }
         let now = tx.now_seconds();
         check_room(tx.conn(), &self.principal, self.limit, now).await?;
-        registry::claim_thumbprint(tx, &self.thumbprint, USE, &self.principal).await?;
-        tls_keys::insert(tx, &self.thumbprint, &self.principal).await?;
-        let event = TlsKeyRegistered { by: self.principal.clone(), thumbprint: self.thumbprint.clone() };
-        tx.append(&self.principal, event)?;
-        Ok(())
+        claim(tx, &self.thumbprint, &self.principal, &self.principal).await
     }
+}
+
+/// Of a key that has no use yet. `by`: who called with it, or the operator who named it.
+async fn claim(tx: &mut Tx<'_>, thumbprint: &str, by: &str, principal: &str) -> Result<(), StoreError> {
+    registry::claim_thumbprint(tx, thumbprint, USE, principal).await?;
+    tls_keys::insert(tx, thumbprint, principal).await?;
+    let event = TlsKeyRegistered { by: by.to_owned(), thumbprint: thumbprint.to_owned() };
+    tx.append(principal, event)?;
+    Ok(())
 }

@@ -19,15 +19,15 @@ pub(crate) fn may(type_name: &str) -> &'static [Kind] {
         "mandate.evidence.exported" => &[Kind::Auditor, Kind::Controller],
         "mandate.key_set.registered" => &[Kind::Operator, Kind::Controller],
         "mandate.report_key.vouched" | "mandate.report_key.retired" => &[Kind::Agent],
-        // Whoever calls.
+        // Whoever calls; or an operator names it.
         "mandate.tls_key.registered" => Kind::ALL,
         // Registrations, contests, the logs' and the keyring's keys.
         _ => &[Kind::Operator],
     }
 }
 
-/// Holds a leaf's `by` against its type. A key set by its controller, report keys and TLS keys are their
-/// owners' alone.
+/// Holds a leaf's `by` against its type. A key set by its controller and report keys are their owners' alone, and
+/// TLS keys are, but for those that an operator names.
 pub(super) fn check(leaf: &Leaf) -> Result<(), Broken> {
     let Some(by) = leaf.data().get("by").and_then(|by| by.as_str()) else { return Ok(()) };
     let is = |kind: &Kind| {
@@ -38,7 +38,8 @@ pub(super) fn check(leaf: &Leaf) -> Result<(), Broken> {
     let kind = kind.ok_or_else(|| Rule::ByWhom.broken("whoever did it is of no kind that may"))?;
     let own = match leaf.type_() {
         "mandate.key_set.registered" => *kind == Kind::Controller,
-        "mandate.report_key.vouched" | "mandate.report_key.retired" | "mandate.tls_key.registered" => true,
+        "mandate.report_key.vouched" | "mandate.report_key.retired" => true,
+        "mandate.tls_key.registered" => *kind != Kind::Operator,
         _ => false,
     };
     Rule::ByWhom.holds(!own || by == leaf.subject(), "the keys are another's than whoever registers them")

@@ -81,6 +81,11 @@ fn by_whom_a_leaf_names_a_principal_that_may_not() {
     assert_eq!(broken(|s| put(s, at::ENDED, INSTRUCTION, evidence)), (Rule::ByWhom, at::ENDED));
     let rotated = EpochRotated { by: "controllers/xingyu".into(), rewrapped: 1 };
     assert_eq!(broken(|s| put(s, at, "epochs/2", rotated)), (Rule::ByWhom, at));
+    let tls_key =
+        |by: &str| TlsKeyRegistered { by: by.into(), thumbprint: token::key("tls").id().to_string() };
+    for by in ["controllers/leting", "agents/rtc-agent", "support/s-1"] {
+        assert_eq!(broken(|s| put(s, at, "controllers/xingyu", tls_key(by))), (Rule::ByWhom, at), "{by}");
+    }
     let Event::KeySetRegistered(named) = trail_story()[at::KEY_SET].1.clone() else { panic!() };
     let another = KeySetRegistered { by: "controllers/leting".into(), ..named };
     let place = at::KEY_SET;

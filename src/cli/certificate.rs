@@ -14,12 +14,13 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::dev_ca::{self, Ca, Revoked, Validity};
 use super::init_keys::DAYS;
-use super::{CliError, files};
+use super::{CliError, files, own_keys};
 use crate::config::GatewayConfig;
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::domain::{Clock, Entropy, Timestamp};
 use crate::identity::{AnchorConfig, SpiffeId};
 use crate::say;
+use crate::token::KeyId;
 
 #[derive(Debug, Args)]
 pub struct Certificate {
@@ -41,6 +42,12 @@ enum Command {
         out: PathBuf,
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=3650))]
         days: i64,
+    },
+    /// Print the thumbprint of a certificate's key, as a registration names it
+    Thumbprint {
+        /// PEM files
+        #[arg(required = true)]
+        certificates: Vec<PathBuf>,
     },
     /// Take certificates back: their authority's next revocation list names them
     Revoke {
@@ -74,6 +81,12 @@ impl Certificate {
                 say!("{}\n{}", written.0.display(), written.1.display());
                 return Ok(());
             }
+            Command::Thumbprint { certificates } => {
+                for file in &certificates {
+                    say!("{}  {}", thumbprint(file)?, file.display());
+                }
+                return Ok(());
+            }
             Command::Revoke { dir, certificates, days } => {
                 for (list, revoked) in revoke(&dir, &certificates, now, days)? {
                     say!("{}  {revoked} taken back", list.display());
@@ -89,6 +102,13 @@ impl Certificate {
         say!("A running gateway takes the lists up by itself, or at once: kill -HUP.");
         Ok(())
     }
+}
+
+/// Of the key of a PEM file's first certificate, which is the one that is shown.
+pub(super) fn thumbprint(file: &Path) -> Result<KeyId, CliError> {
+    let keys = own_keys::in_certificates(file)?;
+    let first = keys.first().copied();
+    first.ok_or_else(|| CliError::Plain(format!("{}: no certificate with a key of ours", file.display())))
 }
 
 /// Issues a certificate by the authority that `gateway.toml` registers for the name. Answers the two files.

@@ -45,6 +45,7 @@ pub fn write(
     let made = Made {
         report_key: keys.report_key.clone(),
         key_sets: keys.key_sets.clone(),
+        tls_keys: keys.tls_keys.clone(),
         start: instant(start)?,
         end: instant(end)?,
     };

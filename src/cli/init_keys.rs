@@ -5,11 +5,11 @@ use std::path::Path;
 
 use age::secrecy::ExposeSecret;
 
-use super::CliError;
 use super::dev_ca::{self, Ca, Validity};
 use super::files::{write_public, write_secret};
 use super::sample_registry::{AGENT, GATEWAY, PRINCIPALS, gateway_spiffe_id};
 use super::serve::freshness_name;
+use super::{CliError, certificate};
 use crate::domain::{Act, ControllerId, Entropy, Kind, Timestamp};
 use crate::token::{Digest, KeyEntryDraft, KeyKind, KeySetDraft, KeyUse, PrivateKey, SetRole, base64url};
 use crate::trail::{CosigningKey, SigningKey};
@@ -28,6 +28,8 @@ pub struct MadeKeys {
     pub report_key: String,
     /// Controller and digest of its key set version 1.
     pub key_sets: Vec<(&'static str, String)>,
+    /// Thumbprint of the key of each principal's certificate, by the principal's name.
+    pub tls_keys: BTreeMap<&'static str, String>,
 }
 
 /// Makes everything below `keys/` and `ca/`.
@@ -68,7 +70,16 @@ pub fn make(dir: &Path, now: Timestamp, entropy: &dyn Entropy) -> Result<MadeKey
         freshness: cosigner.verifier_key().to_string(),
         report_key: report.public().canonical(),
         key_sets,
+        tls_keys: tls_keys(&keys)?,
     })
+}
+
+fn tls_keys(keys: &Path) -> Result<BTreeMap<&'static str, String>, CliError> {
+    let of = |name: &'static str| {
+        let key = certificate::thumbprint(&keys.join(name).join("tls.pem"))?;
+        Ok((name, key.to_string()))
+    };
+    PRINCIPALS.iter().map(|principal| of(principal.name)).collect()
 }
 
 /// One authority for PPIO, one for each enterprise, one for the server. Their keys lie beside them, for

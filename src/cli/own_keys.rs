@@ -54,7 +54,7 @@ fn certificates(config: &GatewayConfig) -> impl Iterator<Item = &Path> {
 }
 
 /// Keys of each certificate in a PEM file. Types that nobody can register are left out.
-fn in_certificates(path: &Path) -> Result<Vec<KeyId>, CliError> {
+pub(super) fn in_certificates(path: &Path) -> Result<Vec<KeyId>, CliError> {
     let bytes = files::read(path)?;
     let wrong = || CliError::Plain(format!("{}: not a PEM CERTIFICATE", path.display()));
     let mut keys = Vec::new();

@@ -89,6 +89,9 @@ pub struct ControllerEntry {
     pub display_name: String,
     #[serde(default)]
     pub house: bool,
+    /// Thumbprints of the keys of its certificates, as `mandate certificate thumbprint` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_keys: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,6 +153,9 @@ pub struct AgentEntry {
     /// Whose a store is, where it is not PPIO's own: bare ids.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operated_by: BTreeMap<String, String>,
+    /// Thumbprints of the keys of its certificates, as `mandate certificate thumbprint` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_keys: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,6 +164,9 @@ pub struct AccessKeyEntry {
     /// Resource name.
     pub principal: String,
     pub jwk_file: PathBuf,
+    /// Thumbprints of the keys of its certificates, as `mandate certificate thumbprint` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_keys: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -217,9 +226,9 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
     let mut registry = client.registry();
     let mut applied = 0;
     for entry in file.controllers {
-        let ControllerEntry { id, display_name, house } = entry;
-        let call =
-            v1::CreateControllerRequest { controller_id: id, display_name, house, request_id: String::new() };
+        let ControllerEntry { id: controller_id, display_name, house, tls_keys } = entry;
+        let request_id = String::new();
+        let call = v1::CreateControllerRequest { controller_id, display_name, house, request_id, tls_keys };
         let call = identified("CreateController", call, |c, id| c.request_id = id);
         registry.create_controller(call).await?;
         applied += 1;
@@ -292,8 +301,12 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
                 })
                 .collect(),
         };
-        let call =
-            v1::CreateAgentRequest { agent_id: entry.id, agent: Some(agent), request_id: String::new() };
+        let call = v1::CreateAgentRequest {
+            agent_id: entry.id,
+            agent: Some(agent),
+            request_id: String::new(),
+            tls_keys: entry.tls_keys,
+        };
         let call = identified("CreateAgent", call, |c, id| c.request_id = id);
         registry.create_agent(call).await?;
         applied += 1;
@@ -301,7 +314,8 @@ pub async fn apply(client: &Client, path: &Path) -> Result<usize, CliError> {
     for entry in file.access_keys {
         // Read as a public key, so that a private one never leaves this machine.
         let key = PublicJwk::from_json(&files::read(&folder.join(&entry.jwk_file))?)?.canonical();
-        let call = v1::CreateAccessKeyRequest { principal: entry.principal, key, request_id: String::new() };
+        let AccessKeyEntry { principal, tls_keys, .. } = entry;
+        let call = v1::CreateAccessKeyRequest { principal, key, request_id: String::new(), tls_keys };
         let call = identified("CreateAccessKey", call, |c, id| c.request_id = id);
         registry.create_access_key(call).await?;
         applied += 1;

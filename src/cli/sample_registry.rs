@@ -1,5 +1,6 @@
 //! Who takes part in the sample set-up, and what the operator registers of them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::registry::{
@@ -188,6 +189,8 @@ pub struct Made {
     pub report_key: String,
     /// Controller and digest of its key set.
     pub key_sets: Vec<(&'static str, String)>,
+    /// Thumbprint of the key of each principal's certificate, by the principal's name here.
+    pub tls_keys: BTreeMap<&'static str, String>,
     /// RFC 3339.
     pub start: String,
     pub end: String,
@@ -196,6 +199,7 @@ pub struct Made {
 /// The file `mandate registry apply` takes.
 pub fn registry(made: &Made) -> RegistryFile {
     let controllers = || PRINCIPALS.iter().filter(|p| p.kind == Kind::Controller);
+    let tls_keys = |name: &str| made.tls_keys.get(name).cloned().into_iter().collect();
     let company = |id: &str| COMPANIES.iter().find(|company| company.id == id);
     let mut apps: Vec<AppEntry> = APPS
         .iter()
@@ -230,6 +234,7 @@ pub fn registry(made: &Made) -> RegistryFile {
                 id: p.id.to_owned(),
                 display_name: company(p.id).map_or("PPIO", |c| c.name).to_owned(),
                 house: p.id == HOUSE,
+                tls_keys: tls_keys(p.name),
             })
             .collect(),
         agreements: controllers()
@@ -255,6 +260,7 @@ pub fn registry(made: &Made) -> RegistryFile {
             stores: STORES.map(str::to_owned).to_vec(),
             report_key: made.report_key.clone(),
             operated_by: Default::default(),
+            tls_keys: tls_keys(AGENT),
         }],
         sub_processors: Vec::new(),
         access_keys: PRINCIPALS
@@ -263,6 +269,11 @@ pub fn registry(made: &Made) -> RegistryFile {
             .map(|p| AccessKeyEntry {
                 principal: p.resource_name(),
                 jwk_file: PathBuf::from(format!("keys/{}/access.pub.jwk", p.name)),
+                tls_keys: match p.kind {
+                    // Named where they themselves are registered.
+                    Kind::Controller | Kind::Agent => Vec::new(),
+                    _ => tls_keys(p.name),
+                },
             })
             .collect(),
         key_sets: made

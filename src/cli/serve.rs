@@ -305,7 +305,9 @@ async fn register_first_key(app: &App, first: &BootstrapKey) -> Result<(), CliEr
     drop(conn);
     if known.is_none() {
         let who = Registering { by: BOOTSTRAP.to_owned(), request_id: None };
-        app.register_access_key(who, &first.principal, &key.canonical()).await.map_err(CliError::plain)?;
+        app.register_access_key(who, &first.principal, &key.canonical(), &[])
+            .await
+            .map_err(CliError::plain)?;
         tracing::info!(principal = first.principal, "access key of the configuration registered");
     }
     Ok(())

@@ -30,12 +30,14 @@ impl RegistryService for Registry {
         request: Request<v1::CreateControllerRequest>,
     ) -> Result<Response<v1::CreateControllerResponse>, Status> {
         let by = self.0.by(&request)?;
-        let v1::CreateControllerRequest { controller_id, display_name, house, request_id } =
+        let v1::CreateControllerRequest { controller_id, display_name, house, request_id, tls_keys } =
             request.into_inner();
         self.0
             .reply(async {
                 let id: ControllerId = decode::word(&controller_id, "controller_id")?;
-                let new = NewController { id: id.clone(), display_name: display_name.clone(), house };
+                let tls_keys = decode::words(&tls_keys, "tls_keys")?;
+                let new =
+                    NewController { id: id.clone(), display_name: display_name.clone(), house, tls_keys };
                 let issued = self.0.app.register_controller(who(by, &request_id)?, new).await?;
                 let row = Controller { id, display_name, house, key_set_version: 0 };
                 Ok(v1::CreateControllerResponse {
@@ -150,7 +152,7 @@ impl RegistryService for Registry {
         request: Request<v1::CreateAgentRequest>,
     ) -> Result<Response<v1::CreateAgentResponse>, Status> {
         let by = self.0.by(&request)?;
-        let v1::CreateAgentRequest { agent_id, agent, request_id } = request.into_inner();
+        let v1::CreateAgentRequest { agent_id, agent, request_id, tls_keys } = request.into_inner();
         self.0
             .reply(async {
                 let id: AgentId = decode::word(&agent_id, "agent_id")?;
@@ -175,6 +177,7 @@ impl RegistryService for Registry {
                     region: decode::word(&region, "agent.region")?,
                     stores: decode::names(&stores, "agent.stores", StoreId::from_resource_name)?,
                     report_key: decode::filled(report_key, "agent.report_key")?,
+                    tls_keys: decode::words(&tls_keys, "tls_keys")?,
                 };
                 let issued = self.0.app.register_agent(who(by, &request_id)?, new).await?;
                 Ok(v1::CreateAgentResponse { agent: Some(shown), receipt: Some(encode::receipt(&issued)) })
@@ -230,13 +233,15 @@ impl RegistryService for Registry {
         request: Request<v1::CreateAccessKeyRequest>,
     ) -> Result<Response<v1::CreateAccessKeyResponse>, Status> {
         let by = self.0.by(&request)?;
-        let v1::CreateAccessKeyRequest { principal, key, request_id } = request.into_inner();
+        let v1::CreateAccessKeyRequest { principal, key, request_id, tls_keys } = request.into_inner();
         self.0
             .reply(async {
                 let principal = decode::filled(principal, "principal")?;
                 let key = decode::filled(key, "key")?;
                 let who = who(by, &request_id)?;
-                let (thumbprint, issued) = self.0.app.register_access_key(who, &principal, &key).await?;
+                let named = decode::words(&tls_keys, "tls_keys")?;
+                let (thumbprint, issued) =
+                    self.0.app.register_access_key(who, &principal, &key, &named).await?;
                 Ok(v1::CreateAccessKeyResponse { thumbprint, receipt: Some(encode::receipt(&issued)) })
             })
             .await

@@ -104,6 +104,21 @@ pub async fn key_set_index(conn: &mut Conn, controller: &ControllerId) -> Result
     Ok(row.get::<Option<i64>>("newest").map(to_u64))
 }
 
+/// Where in the authority log the set stands that was the controller's newest when this leaf of the trail was written.
+pub async fn key_set_index_at(
+    conn: &mut Conn,
+    controller: &ControllerId,
+    leaf: u64,
+) -> Result<Option<u64>, StoreError> {
+    let row =
+        query("SELECT MAX(authority_index) AS newest FROM key_sets WHERE controller_id = ? AND leaf < ?")
+            .bind(controller.as_str())
+            .bind(to_i64(leaf))
+            .fetch_one(conn)
+            .await?;
+    Ok(row.get::<Option<i64>>("newest").map(to_u64))
+}
+
 /// Index of the trail leaf that registered a key set.
 pub async fn key_set_leaf(
     conn: &mut Conn,

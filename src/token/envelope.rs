@@ -13,7 +13,7 @@ use super::digest::{Digest, KeyId};
 use super::jws::{Jws, JwsError, Profile};
 use super::keyset::{KeySet, KeyUse};
 use super::statement::KeySetRef;
-use crate::domain::{Reason, Refusal};
+use crate::domain::{InstructionId, Reason, Refusal};
 
 /// The whole message, disclosures included.
 pub const MAX_INSTRUCTION_BYTES: usize = 64 * 1024;
@@ -189,6 +189,12 @@ impl Envelope {
     /// Whether the payload, verified or not, has private members.
     pub fn has_private(&self) -> bool {
         super::json::read_object(self.payload()).is_ok_and(|payload| payload.contains_key("private"))
+    }
+    /// The id that the payload, verified or not, gives itself: to look for what was taken under it. Nothing is
+    /// believed for it.
+    pub fn claimed_jti(&self) -> Option<InstructionId> {
+        let payload = super::json::read_object(self.payload()).ok()?;
+        payload.get("jti")?.as_str()?.parse().ok()
     }
     /// As received. Personal data.
     pub fn disclosures(&self) -> &[String] {

@@ -21,8 +21,6 @@ pub type HandedOut = (Vec<v1::Order>, bool);
 
 pub trait Door {
     fn clock(&self) -> &dyn Clock;
-    /// Another gateway may have taken in a key set that this one has not heard of.
-    fn may_be_behind(&self) -> bool;
     async fn submit(&mut self, wire: &str) -> Result<Shown, Reason>;
     async fn approve(
         &mut self,

@@ -99,10 +99,6 @@ impl Door for Inside {
         &self.time
     }
 
-    fn may_be_behind(&self) -> bool {
-        false
-    }
-
     async fn submit(&mut self, wire: &str) -> Result<Shown, Reason> {
         answer(self.app().submit_instruction(&self.controller, wire.as_bytes()).await)
     }

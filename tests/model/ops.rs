@@ -17,6 +17,8 @@ pub enum Call {
     /// The bytes of an order once more.
     Again {
         slot: usize,
+        /// Of one by a key that has left, where there is one.
+        left: bool,
     },
     /// `entitled`: of one that waits, by one of those who may and have not signed; else of any, by that key or a stranger's.
     Approve {
@@ -171,7 +173,7 @@ pub fn a_call(time: Time) -> impl Strategy<Value = Call> {
     let slot = || 0usize..8;
     prop_oneof![
         10 => an_instruction(time).prop_map(Call::Instruct),
-        1 => slot().prop_map(|slot| Call::Again { slot }),
+        3 => (slot(), any::<bool>()).prop_map(|(slot, left)| Call::Again { slot, left }),
         10 => (slot(), 0usize..6, prop::bool::weighted(0.85), prop::bool::weighted(0.1))
             .prop_map(|(slot, key, entitled, hides)| Call::Approve { slot, key, entitled, hides }),
         4 => (slot(), 0usize..5, prop::bool::weighted(0.7))

@@ -222,10 +222,6 @@ impl Door for Outside {
         &SystemClock
     }
 
-    fn may_be_behind(&self) -> bool {
-        self.sides.len() > 1
-    }
-
     async fn submit(&mut self, wire: &str) -> Result<Shown, Reason> {
         let call = v1::SubmitInstructionRequest { instruction: wire.as_bytes().to_vec().into() };
         self.ask(async |side| {

@@ -217,12 +217,13 @@ impl Rules {
 
     /// Its bytes come, for the first time or again.
     pub fn submitted(&mut self, slot: usize, now: i64) -> Answer {
-        let order = &self.orders[slot];
-        // Before anything in it is read, its signatures are held against the newest set.
-        refused(order.sent & !self.newest().1.keys != 0, Reason::KeyUnknown)?;
+        // For ever, whatever became of those who signed it.
         if let Some(answer) = self.first_answer(slot) {
             return answer;
         }
+        let order = &self.orders[slot];
+        // Before anything in it is read, its signatures are held against the newest set.
+        refused(order.sent & !self.newest().1.keys != 0, Reason::KeyUnknown)?;
         match self.missing(order, now) {
             Ok(missing) => self.settle(slot, missing, now),
             Err(reason) => {
@@ -242,13 +243,15 @@ impl Rules {
 
     /// `hides`: without showing whom it is about.
     pub fn approved(&mut self, slot: usize, key: usize, hides: bool, now: i64) -> Answer {
-        self.countersigned(slot, key)?;
         let order = &self.orders[slot];
-        let names = matches!(order.act, Act::Erase { .. });
-        refused(hides && names, Reason::DisclosureMissing)?;
-        if has(order.signed, key) {
+        let hides = hides && matches!(order.act, Act::Erase { .. });
+        // What counts once counts for ever.
+        if order.state.is_some() && has(order.signed, key) && !hides {
             return self.shown(slot);
         }
+        self.countersigned(slot, key)?;
+        let order = &self.orders[slot];
+        refused(hides, Reason::DisclosureMissing)?;
         refused(order.state != Some(State::Waiting), Reason::StageConflict)?;
         refused(order.withdrawn.contains(PEOPLE[key]), Reason::SignatureWithdrawn)?;
         let mut after = order.clone();
@@ -260,11 +263,14 @@ impl Rules {
 
     /// By any key of his that the set lists, all that he signed is taken back.
     pub fn withdrawn(&mut self, slot: usize, key: usize) -> Answer {
-        self.countersigned(slot, key)?;
-        let order = &mut self.orders[slot];
-        if order.withdrawn.contains(PEOPLE[key]) {
+        let order = &self.orders[slot];
+        let listed = |version: usize| key < PEOPLE.len() && has(self.sets[version - 1].keys, key);
+        // The same signer again, by a key that he had when it was taken.
+        if order.state.is_some() && listed(order.version) && order.withdrawn.contains(PEOPLE[key]) {
             return self.shown(slot);
         }
+        self.countersigned(slot, key)?;
+        let order = &mut self.orders[slot];
         let own: Vec<usize> = each(order.signed).filter(|other| PEOPLE[*other] == PEOPLE[key]).collect();
         refused(order.state != Some(State::Waiting) || own.is_empty(), Reason::StageConflict)?;
         order.withdrawn.insert(PEOPLE[key]);

@@ -65,6 +65,8 @@ impl Kept {
 struct Used {
     digest: String,
     outcome: String,
+    /// The set in force then.
+    key_set: String,
 }
 
 /// A gateway's memory, as far as vectors need it.
@@ -132,21 +134,43 @@ impl<'a> Sequence<'a> {
     /// Whatever the gateway could take in: admitted, waiting, or as it was answered before.
     pub fn submit(&mut self, input: &str) -> Result<Taken, Refusal> {
         let newest = self.newest()?;
-        let instruction = Envelope::read(input.as_bytes())?.verify(newest)?.parse(&self.world.expected())?;
+        let envelope = Envelope::read(input.as_bytes())?;
+        let today = envelope.clone().verify(newest).and_then(|one| one.parse(&self.world.expected()));
+        let instruction = match today {
+            Ok(instruction) => instruction,
+            Err(refusal) => return self.first_answer(envelope).unwrap_or(Err(refusal)),
+        };
         let id = instruction.statement().jti;
-        if let Some(Used { digest, outcome }) = self.used.get(&id) {
-            return match precedent(&instruction.digest(), digest, outcome) {
-                Precedent::Taken => Ok(self.answer(instruction)),
-                Precedent::Refused(reason) => Err(reason.into()),
-                Precedent::Reused => Err(Refusal::at(Reason::JtiReused, "payload.jti")),
-            };
+        if let Some(used) = self.used.get(&id) {
+            return self.answer_again(instruction, used);
         }
         let decided = self.decide(&instruction, newest, &BTreeSet::new());
         let outcome = decided.as_ref().map_or_else(|refusal| refusal.reason.code(), |state| state.as_str());
-        self.used.insert(id, Used { digest: instruction.digest().to_string(), outcome: outcome.to_owned() });
+        let (digest, outcome) = (instruction.digest().to_string(), outcome.to_owned());
+        let key_set = self.key_sets[self.key_sets.len() - 1].clone();
+        self.used.insert(id, Used { digest, outcome, key_set });
         let state = decided?;
         self.keep(&instruction, state);
         Ok(self.answer(instruction))
+    }
+
+    fn answer_again(&self, instruction: Instruction, used: &Used) -> Result<Taken, Refusal> {
+        match precedent(&instruction.digest(), &used.digest, &used.outcome) {
+            Precedent::Taken => Ok(self.answer(instruction)),
+            Precedent::Refused(reason) => Err(reason.into()),
+            Precedent::Reused => Err(Refusal::at(Reason::JtiReused, "payload.jti")),
+        }
+    }
+
+    /// Of what the newest set refuses: the very same payload again, as the set of its first time has it.
+    fn first_answer(&self, envelope: Envelope) -> Option<Result<Taken, Refusal>> {
+        let used = self.used.get(&envelope.claimed_jti()?)?;
+        if envelope.instruction_digest().to_string() != used.digest {
+            return None;
+        }
+        let set = self.world.key_set(&used.key_set).ok()?;
+        let instruction = envelope.verify(set).ok()?.parse(&self.world.expected()).ok()?;
+        Some(self.answer_again(instruction, used))
     }
 
     fn answer(&self, instruction: Instruction) -> Taken {
@@ -204,11 +228,22 @@ impl<'a> Sequence<'a> {
     }
 
     /// The instruction of that text; one that no step brought waits, whatever it is.
-    fn meant(&mut self, of: &str) -> Result<&Kept, Refusal> {
+    fn meant(&mut self, of: &str) -> Result<InstructionId, Refusal> {
         let envelope = Envelope::read(of.as_bytes())?;
+        if let Some(id) = envelope.claimed_jti().filter(|id| self.kept.contains_key(id)) {
+            return Ok(id);
+        }
         let statement = envelope.clone().verify(self.newest()?)?.parse_public(&self.world.expected())?;
-        let new = Kept { envelope, statement, state: InstructionState::Waiting, withdrawn: BTreeSet::new() };
-        Ok(self.kept.entry(new.statement.jti).or_insert(new))
+        let (id, state) = (statement.jti, InstructionState::Waiting);
+        self.kept.insert(id, Kept { envelope, statement, state, withdrawn: BTreeSet::new() });
+        Ok(id)
+    }
+
+    /// The set it was taken under; the newest where that is another one's.
+    fn set_of(&self, kept: &Kept) -> Result<&'a KeySet, Refusal> {
+        let sets = self.key_sets.iter().rev().filter_map(|name| self.world.key_set(name).ok());
+        let own = sets.into_iter().find(|set| set.digest() == kept.statement.key_set.digest);
+        own.map_or_else(|| self.newest(), Ok)
     }
 
     /// With the disclosures of `of`: what the approver saw and sends.
@@ -217,13 +252,22 @@ impl<'a> Sequence<'a> {
         let approval = Detached::parse(Says::Approved, input)?;
         let expected = self.world.expected();
         let seen = Envelope::read(of.as_bytes())?.disclosures().to_vec();
-        let kept = self.meant(of)?;
-        kept.signed().check_set(newest)?;
-        let signer = approval.verify(&kept.envelope, newest)?;
-        let whole = kept.envelope.approved(&approval).disclosing(seen).verify(newest)?.parse(&expected)?;
-        if kept.signed().counts(&approval.kid(), newest, kept.envelope.kids()) {
+        let id = self.meant(of)?;
+        let kept = &self.kept[&id];
+        let signed = |set: &KeySet| {
+            let signer = approval.verify(&kept.envelope, set)?;
+            let with = kept.envelope.approved(&approval).disclosing(seen.clone());
+            with.verify(set)?.parse(&expected).map(|whole| (whole, signer))
+        };
+        // What counts is answered as the first time, whatever became of its key.
+        let own = self.set_of(kept)?;
+        if kept.signed().counts(&approval.kid(), own, kept.envelope.kids())
+            && let Ok((whole, _)) = signed(own)
+        {
             return Ok(self.answer(whole));
         }
+        kept.signed().check_set(newest)?;
+        let (whole, signer) = signed(newest)?;
         kept.signed().check_waits()?;
         kept.signed().check_approver(&signer, newest)?;
         let back: BTreeSet<&str> =
@@ -236,11 +280,18 @@ impl<'a> Sequence<'a> {
     pub fn withdraw(&mut self, input: &str, of: &str) -> Result<(), Refusal> {
         let newest = self.newest()?;
         let withdrawal = Detached::parse(Says::Withdrawn, input)?;
-        let kept = self.meant(of)?;
+        let id = self.meant(of)?;
+        let kept = &self.kept[&id];
+        let own = |set: &KeySet| {
+            let signer = withdrawal.verify(&kept.envelope, set)?;
+            kept.signed().taken_back_by(&signer, set, kept.envelope.kids())
+        };
+        if own(self.set_of(kept)?).is_ok_and(|own| own.is_empty()) {
+            return Ok(());
+        }
         kept.signed().check_set(newest)?;
-        let signer = withdrawal.verify(&kept.envelope, newest)?;
-        let own = kept.signed().taken_back_by(&signer, newest, kept.envelope.kids())?;
-        let (id, rest) = (kept.statement.jti, kept.envelope.without(&own));
+        let own = own(newest)?;
+        let rest = kept.envelope.without(&own);
         if let Some(kept) = self.kept.get_mut(&id).filter(|_| !own.is_empty()) {
             kept.withdrawn.insert(withdrawal.kid());
             match rest {

@@ -89,6 +89,9 @@ bad("enough-before", "enough had signed before", "STAGE_CONFLICT", "Leave it: it
     of, detached("ed-2", of), before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of))))
 good("the-same-again", "the very approval that completed it: it gets the first answer", of, detached("p256", of),
      before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of))))
+of = waiting("the-same-again-later")
+good("the-same-again-later", "the very approval that completed it, after the key set was rotated: it gets the first answer", of, detached("p256", of),
+     before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of)), {"key_set": "without-ed"}))
 of = waiting("all-took-back")
 bad("all-took-back", "everybody who had signed took it back", "STAGE_CONFLICT", ANEW, of, detached("p256", of),
     before=before(instruction_step(of, "WAITS"), withdrawal_step(of, detached("ed", of, WITHDRAWAL))))

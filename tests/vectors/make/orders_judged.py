@@ -109,6 +109,10 @@ first = signed("used-up")
 jti = {"jti": name_of(first).removeprefix("instructions/")}
 JTI = "Make a new UUIDv7 for every instruction, also for one that is corrected."
 good("again", "the very same again: it gets the first answer, and nothing happens twice", first, before=before(instruction_step(first)))
+good("again-after-its-key-left", "the very same again, after its signer's key has left the set: it gets the first answer", first,
+     before=before(instruction_step(first), {"key_set": "without-ed"}))
+bad("new-after-its-key-left", "beside one that was taken, another signed by the key that has left", "KEY_UNKNOWN", "Sign with a key of the newest key set.",
+    signed("new-after-its-key-left"), before=before(instruction_step(first), {"key_set": "without-ed"}))
 bad("jti-reused", "another payload under an id that was used up", "JTI_REUSED", JTI,
     signed("jti-reused", **jti), before=before(instruction_step(first)))
 bad("jti-reused-by-a-revoke", "a revocation under the id of what it revokes", "JTI_REUSED", JTI,
@@ -121,6 +125,8 @@ bad("jti-of-a-refused", "corrected after a refusal, under the same id", "JTI_REU
     signed("outside-corrected", jti=name_of(outside).removeprefix("instructions/")), before=before(refused))
 bad("refused-again", "the very same again after a refusal: it stays refused", "OUTSIDE_AGREEMENT",
     "Stay within the agreement, and make a new jti: a refused instruction is not tried again.", outside, before=before(refused))
+bad("refused-again-after-its-key-left", "the very same again after a refusal and a rotation: it stays refused", "OUTSIDE_AGREEMENT",
+    "Stay within the agreement, and make a new jti: a refused instruction is not tried again.", outside, before=before(refused, {"key_set": "without-ed"}))
 spoilt = first.replace(".", "..", 1)
 good("jti-after-a-broken-one", "an id is used up once the signatures verify, not before", first,
      before=before(instruction_step(spoilt, "INSTRUCTION_MALFORMED")))

@@ -21,6 +21,8 @@ good("alone", "who signed alone takes it back: with that it is revoked", of, wit
 good("by-another-key", "by another key of the same signer", of, withdrawal("ed-2", of))
 good("again", "the very same again: it gets the first answer", of, withdrawal("ed", of),
      before=before(instruction_step(of, "WAITS"), withdrawal_step(of, withdrawal("ed", of))))
+good("again-later", "the very same again, after the key that signed it has left: it gets the first answer", of, withdrawal("ed", of),
+     before=before(instruction_step(of, "WAITS"), withdrawal_step(of, withdrawal("ed", of)), {"key_set": "without-ed"}))
 of = recordings("one-of-two")
 both = before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of), "WAITS"))
 good("one-of-two", "one of two who have signed: it waits for two again", of, withdrawal("p256", of), before=both, **CAREFUL)
