@@ -64,6 +64,7 @@ mod restored_shredding;
 mod return_and_erase;
 mod rotation;
 mod shredding;
+mod silence;
 mod stopping;
 mod sub_processors;
 mod taken_over_gateway;
