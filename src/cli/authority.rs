@@ -9,7 +9,7 @@ use super::client::Client;
 use super::instruct::instruction;
 use super::print::{given, print, receipt};
 use super::signing::{Outcome, Signing};
-use super::{As, CliError, files};
+use super::{As, CliError, files, order_text};
 use crate::domain::InstructionId;
 use crate::grpc::v1;
 use crate::token::{Envelope, Says, ToSign, base64url};
@@ -26,7 +26,7 @@ pub struct Authority {
 enum Command {
     /// Put the next version of the own key set in force
     Rotate { file: PathBuf },
-    /// Sign an instruction that waits for more signers
+    /// Sign an instruction that waits for more signers; what it orders is told first
     Approve(Countersign),
     /// Take back what was signed, before enough have signed
     Withdraw(Countersign),
@@ -74,14 +74,13 @@ impl Authority {
                 print(self.who.json, &shown);
             }
             Command::Approve(sign) => {
-                let Signed { name, parts: (protected, signature), disclosures } =
-                    sign.sign(Says::Approved)?;
+                let Signed { name, parts: (protected, signature), disclosures } = sign.approve()?;
                 let call = v1::ApproveInstructionRequest { name, protected, signature, disclosures };
                 let done = instructions.approve_instruction(call).await?.into_inner();
                 print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
             }
             Command::Withdraw(sign) => {
-                let Signed { name, parts: (protected, signature), .. } = sign.sign(Says::Withdrawn)?;
+                let Signed { name, parts: (protected, signature), .. } = sign.withdraw()?;
                 let call = v1::WithdrawApprovalRequest { name, protected, signature };
                 let done = instructions.withdraw_approval(call).await?.into_inner();
                 print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
@@ -124,20 +123,31 @@ struct Signed {
 }
 
 impl Countersign {
-    fn sign(&self, says: Says) -> Result<Signed, CliError> {
+    /// Orders it, too. What that is stands on stderr before anything is signed.
+    fn approve(&self) -> Result<Signed, CliError> {
+        let open = order_text::read_aloud(&self.file)?;
+        let parts = self.sign(Says::Approved, open.payload_segment())?;
+        let name = open.order().jti.resource_name();
+        Ok(Signed { name, parts, disclosures: open.disclosures().to_vec() })
+    }
+
+    /// Orders nothing: what cannot be approved may still be taken back.
+    fn withdraw(&self) -> Result<Signed, CliError> {
         let envelope = Envelope::read(files::read(&self.file)?.trim_ascii())?;
-        let outcome = self.signing.run(&|key| ToSign::new(says.typ(), envelope.payload_segment(), key))?;
+        let name = name_of(&envelope)?;
+        let parts = self.sign(Says::Withdrawn, envelope.payload_segment())?;
+        Ok(Signed { name, parts, disclosures: Vec::new() })
+    }
+
+    fn sign(&self, says: Says, payload_segment: &str) -> Result<(String, String), CliError> {
+        let outcome = self.signing.run(&|key| ToSign::new(says.typ(), payload_segment, key))?;
         let Outcome::Signed(signatures) = outcome else {
             return Err(CliError::plain("sign these bytes elsewhere, then: the same with --signature FILE"));
         };
         let [signature] = signatures.as_slice() else {
             return Err(CliError::plain("one signer at a time: give one --key"));
         };
-        Ok(Signed {
-            name: name_of(&envelope)?,
-            parts: (signature.protected_segment().to_owned(), signature.signature_segment().to_owned()),
-            disclosures: envelope.disclosures().to_vec(),
-        })
+        Ok((signature.protected_segment().to_owned(), signature.signature_segment().to_owned()))
     }
 }
 
