@@ -1,34 +1,54 @@
 //! `mandate authority`: what an enterprise's people and the operator type, against a running gateway.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use mandate::domain::clock::SystemEntropy;
 use mandate::domain::{Act, Identifier};
-use mandate::token::SetRole;
+use mandate::token::{SetRole, base64url};
 use serde_json::Value;
 
 use crate::harness::World;
 use crate::key_sets::{key_of, named, next};
 
-/// Runs the command; whether it went through, and what it printed.
+/// Runs the command with nothing but these arguments.
+fn bare(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mandate")).args(arguments).output().expect("mandate runs")
+}
+
+fn output(world: &World, profile: &str, arguments: &[&str]) -> Output {
+    let profile = world.path().join(format!("profiles/{profile}.toml"));
+    bare(&[arguments, &["--json", "--profile", text(&profile)]].concat())
+}
+
+/// Runs the command; whether it went through, and all that it printed.
 fn run(world: &World, profile: &str, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
-        .args(arguments)
-        .arg("--json")
-        .arg("--profile")
-        .arg(world.path().join(format!("profiles/{profile}.toml")))
-        .output()
-        .expect("mandate runs");
-    let text = [output.stdout, output.stderr].concat();
+    told(&output(world, profile, arguments))
+}
+
+fn told(output: &Output) -> (bool, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// What it printed on stdout, which holds nothing else.
 fn done(world: &World, profile: &str, arguments: &[&str]) -> Value {
-    let (good, text) = run(world, profile, arguments);
-    assert!(good, "{arguments:?}: {text}");
-    serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {text}"))
+    let output = output(world, profile, arguments);
+    let (good, all) = told(&output);
+    assert!(good, "{arguments:?}: {all}");
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {all}"))
+}
+
+/// The same instruction beside it, its disclosure naming somebody else.
+fn swapped(file: &Path) -> PathBuf {
+    let signed = std::fs::read_to_string(file).expect("it is there");
+    let disclosure = signed.split('~').nth(1).expect("a disclosure");
+    let named = String::from_utf8(base64url::decode(disclosure).expect("base64url")).expect("UTF-8");
+    let other = base64url::encode(named.replace("u-0", "u_harmless"));
+    let path = file.with_extension("swapped");
+    std::fs::write(&path, signed.replace(disclosure, &other)).expect("written");
+    path
 }
 
 fn text(path: &Path) -> &str {
@@ -68,7 +88,38 @@ async fn keys_are_rotated_and_orders_approved_withdrawn_and_contested_from_the_c
     }
     let [first, second] = submitted.as_slice() else { unreachable!("two were submitted") };
     let by = |word, file, key| done(&world, "xingyu", &["authority", word, text(file), "--key", text(key)]);
-    let admitted = by("approve", first, &two);
+
+    // A second signer is shown whom it is about, and is not shown anybody else.
+    let other = swapped(first);
+    let out = world.path().join("both.json");
+    let onto = |file: &Path| bare(&["sign", "--onto", text(file), "--key", text(&two), "--out", text(&out)]);
+    for output in [
+        output(&world, "xingyu", &["authority", "approve", text(&other), "--key", text(&two)]),
+        onto(&other),
+        bare(&["sign", "--show", text(&other)]),
+    ] {
+        let (good, said) = told(&output);
+        assert!(!good && said.contains("DISCLOSURE_ALIEN") && !said.contains("u_harmless"), "{said}");
+    }
+    assert!(!out.exists(), "it was signed");
+    let (good, said) = told(&onto(first));
+    assert!(good && said.contains("orders      erase\n") && said.contains("user        \"u-0\"\n"), "{said}");
+    let shown = bare(&["sign", "--show", text(&out)]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("user        \"u-0\"\n"), "{shown:?}");
+
+    // His key is elsewhere: the first step needs neither profile nor gateway.
+    let [public, bytes, signature] =
+        ["two.pub.jwk", "to-sign", "signature"].map(|name| world.path().join(name));
+    let key = key_of(world.path(), "xingyu", "instruction-2");
+    std::fs::write(&public, key.public().canonical()).expect("written");
+    let step = ["authority", "approve", text(first), "--public-key", text(&public)];
+    let (good, said) = told(&bare(&[&step[..], &["--signing-input-out", text(&bytes)]].concat()));
+    assert!(good && said.contains("user        \"u-0\"\n"), "{said}");
+    let signed = key.sign(&std::fs::read(&bytes).expect("the bytes")).expect("signs");
+    std::fs::write(&signature, signed).expect("written");
+    let approve = output(&world, "xingyu", &[&step[..], &["--signature", text(&signature)]].concat());
+    assert!(String::from_utf8_lossy(&approve.stderr).contains("user        \"u-0\"\n"), "{approve:?}");
+    let admitted: Value = serde_json::from_slice(&approve.stdout).expect("JSON alone");
     assert_eq!(admitted["state"], "admitted");
     assert_eq!(by("withdraw", second, &one)["state"], "revoked");
 

@@ -26,6 +26,8 @@ mod key_checkpoint;
 mod key_report;
 pub mod keyset;
 pub mod migrate;
+mod order;
+mod order_text;
 mod own_keys;
 pub mod print;
 mod processing_record;

@@ -1,28 +1,22 @@
 //! `mandate sign`: makes a signed instruction, without any connection.
 //!
 //! The key may lie in a file, or where it never leaves (`--external`, or in two steps); a further signer adds to
-//! what another signed (`--onto`). Personal values are salted and disclosed beside the signature (RFC 9901), so that what
-//! is kept for ever holds their digests alone.
+//! what another signed (`--onto`), after it was held against the gateway's rules and spelled out on stderr. Personal
+//! values are salted and disclosed beside the signature (RFC 9901), so that what is kept for ever holds their digests
+//! alone.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Deserialize;
 
 use super::client::{ControllerFiles, Profile};
+use super::order::Order;
 use super::signing::{Outcome, Signing};
-use super::{CliError, files};
+use super::{CliError, files, order_text};
 use crate::authority::Pins;
-use crate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
-use crate::domain::{
-    Act, AppId, Basis, Category, Clock, Entropy, Identifier, InstructionId, Region, RequestId, StoreId,
-    Timestamp,
-};
+use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::say;
-use crate::token::{
-    Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, OpenInstruction, PreviewRef,
-    Private, PrivateKey, SignedInstruction, SignedKeySet, base64url,
-};
+use crate::token::OpenInstruction;
 
 #[derive(Debug, Args)]
 pub struct Sign {
@@ -31,9 +25,14 @@ pub struct Sign {
     profile: Option<PathBuf>,
     #[command(flatten)]
     signing: Signing,
-    /// Add a signature to this instruction, which others have signed or nobody yet
+    /// Add a signature to this instruction, which others have signed or nobody yet; what it orders is told first
     #[arg(long, value_name = "FILE", conflicts_with_all = ["act", "json_file", "key_set"])]
     onto: Option<PathBuf>,
+    /// Sign nothing: hold this instruction against the gateway's rules and tell what it orders, persons and all
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "onto", "act", "json_file", "key_set", "out", "keys", "external", "public_key", "signing_input_out", "signature",
+    ])]
+    show: Option<PathBuf>,
     /// The signed key set in force
     #[arg(long)]
     key_set: Option<PathBuf>,
@@ -47,80 +46,17 @@ pub struct Sign {
     out: Option<PathBuf>,
 }
 
-/// What is ordered.
-#[derive(Debug, Default, Clone, Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Order {
-    /// preview, erase, export, …
-    #[arg(long)]
-    act: Option<String>,
-    /// apps/<id>
-    #[arg(long)]
-    app: Option<String>,
-    /// User id inside the app
-    #[arg(long)]
-    user: Vec<String>,
-    #[arg(long)]
-    email: Vec<String>,
-    #[arg(long)]
-    phone: Vec<String>,
-    /// Device id
-    #[arg(long)]
-    device: Vec<String>,
-    /// Which categories; all of the agreement if absent
-    #[arg(long)]
-    category: Vec<String>,
-    /// Which stores; all of the agreement if absent
-    #[arg(long)]
-    store: Vec<String>,
-    /// On what ground, as pipl-47
-    #[arg(long)]
-    basis: Option<String>,
-    /// requests/<id>
-    #[arg(long)]
-    req: Option<String>,
-    /// age recipient of an export, or of what a return_and_erase returns
-    #[arg(long)]
-    recipient: Option<String>,
-    /// A return_and_erase that returns nothing: all is erased
-    #[arg(long, conflicts_with = "recipient")]
-    erase_only: bool,
-    /// Where the export goes
-    #[arg(long)]
-    region: Option<String>,
-    /// An export to a third party: the person's account there
-    #[arg(long)]
-    account: Option<String>,
-    /// Digest of the recorded basis for an export to a third party or abroad
-    #[arg(long, allow_hyphen_values = true)]
-    evidence: Option<String>,
-    /// Digest of the preview that was seen
-    #[arg(long, requires = "preview_as_of", allow_hyphen_values = true)]
-    preview_digest: Option<String>,
-    /// The instant of that preview, seconds
-    #[arg(long, requires = "preview_digest")]
-    preview_as_of: Option<i64>,
-    /// The trail's origin; that of the profile's pins, or else of the key set
-    #[arg(long)]
-    aud: Option<String>,
-    /// When it begins, as 2027-06-30T16:00:00Z: of a return_and_erase, the contract's end
-    #[arg(long)]
-    not_before: Option<Timestamp>,
-    /// How long it may be carried out, of a return_and_erase from its beginning
-    #[arg(long)]
-    exp_hours: Option<u32>,
-    /// The instruction's id (UUIDv7); made if absent
-    #[arg(long)]
-    jti: Option<String>,
-}
-
-/// Hours an instruction is valid unless said otherwise.
-const EXP_HOURS: u32 = 24;
-/// The same of what ends a contract: as long as it may be. Nobody may be there to sign another.
-const RETURN_HOURS: u32 = 30 * 24;
-
 impl Sign {
     pub fn run(mut self) -> Result<(), CliError> {
+        if let Some(path) = &self.show {
+            say::out(format_args!("{}", order_text::of(&order_text::read(path)?)));
+            return Ok(());
+        }
+        if self.signing.signing_input_out.is_some() && self.onto.is_some() && self.out.is_some() {
+            return Err(CliError::plain(
+                "leave out --out: what is signed lies in the file of --onto, also for the second step",
+            ));
+        }
         if self.signing.signature.is_some() && self.onto.is_none() {
             return Err(CliError::plain(
                 "--signature goes with --onto FILE, what the first step wrote to --out",
@@ -136,16 +72,16 @@ impl Sign {
             self.signing.keys.push(controller.instruction_key.clone());
         }
         let mut open = match &self.onto {
-            Some(path) => OpenInstruction::read(files::read(path)?.trim_ascii_end())?,
+            Some(path) => order_text::read_aloud(path)?,
             None => self.order(controller.as_ref(), origin)?,
         };
         let (text, digest) = match self.signing.run(&|key| open.to_sign(key))? {
             Outcome::Waits(to_sign) => {
-                let out = self
-                    .out
-                    .as_deref()
-                    .ok_or_else(|| CliError::plain("--out is needed: it keeps the salts"))?;
-                files::write_secret(out, open.unsigned_text(&to_sign))?;
+                if self.onto.is_none() {
+                    let out = self.out.as_deref();
+                    let out = out.ok_or_else(|| CliError::plain("--out is needed: it keeps the salts"))?;
+                    files::write_secret(out, open.unsigned_text(&to_sign))?;
+                }
                 say!("sign these bytes elsewhere, then: mandate sign --onto … --public-key … --signature …");
                 return Ok(());
             }
@@ -199,209 +135,4 @@ impl Sign {
 fn pinned_origin(pins: &Path) -> Result<String, CliError> {
     let pinned = Pins::parse(&files::read_text(pins)?);
     Ok(pinned.map_err(|error| CliError::Plain(format!("{}: {error}", pins.display())))?.trail.origin)
-}
-
-/// Parses a flag, naming it where it is wrong; its value stays out of the message.
-fn parse<T: std::str::FromStr>(text: &str, flag: &str) -> Result<T, CliError> {
-    text.parse().map_err(|_| CliError::Plain(format!("{flag}: not a known or well-formed value")))
-}
-
-fn required<'a>(text: &'a Option<String>, flag: &str) -> Result<&'a str, CliError> {
-    text.as_deref().ok_or_else(|| CliError::Plain(format!("{flag} is needed")))
-}
-
-/// The `aud` of a key set: which trail it is published in, and so where its instructions go.
-fn audience(key_set: &[u8]) -> Result<String, CliError> {
-    let wrong = || CliError::plain("the key set names no audience");
-    let outer: serde_json::Value = serde_json::from_slice(key_set).map_err(|_| wrong())?;
-    let payload = outer["payload"].as_str().ok_or_else(wrong)?;
-    let payload = base64url::decode(payload.as_bytes()).map_err(|_| wrong())?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| wrong())?;
-    claims["aud"].as_str().map(str::to_owned).ok_or_else(wrong)
-}
-
-impl Order {
-    /// Signs under the key set with each key. The gateway decides whether the set allows it.
-    pub fn sign(
-        &self,
-        key_set: &[u8],
-        keys: &[PrivateKey],
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-    ) -> Result<SignedInstruction, CliError> {
-        let draft = self.draft(key_set, clock, entropy)?;
-        Ok(draft.sign(&keys.iter().collect::<Vec<_>>(), entropy)?)
-    }
-
-    /// The order under the key set, before anybody has signed.
-    fn draft(
-        &self,
-        key_set: &[u8],
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-    ) -> Result<InstructionDraft, CliError> {
-        let set = SignedKeySet::read(key_set)?;
-        let app = AppId::from_resource_name(required(&self.app, "--app")?).map_err(CliError::plain)?;
-        let act: Act = parse(required(&self.act, "--act")?, "--act")?;
-        let now = clock.now_seconds();
-        let jti = match &self.jti {
-            Some(jti) => parse(jti, "--jti")?,
-            None => InstructionId::from_uuid(uuid_v7(clock, entropy)),
-        };
-        let categories = if self.category.is_empty() {
-            Categories::All
-        } else {
-            let parsed = self.category.iter().map(|word| parse::<Category>(word, "--category"));
-            Categories::Some(parsed.collect::<Result<_, _>>()?)
-        };
-        let stores = if self.store.is_empty() {
-            None
-        } else {
-            let parsed = self.store.iter().map(|id| parse::<StoreId>(id, "--store"));
-            Some(parsed.collect::<Result<Vec<_>, _>>()?)
-        };
-        let preview = match (&self.preview_digest, self.preview_as_of) {
-            (Some(digest), Some(as_of)) => {
-                Some(PreviewRef { digest: parse::<Digest>(digest, "--preview-digest")?, as_of })
-            }
-            (None, None) => None,
-            _ => return Err(CliError::plain("--preview-digest and --preview-as-of go together")),
-        };
-        let nbf = self.not_before.map(Timestamp::as_second);
-        Ok(InstructionDraft {
-            iss: set.iss().clone(),
-            aud: self.aud.clone().map_or_else(|| audience(key_set), Ok)?,
-            jti,
-            iat: now,
-            nbf,
-            exp: self.end(act, now, nbf),
-            act,
-            req: self
-                .req
-                .as_deref()
-                .map(RequestId::from_resource_name)
-                .transpose()
-                .map_err(CliError::plain)?,
-            target: None,
-            subject: self.subject(&app),
-            app,
-            private: match &self.account {
-                Some(account) if act == Act::Export => Private::Export { account: account.clone() },
-                Some(_) => return Err(CliError::plain("--account belongs to an export")),
-                None => Private::None,
-            },
-            categories,
-            stores,
-            window: None,
-            basis: parse::<Basis>(required(&self.basis, "--basis")?, "--basis")?,
-            key_set: KeySetRef { version: set.version(), digest: set.digest() },
-            preview,
-            export: self.export(act)?,
-            refuse: None,
-            authorize_reply: None,
-        })
-    }
-
-    /// What ends a contract lives from its beginning on, any other order from now on.
-    fn end(&self, act: Act, now: i64, nbf: Option<i64>) -> i64 {
-        let (from, hours) = match act {
-            Act::ReturnAndErase => (nbf.unwrap_or(now).max(now), RETURN_HOURS),
-            _ => (now, EXP_HOURS),
-        };
-        from + i64::from(self.exp_hours.unwrap_or(hours)) * 3600
-    }
-
-    fn subject(&self, app: &AppId) -> Vec<Identifier> {
-        let users = self.user.iter().map(|sub| Identifier::user(app, sub));
-        let emails = self.email.iter().map(|email| Identifier::Email { email: email.clone() });
-        let phones = self.phone.iter().map(|n| Identifier::PhoneNumber { phone_number: n.clone() });
-        let devices = self.device.iter().map(|id| Identifier::Opaque { id: id.clone() });
-        users.chain(emails).chain(phones).chain(devices).collect()
-    }
-
-    fn export(&self, act: Act) -> Result<Option<ExportOrder>, CliError> {
-        if self.erase_only && act != Act::ReturnAndErase {
-            return Err(CliError::plain("--erase-only goes with a return_and_erase"));
-        }
-        // To return nothing is said, never left out: what is erased unreturned is lost.
-        if !matches!(act, Act::Export | Act::ReturnAndErase) || self.erase_only {
-            return Ok(None);
-        }
-        Ok(Some(ExportOrder {
-            recipient: parse(required(&self.recipient, "--recipient")?, "--recipient")?,
-            format: ExportFormat::JsonlCsv,
-            region: parse::<Region>(self.region.as_deref().unwrap_or("cn"), "--region")?,
-            evidence: self.evidence.as_deref().map(|digest| parse(digest, "--evidence")).transpose()?,
-        }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::FixedClock;
-    use crate::token::{Envelope, Expected};
-    use serde_json::json;
-
-    /// A controller's folder as `init` makes it.
-    fn xingyu() -> (tempfile::TempDir, Vec<u8>, PrivateKey) {
-        let dir = tempfile::tempdir().unwrap();
-        let now = crate::domain::Timestamp::from_second(NOW).unwrap();
-        super::super::init_keys::make(dir.path(), now, &SystemEntropy).unwrap();
-        let keys = dir.path().join("keys/xingyu");
-        let set = files::read(&keys.join("keyset.json")).unwrap();
-        let key = super::super::signing::load_key(&keys.join("instruction-2.jwk")).unwrap();
-        (dir, set, key)
-    }
-
-    const NOW: i64 = 1_795_000_000;
-
-    fn order() -> Order {
-        serde_json::from_value(json!({
-            "act": "erase", "app": "apps/xingyu-live", "user": ["u_8839201"], "basis": "pipl-47",
-            "category": ["network", "device"], "store": ["rtc"], "exp_hours": 2,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn what_is_signed_is_admissible_under_the_key_set_and_hides_the_subject() {
-        let (_dir, set, key) = xingyu();
-        let signed = order().sign(&set, &[key], &FixedClock::at(NOW), &SystemEntropy).unwrap();
-        let iss = "xingyu".parse().unwrap();
-        let expected = Expected { iss: &iss, aud: "mandate.ppio.example/trail" };
-        let pin = SignedKeySet::read(&set).unwrap().digest();
-        let set = SignedKeySet::read(&set).unwrap().genesis(&iss, expected.aud, &pin).unwrap();
-        let envelope = Envelope::read(signed.to_wire().as_bytes()).unwrap();
-        let statement = envelope.verify(&set).unwrap().parse_public(&expected).unwrap();
-        assert_eq!((statement.act, statement.exp), (Act::Erase, NOW + 7200));
-        assert_eq!(statement.sub_digests.len(), 1);
-        let payload = signed.to_wire();
-        assert!(!payload.split('~').next().unwrap().contains("u_8839201"));
-    }
-
-    #[test]
-    fn an_export_needs_a_recipient_and_a_wrong_word_is_named_by_its_flag() {
-        let (_dir, set, key) = xingyu();
-        let keys = [key];
-        let sign = |order: Order| order.sign(&set, &keys, &FixedClock::at(NOW), &SystemEntropy);
-        let export = Order { act: Some("export".into()), ..order() };
-        assert!(sign(export).unwrap_err().to_string().contains("--recipient"));
-        let ending = Order {
-            act: Some("return_and_erase".into()),
-            user: Vec::new(),
-            exp_hours: None,
-            basis: Some("contract-end".into()),
-            not_before: Some(Timestamp::from_second(NOW + 900 * 86_400).unwrap()),
-            ..order()
-        };
-        assert!(sign(ending.clone()).unwrap_err().to_string().contains("--recipient"));
-        let draft = Order { erase_only: true, ..ending };
-        let draft = draft.draft(&set, &FixedClock::at(NOW), &SystemEntropy).unwrap();
-        assert_eq!((draft.nbf, draft.exp), (Some(NOW + 900 * 86_400), NOW + 930 * 86_400));
-        assert!(draft.export.is_none());
-        let wrong = Order { basis: Some("because-secret".into()), ..order() };
-        let shown = sign(wrong).unwrap_err().to_string();
-        assert!(shown.contains("--basis") && !shown.contains("because-secret"), "{shown}");
-    }
 }

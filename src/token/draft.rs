@@ -9,7 +9,7 @@ use super::jws::Jws;
 use super::orders::{ExportOrder, PreviewRef, RefuseOrder, ReplyAuthorisation, Slug, Window};
 use super::private_key::PrivateKey;
 use super::sd;
-use super::statement::{Categories, KeySetRef};
+use super::statement::{Categories, KeySetRef, SignedStatement};
 use crate::domain::{
     Act, AppId, Basis, ControllerId, Entropy, Identifier, InstructionId, Reason, Refusal, RequestId, StoreId,
 };
@@ -74,6 +74,33 @@ impl SignedInstruction {
 }
 
 impl InstructionDraft {
+    /// What a payload and its disclosures say, for who is asked to sign them.
+    pub(super) fn of(statement: SignedStatement, subject: Vec<Identifier>, private: Private) -> Self {
+        Self {
+            iss: statement.iss,
+            aud: statement.aud,
+            jti: statement.jti,
+            iat: statement.iat,
+            nbf: statement.nbf,
+            exp: statement.exp,
+            act: statement.act,
+            app: statement.app,
+            req: statement.req,
+            target: statement.target,
+            subject,
+            private,
+            categories: statement.categories,
+            stores: statement.stores,
+            window: statement.window,
+            basis: statement.basis,
+            key_set: statement.key_set,
+            preview: statement.preview,
+            export: statement.export,
+            refuse: statement.refuse,
+            authorize_reply: statement.authorize_reply,
+        }
+    }
+
     /// Salts every personal value and signs the digests with each key.
     pub fn sign(&self, keys: &[&PrivateKey], entropy: &dyn Entropy) -> Result<SignedInstruction, Refusal> {
         if keys.is_empty() {

@@ -155,6 +155,13 @@ pub fn check_payload(payload: &[u8]) -> Result<(), Refusal> {
     Content::read(Members::new(map, "key_set", &CODES)).map(drop)
 }
 
+/// Whether these would be the members of the version after `previous`, before anybody has signed them.
+pub fn check_next_payload(payload: &[u8], previous: &SignedKeySet) -> Result<(), Refusal> {
+    let map = json::read_object(payload).map_err(|_| malformed("the payload is no strict object"))?;
+    let content = Content::read(Members::new(map, "key_set", &CODES))?;
+    content.check_follows(&previous.content, previous.digest())
+}
+
 impl SignedKeySet {
     /// Reads General JSON; the payload's members are checked, the signatures are not.
     pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
@@ -201,7 +208,7 @@ impl SignedKeySet {
 
     /// The first door: version 1, with the digest that was pinned, signed by its own root.
     pub fn genesis(self, iss: &ControllerId, aud: &str, pin: &Digest) -> Result<KeySet, Refusal> {
-        self.check_address(iss, aud)?;
+        self.content.check_address(iss, aud)?;
         if self.content.version != 1 {
             return Err(Refusal::at(Reason::KeySetVersion, "key_set.version").note("the first is 1"));
         }
@@ -215,46 +222,31 @@ impl SignedKeySet {
 
     /// The second door: exactly the next version, naming its predecessor, signed by both roots.
     pub fn succeed(self, previous: &KeySet) -> Result<KeySet, Refusal> {
-        self.check_address(previous.iss(), previous.aud())?;
-        if Some(self.content.version) != previous.version().checked_add(1) {
-            return Err(Refusal::at(Reason::KeySetVersion, "key_set.version"));
-        }
-        if self.content.prev != Some(previous.digest()) {
-            return Err(Refusal::at(Reason::KeySetVersion, "key_set.prev").note("names another predecessor"));
-        }
-        // A key keeps its use and its signer for as long as it stands in sets.
-        for (kid, key) in &self.content.keys {
-            if let Some(before) = previous.key(kid)
-                && (before.usage != key.usage || before.signer != key.signer)
-            {
-                return Err(malformed("a key changed its use or its signer; make a new key instead"));
-            }
-        }
-        let signed = self.verify_all(Some(previous))?;
-        previous.content.check_root_threshold(&signed)?;
-        self.content.check_root_threshold(&signed)?;
+        self.check_succeeds(&previous.content, previous.digest)?;
         Ok(self.into_key_set())
     }
 
-    fn check_address(&self, iss: &ControllerId, aud: &str) -> Result<(), Refusal> {
-        if self.content.iss != *iss {
-            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss"));
-        }
-        if self.content.aud != aud {
-            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.aud"));
-        }
-        Ok(())
+    /// The same rule for who has the files alone: whether it would follow that set, if that one is in force.
+    pub fn would_succeed(&self, previous: &SignedKeySet) -> Result<(), Refusal> {
+        self.check_succeeds(&previous.content, previous.digest())
+    }
+
+    fn check_succeeds(&self, previous: &Content, digest: Digest) -> Result<(), Refusal> {
+        self.content.check_follows(previous, digest)?;
+        let signed = self.verify_all(Some(previous))?;
+        previous.check_root_threshold(&signed)?;
+        self.content.check_root_threshold(&signed)
     }
 
     /// Every signature must verify under a root key of this set or the one before.
-    fn verify_all(&self, previous: Option<&KeySet>) -> Result<BTreeSet<KeyId>, Refusal> {
+    fn verify_all(&self, previous: Option<&Content>) -> Result<BTreeSet<KeyId>, Refusal> {
         let mut signed = BTreeSet::new();
         for signature in self.jws.signatures() {
             let key = self
                 .content
                 .keys
                 .get(&signature.kid)
-                .or_else(|| previous.and_then(|set| set.key(&signature.kid)))
+                .or_else(|| previous.and_then(|set| set.keys.get(&signature.kid)))
                 .filter(|key| key.usage == KeyUse::Root)
                 .ok_or_else(|| unsigned("signed by a key that is no root key"))?;
             self.jws.verify(signature, &key.verifying).map_err(refuse)?;
@@ -292,6 +284,36 @@ impl Content {
         };
         set.finish()?;
         Ok(Self { iss, aud, version, prev, iat, exp, keys, roles, policy })
+    }
+
+    fn check_address(&self, iss: &ControllerId, aud: &str) -> Result<(), Refusal> {
+        if self.iss != *iss {
+            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.iss"));
+        }
+        if self.aud != aud {
+            return Err(Refusal::at(Reason::KeySetIssuer, "key_set.aud"));
+        }
+        Ok(())
+    }
+
+    /// Whether its members are those of the version after; the signatures are another matter.
+    fn check_follows(&self, previous: &Content, digest: Digest) -> Result<(), Refusal> {
+        self.check_address(&previous.iss, &previous.aud)?;
+        if Some(self.version) != previous.version.checked_add(1) {
+            return Err(Refusal::at(Reason::KeySetVersion, "key_set.version"));
+        }
+        if self.prev != Some(digest) {
+            return Err(Refusal::at(Reason::KeySetVersion, "key_set.prev").note("names another predecessor"));
+        }
+        // A key keeps its use and its signer for as long as it stands in sets.
+        for (kid, key) in &self.keys {
+            if let Some(before) = previous.keys.get(kid)
+                && (before.usage != key.usage || before.signer != key.signer)
+            {
+                return Err(malformed("a key changed its use or its signer; make a new key instead"));
+            }
+        }
+        Ok(())
     }
 
     fn check_root_threshold(&self, signed: &BTreeSet<KeyId>) -> Result<(), Refusal> {

@@ -87,12 +87,13 @@ const PERSONAL_NAMES: [&str; 8] = ["text", "to", "set", "account", "email", "pho
 impl Verified {
     /// Reads the signed part alone: for auditors, from the trail, without disclosures.
     pub fn parse_public(&self, expected: &Expected<'_>) -> Result<SignedStatement, Refusal> {
-        SignedStatement::read(self.envelope.payload(), expected)
+        SignedStatement::read(self.envelope.payload(), Some(expected))
     }
 }
 
 impl SignedStatement {
-    fn read(payload: &[u8], expected: &Expected<'_>) -> Result<Self, Refusal> {
+    /// `expected` is left out by who is asked to sign: he knows neither beforehand, and is shown both.
+    pub(super) fn read(payload: &[u8], expected: Option<&Expected<'_>>) -> Result<Self, Refusal> {
         let map = json::read_object(payload).map_err(|error| match error {
             JsonError::Duplicate => Refusal::at(Reason::MemberDuplicate, "payload"),
             JsonError::NotInteger => {
@@ -105,11 +106,11 @@ impl SignedStatement {
         })?;
         let mut payload = Members::new(map, "payload", &CODES);
         let iss = payload.resource("iss", ControllerId::from_resource_name)?;
-        if iss != *expected.iss {
+        if expected.is_some_and(|expected| iss != *expected.iss) {
             return Err(Refusal::at(Reason::IssuerMismatch, "payload.iss"));
         }
         let aud = payload.string("aud")?;
-        if aud != expected.aud {
+        if expected.is_some_and(|expected| aud != expected.aud) {
             return Err(Refusal::at(Reason::AudienceMismatch, "payload.aud"));
         }
         refuse_personal_names(&payload)?;

@@ -16,13 +16,14 @@ const DAYS: u32 = 365;
 
 #[derive(Debug, Args)]
 pub struct Changes {
-    /// A root key: SIGNER=FILE, the file a public JWK or PEM
+    /// A root key: SIGNER=FILE, the file a public JWK or PEM. Where there is no root role, each gets it, one of them being
+    /// enough; where there is one, it stays as it is until --role root=… names who has it
     #[arg(long = "root", value_name = "SIGNER=FILE")]
     roots: Vec<Holder>,
-    /// A key that signs instructions: SIGNER=FILE, the file a public JWK or PEM
+    /// A key that signs instructions, with the roles that --role gives it: SIGNER=FILE, the file a public JWK or PEM
     #[arg(long = "key", value_name = "SIGNER=FILE")]
     keys: Vec<Holder>,
-    /// Take out a key by its thumbprint, or all keys of a signer
+    /// Take out a key by its thumbprint, or all keys of a signer; a role that is left without keys goes with them
     #[arg(long, value_name = "KID|SIGNER")]
     remove: Vec<String>,
     /// Who may, and how many it takes: ROLE=N:SIGNER,SIGNER (root, preview, erase, export, …); N = 0 takes the role out

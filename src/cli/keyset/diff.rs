@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::file::{KeySetFile, Listed};
 use super::show::{aloud, day, signers};
 use crate::cli::CliError;
+use crate::token::keyset::KeyUse;
 
 pub fn diff(from: &KeySetFile, to: &KeySetFile) -> Result<String, CliError> {
     let mut out = String::new();
@@ -17,6 +18,14 @@ pub fn diff(from: &KeySetFile, to: &KeySetFile) -> Result<String, CliError> {
     };
     // Writing into a String cannot fail.
     let _ = writeln!(out, "version {old} → {new}, which {follows}");
+    let changes = changes(from, to)?;
+    out.push_str(if changes.is_empty() { "nothing else changes\n" } else { &changes });
+    Ok(out)
+}
+
+/// The same without the first line; empty where nothing changes.
+pub fn changes(from: &KeySetFile, to: &KeySetFile) -> Result<String, CliError> {
+    let mut out = String::new();
     for name in ["iss", "aud"] {
         if from.word(name) != to.word(name) {
             let _ = writeln!(out, "~ {name}  {} → {}", from.word(name), to.word(name));
@@ -33,8 +42,20 @@ pub fn diff(from: &KeySetFile, to: &KeySetFile) -> Result<String, CliError> {
             |set: &KeySetFile| set.payload.get("policy").map_or("none".to_owned(), ToString::to_string);
         let _ = writeln!(out, "~ policy  {} → {}", text(from), text(to));
     }
-    if out.lines().count() == 1 {
-        out.push_str("nothing else changes\n");
+    out.push_str(&idle(to)?);
+    Ok(out)
+}
+
+/// Keys that are listed and may sign nothing.
+pub fn idle(set: &KeySetFile) -> Result<String, CliError> {
+    let mut out = String::new();
+    for key in set.keys()?.iter().filter(|key| !set.has_role(&key.kid)) {
+        let Listed { kid, signer, usage, .. } = key;
+        let role = if *usage == KeyUse::Root.as_str() { "root" } else { "ACT" };
+        let _ = writeln!(
+            out,
+            "! {usage} key of {signer}  {kid}  has no role and signs nothing: --role {role}=N:…"
+        );
     }
     Ok(out)
 }
@@ -75,7 +96,15 @@ fn roles(
     let (old, new) = (told(from, before), told(to, after));
     for (role, (threshold, signers)) in &old {
         match new.get(role) {
-            None => _ = writeln!(out, "- role {role}  {threshold} of {}", signers.len()),
+            None => {
+                let names: Vec<&str> = signers.iter().copied().collect();
+                let _ = writeln!(
+                    out,
+                    "- role {role}  {threshold} of {}: {}; NOBODY MAY SIGN IT ANY MORE",
+                    names.len(),
+                    names.join(", ")
+                );
+            }
             Some((now, these)) if now != threshold || these != signers => {
                 let _ =
                     write!(out, "~ role {role}  {threshold} of {} → {now} of {}", signers.len(), these.len());

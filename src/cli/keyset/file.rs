@@ -12,6 +12,7 @@ use crate::token::jws::JwsSignature;
 use crate::token::keyset::{self, KeyUse, SignedKeySet};
 use crate::token::{Digest, PublicJwk, ToSign, VerifyingKey, base64url};
 
+#[derive(Clone)]
 pub struct KeySetFile {
     segment: String,
     pub payload: Map<String, Value>,
@@ -120,6 +121,18 @@ impl KeySetFile {
             .collect();
         read.sort();
         read
+    }
+
+    /// Whether any role names the key. One that none names is listed in vain.
+    pub fn has_role(&self, kid: &str) -> bool {
+        self.roles().iter().any(|(_, kids, _)| kids.contains(&kid))
+    }
+
+    /// Whether its members are those of the version after; signatures are another matter.
+    pub fn check_follows(&self, previous: &KeySetFile) -> Result<(), CliError> {
+        let before = SignedKeySet::read(previous.text().as_bytes())?;
+        let payload = base64url::decode(&self.segment).map_err(|_| malformed("no payload"))?;
+        Ok(keyset::check_next_payload(&payload, &before)?)
     }
 
     /// The bytes that this root key is to sign.

@@ -13,6 +13,7 @@ mod changes;
 mod diff;
 mod file;
 mod show;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 
@@ -69,18 +70,20 @@ enum Command {
         file: PathBuf,
         #[command(flatten)]
         signing: Signing,
-        /// The version before: tells whose signatures are still missing
-        #[arg(long)]
-        previous: Option<PathBuf>,
+        /// The version before: tells whose signatures are still missing. Repeat for each from version 1 on, so that all
+        /// is judged as a gateway would
+        #[arg(long, value_name = "FILE")]
+        previous: Vec<PathBuf>,
         #[arg(long)]
         out: Option<PathBuf>,
     },
     /// Show a set for people, with thumbprints to read aloud
     Show {
         file: PathBuf,
-        /// The version before: tells whose signatures are still missing
-        #[arg(long)]
-        previous: Option<PathBuf>,
+        /// The version before: tells whose signatures are still missing. Repeat for each from version 1 on, so that all
+        /// is judged as a gateway would
+        #[arg(long, value_name = "FILE")]
+        previous: Vec<PathBuf>,
     },
     /// Show what changes from one set to another
     Diff { from: PathBuf, to: PathBuf },
@@ -93,30 +96,42 @@ impl Keyset {
             Command::New { iss, aud, changes, out } => {
                 let mut set = KeySetFile::first(&iss, &aud, now);
                 changes.apply(&mut set, now)?;
-                write(out.as_deref(), &set.checked()?)
+                let set = set.checked()?;
+                say::err(format_args!("{}", diff::idle(&set)?));
+                write(out.as_deref(), &set)
             }
             Command::Add { file, changes, out } => {
-                let mut set = KeySetFile::read(&file)?;
-                if set.is_signed() {
+                let before = KeySetFile::read(&file)?;
+                if before.is_signed() {
                     return Err(CliError::plain(
                         "this set is signed, and every change would break that: rotate it instead",
                     ));
                 }
+                let mut set = before.clone();
                 changes.apply(&mut set, now)?;
-                write(out.as_deref(), &set.checked()?)
+                let set = set.checked()?;
+                say::err(format_args!("{}", diff::changes(&before, &set)?));
+                write(out.as_deref(), &set)
             }
             Command::Rotate { file, changes, out } => {
-                let mut set = KeySetFile::read(&file)?.next(now)?;
+                let before = KeySetFile::read(&file)?;
+                let mut set = before.next(now)?;
                 changes.apply(&mut set, now)?;
-                write(out.as_deref(), &set.checked()?)
+                let set = set.checked()?;
+                set.check_follows(&before)?;
+                say::err(format_args!("{}", diff::diff(&before, &set)?));
+                write(out.as_deref(), &set)
             }
             Command::Sign { file, signing, previous, out } => {
-                sign(&file, &signing, previous.as_deref(), out.as_deref())
+                sign(&file, &signing, &read_all(&previous)?, now, out.as_deref())
             }
             Command::Show { file, previous } => {
-                let previous = previous.as_deref().map(KeySetFile::read).transpose()?;
-                let shown = show::show(&KeySetFile::read(&file)?, previous.as_ref(), now)?;
-                say::out(format_args!("{shown}"));
+                let (set, before) = (KeySetFile::read(&file)?, read_all(&previous)?);
+                say::out(format_args!("{}", show::show(&set, before.last(), now)?));
+                // What a gateway would refuse is shown all the same, and is a failure.
+                for line in verdict::verdict(&set, &before, now)? {
+                    say!("  {line}");
+                }
                 Ok(())
             }
             Command::Diff { from, to } => {
@@ -128,8 +143,19 @@ impl Keyset {
     }
 }
 
-fn sign(file: &Path, signing: &Signing, previous: Option<&Path>, out: Option<&Path>) -> Result<(), CliError> {
+fn read_all(files: &[PathBuf]) -> Result<Vec<KeySetFile>, CliError> {
+    Ok(verdict::in_order(files.iter().map(|file| KeySetFile::read(file)).collect::<Result<_, _>>()?))
+}
+
+fn sign(
+    file: &Path,
+    signing: &Signing,
+    before: &[KeySetFile],
+    now: i64,
+    out: Option<&Path>,
+) -> Result<(), CliError> {
     let mut set = KeySetFile::read(file)?;
+    verdict::before_signing(&set, before, now)?;
     match signing.run(&|key| set.to_sign(key))? {
         Outcome::Waits(_) => {
             say!("sign these bytes elsewhere, then: mandate keyset sign … --public-key … --signature …");
@@ -139,8 +165,7 @@ fn sign(file: &Path, signing: &Signing, previous: Option<&Path>, out: Option<&Pa
             for signature in &signatures {
                 set.add_signature(signature)?;
             }
-            let previous = previous.map(KeySetFile::read).transpose()?;
-            for line in show::missing(&set, previous.as_ref())? {
+            for line in verdict::verdict(&set, before, now)? {
                 aside!("{line}");
             }
             write(out, &set)

@@ -1,12 +1,11 @@
-//! A key set for people: who may do what, whose signature is missing, and thumbprints to read aloud.
+//! A key set for people: who may do what, who has signed, and thumbprints to read aloud.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::file::{KeySetFile, Listed};
 use crate::cli::CliError;
-use crate::domain::{Reason, Refusal, Timestamp};
-use crate::token::SignedKeySet;
+use crate::domain::Timestamp;
 
 /// Hex in groups of four: no capitals to tell apart, no hyphens to say.
 pub fn aloud(bytes: &[u8; 32]) -> String {
@@ -40,7 +39,8 @@ pub fn show(set: &KeySetFile, previous: Option<&KeySetFile>, now: i64) -> Result
     let _ = writeln!(out, "keys");
     for key in &keys {
         let alg = key.jwk.algorithm().header_name();
-        let _ = writeln!(out, "  {:<12}{:<24}{alg:<7}{}", key.usage, key.signer, key.kid);
+        let idle = if set.has_role(&key.kid) { "" } else { "  NO ROLE" };
+        let _ = writeln!(out, "  {:<12}{:<24}{alg:<7}{}{idle}", key.usage, key.signer, key.kid);
         let _ = writeln!(out, "  {:<12}{}", "", aloud(key.jwk.thumbprint().as_bytes()));
     }
     let _ = writeln!(out, "roles");
@@ -61,57 +61,5 @@ pub fn show(set: &KeySetFile, previous: Option<&KeySetFile>, now: i64) -> Result
         let mark = if proven.contains(&kid) { "" } else { "  NOT PROVEN" };
         let _ = writeln!(out, "  {signer:<24}{kid}{mark}");
     }
-    for line in missing(set, previous)? {
-        let _ = writeln!(out, "  {line}");
-    }
     Ok(out)
-}
-
-/// Whose signatures are still missing; the last line says whether the set is good.
-pub fn missing(set: &KeySetFile, previous: Option<&KeySetFile>) -> Result<Vec<String>, CliError> {
-    let signed = set.proven_signers(previous)?;
-    let mut lines = Vec::new();
-    for (which, of) in [("its own", Some(set)), ("the previous version's", previous)] {
-        let Some(of) = of else { continue };
-        let keys = of.keys()?;
-        for (role, kids, threshold) in of.roles().into_iter().filter(|(role, ..)| *role == "root") {
-            let have: Vec<&str> =
-                kids.iter().copied().filter(|kid| signed.iter().any(|one| one == kid)).collect();
-            let count = signers(&keys, &have).len() as u64;
-            if count < threshold {
-                let rest = &signers(&keys, &kids) - &signers(&keys, &have);
-                let names: Vec<&str> = rest.into_iter().collect();
-                lines.push(format!(
-                    "{which} {role} threshold: {count} of {threshold}; may sign: {}",
-                    names.join(", ")
-                ));
-            }
-        }
-    }
-    if lines.is_empty() {
-        lines.push(verdict(set, previous)?);
-    }
-    Ok(lines)
-}
-
-/// By the rule that gateway, agent and verifier apply, as far as these files show it.
-fn verdict(set: &KeySetFile, previous: Option<&KeySetFile>) -> Result<String, CliError> {
-    let signed = SignedKeySet::read(set.text().as_bytes())?;
-    let (iss, aud) = (signed.iss().clone(), set.word("aud").to_owned());
-    let Some(previous) = previous else {
-        if signed.version() > 1 {
-            return Ok("its own root threshold is met; give --previous to judge the rest".to_owned());
-        }
-        let pin = signed.digest();
-        signed.genesis(&iss, &aud, &pin)?;
-        return Ok("good as a first version, under its thumbprint".to_owned());
-    };
-    let before = SignedKeySet::read(previous.text().as_bytes())?;
-    if before.version() == 1 {
-        let pin = before.digest();
-        signed.succeed(&before.genesis(&iss, &aud, &pin)?)?;
-    } else if set.word("prev") != previous.digest().to_string() || set.version()? != previous.version()? + 1 {
-        return Err(Refusal::at(Reason::KeySetVersion, "key_set.prev").into());
-    }
-    Ok("good: both root thresholds are met, and it follows the previous version".to_owned())
 }

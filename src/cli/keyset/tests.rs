@@ -47,6 +47,29 @@ impl Office {
     }
 }
 
+impl Office {
+    fn set(&self, name: &str) -> KeySetFile {
+        KeySetFile::read(&self.path(name)).unwrap()
+    }
+
+    /// What is said of the set, with these given as the versions before; the code where it is refused.
+    fn judged(&self, name: &str, before: &[&str]) -> String {
+        let before = verdict::in_order(before.iter().map(|name| self.set(name)).collect());
+        match verdict::verdict(&self.set(name), &before, SystemClock.now_seconds()) {
+            Ok(lines) => lines.join("\n"),
+            Err(CliError::Refusal(refusal)) => refusal.reason.code().to_owned(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Version 2 of [`Office::first`]: these changes, signed by the root.
+    fn second(&self, changes: &str) {
+        self.first();
+        self.keyset(&format!("rotate @1.json {changes} --out @2.unsigned")).unwrap();
+        self.keyset("sign @2.unsigned --key @root.jwk --previous @1.json --out @2.json").unwrap();
+    }
+}
+
 fn read(path: &Path) -> SignedKeySet {
     SignedKeySet::read(&files::read(path).unwrap()).unwrap()
 }
@@ -90,11 +113,11 @@ fn show_and_diff_tell_people_what_they_sign() {
         "erase             2 of 2: ann, bob",
         &digest.to_string(),
         &show::aloud(digest.as_bytes()),
-        "good as a first version",
     ] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
-    let shown = show::show(&second, Some(&first), 0).unwrap();
+    assert!(office.judged("1.json", &[]).starts_with("good as a first version"));
+    let shown = office.judged("2.unsigned", &["1.json"]);
     assert!(shown.contains("its own root threshold: 0 of 1; may sign: board"), "{shown}");
     assert!(shown.contains("the previous version's root threshold: 0 of 1"), "{shown}");
 
@@ -181,4 +204,100 @@ fn a_root_key_may_sign_elsewhere() {
     files::write_public(&office.path("signature"), signature).unwrap();
     office.keyset("sign @2.unsigned --public-key @root.pub --signature @signature --out @2.json").unwrap();
     assert_eq!(read(&office.path("2.json")).version(), 2);
+}
+
+#[test]
+fn a_later_version_is_judged_as_a_gateway_would() {
+    let office = Office::with(&["root", "ann", "bob", "cleo", "stranger"]);
+    office.second("--key cleo=@cleo.pub --role export=1:cleo");
+    office.keyset("rotate @2.json --days 30 --out @3.unsigned").unwrap();
+    office.keyset("sign @3.unsigned --key @root.jwk --previous @2.json --out @3.json").unwrap();
+    let whole = office.judged("3.json", &["2.json", "1.json"]);
+    let pin = office.set("1.json").digest();
+    assert!(whole.starts_with("good: both root thresholds") && whole.contains(&pin.to_string()), "{whole}");
+    let half = office.judged("3.json", &["2.json"]);
+    assert!(
+        !half.contains("good:") && half.contains("NOT JUDGED: whether version 2 itself is good"),
+        "{half}"
+    );
+    let alone = office.judged("3.json", &[]);
+    assert!(!alone.contains("good") && alone.contains("NOT JUDGED: whether it follows version 2"), "{alone}");
+    assert_eq!(office.judged("3.json", &["1.json"]), "KEY_SET_VERSION");
+    office.keyset("rotate @3.json --out @4.unsigned").unwrap();
+    office.keyset("sign @4.unsigned --key @root.jwk --previous @3.json --out @4.json").unwrap();
+    assert!(office.judged("4.json", &["1.json", "3.json"]).contains("NOT JUDGED"), "version 2 was not given");
+    assert!(office.judged("4.json", &["3.json", "1.json", "2.json"]).starts_with("good:"));
+
+    // Ann's key under another name: no signature helps, so none is given.
+    let slip = "--remove ann --key bob=@ann.pub --role preview=1:bob --role erase=1:bob";
+    let error = office.keyset(&format!("rotate @2.json {slip} --out @x")).unwrap_err();
+    assert!(error.contains("KEY_SET_MALFORMED"), "{error}");
+    office.keyset(&format!("add @3.unsigned {slip} --out @slipped.unsigned")).unwrap();
+    assert_eq!(office.judged("slipped.unsigned", &["2.json"]), "KEY_SET_MALFORMED");
+    let sign = "sign @slipped.unsigned --key @root.jwk";
+    let error = office.keyset(&format!("{sign} --previous @2.json --out @x")).unwrap_err();
+    assert!(error.contains("KEY_SET_MALFORMED") && !office.path("x").exists(), "{error}");
+    office.keyset(&format!("{sign} --out @slipped.json")).unwrap();
+    assert_eq!(office.judged("slipped.json", &["2.json", "1.json"]), "KEY_SET_MALFORMED");
+    let error = office.keyset("show @slipped.json --previous @2.json").unwrap_err();
+    assert!(error.contains("KEY_SET_MALFORMED"), "{error}");
+
+    // A key of neither set has signed, too.
+    office.keyset("sign @3.json --key @stranger.jwk --out @spoilt.json").unwrap();
+    assert!(office.judged("spoilt.json", &[]).contains("NOT JUDGED"));
+    for before in [&["2.json"][..], &["1.json", "2.json"]] {
+        assert_eq!(office.judged("spoilt.json", before), "KEY_SET_SIGNATURE");
+    }
+    let error = office.keyset("sign @3.json --key @stranger.jwk --previous @2.json --out @x").unwrap_err();
+    assert!(error.contains("KEY_SET_SIGNATURE") && !office.path("x").exists(), "{error}");
+}
+
+#[test]
+fn a_key_that_comes_back_for_another_signer_shows_in_the_whole_chain_alone() {
+    let office = Office::with(&["root", "ann", "bob"]);
+    office.second("--remove ann --role erase=1:bob");
+    office.keyset("rotate @2.json --key cleo=@ann.pub --role export=1:cleo --out @3.unsigned").unwrap();
+    office.keyset("sign @3.unsigned --key @root.jwk --previous @2.json --out @3.json").unwrap();
+    assert!(
+        office.judged("3.json", &["2.json"]).contains("whether a key had another signer or use before it")
+    );
+    for name in ["3.unsigned", "3.json"] {
+        assert_eq!(office.judged(name, &["1.json", "2.json"]), "KEY_SET_MALFORMED", "{name}");
+    }
+}
+
+#[test]
+fn a_set_that_is_over_is_not_called_good() {
+    let office = Office::with(&["root", "ann", "bob"]);
+    office.first();
+    let set = office.set("1.json");
+    let end = set.seconds("exp").unwrap();
+    assert!(verdict::verdict(&set, &[], end - 1).is_ok());
+    let error = verdict::verdict(&set, &[], end).unwrap_err().to_string();
+    assert!(error.contains("KEY_SET_EXPIRED"), "{error}");
+}
+
+#[test]
+fn a_key_without_a_role_and_a_role_without_keys_are_told() {
+    let office = Office::with(&["root", "ann", "bob", "root-2", "cleo"]);
+    office.first();
+    office
+        .keyset("rotate @1.json --root board2=@root-2.pub --key cleo=@cleo.pub --remove ann --remove bob --out @2.unsigned")
+        .unwrap();
+    let told = diff::changes(&office.set("1.json"), &office.set("2.unsigned")).unwrap();
+    for part in [
+        "! root key of board2  ",
+        "has no role and signs nothing: --role root=N:…",
+        "! instruction key of cleo  ",
+        "- role erase  2 of 2: ann, bob; NOBODY MAY SIGN IT ANY MORE",
+        "- role preview  1 of 2: ann, bob; NOBODY MAY SIGN IT ANY MORE",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    let shown = show::show(&office.set("2.unsigned"), None, 0).unwrap();
+    assert_eq!(shown.matches("NO ROLE").count(), 2, "{shown}");
+    office
+        .keyset("add @2.unsigned --role root=2:board,board2 --role erase=1:cleo --out @2b.unsigned")
+        .unwrap();
+    assert_eq!(diff::idle(&office.set("2b.unsigned")).unwrap(), "");
 }
