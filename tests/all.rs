@@ -58,6 +58,7 @@ mod reload;
 mod replayed;
 mod replicas;
 mod report_keys;
+mod reported_truly;
 mod return_and_erase;
 mod rotation;
 mod shredding;

@@ -218,6 +218,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_row_whose_time_cannot_be_read_stays_and_is_never_shown_as_lawfully_kept() {
+        let shop = TestStore::new().await;
+        shop.run("UPDATE logs SET at = 'unknown' WHERE app = 'app-a' AND id = 1").await;
+        let outcome = erase(&shop.work(), &Order::new(Act::Erase, 1).task()).await.unwrap();
+        let logs = outcome.collection("logs").unwrap();
+        assert_eq!(logs.rows, 1, "the retention of one old row had ended");
+        let kept: Vec<_> = logs.kept.iter().map(|kept| (kept.rows, kept.until.is_some())).collect();
+        assert_eq!(
+            kept,
+            [(Some(1), false), (Some(1), true)],
+            "what has an end is told apart from what has none"
+        );
+        assert!(!outcome.is_complete());
+        assert_eq!(shop.count("SELECT count(*) FROM logs WHERE app = 'app-a' AND user_id = 'u_1'").await, 2);
+    }
+
+    #[tokio::test]
     async fn a_table_the_map_does_not_know_is_excluded_and_reported() {
         let shop = TestStore::new().await;
         shop.run("CREATE TABLE strange (id INTEGER PRIMARY KEY, app TEXT, user_id TEXT)").await;

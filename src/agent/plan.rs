@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::data_map::{Collection, DataMap, Retention, Tenancy, Until};
 use super::delete_order::delete_order;
 use super::name::Name;
-use super::outcome::{CollectionOutcome, Exclusion, Kept};
+use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
 use super::schema::Fit;
 use super::task::Task;
 use super::value::{Key, Value};
@@ -79,6 +79,7 @@ pub async fn plan(work: &Workplace<'_>, task: &Task, seeds: &Traces) -> Result<P
             rows: 0,
             kept: Vec::new(),
             outside_window: 0,
+            unfounded: 0,
             excluded: Some(Exclusion::Unmapped),
         })
         .collect();
@@ -98,6 +99,7 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
             rows: 0,
             kept: Vec::new(),
             outside_window: 0,
+            unfounded: 0,
             excluded: None,
         },
         left: count,
@@ -117,15 +119,16 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
     }
     if task.window().is_some() && collection.time.is_none() {
         part.outcome.excluded = Some(Exclusion::NoTime);
+        part.outcome.unfounded = count;
         return part;
     }
     // A retention forbids to erase, not to read out.
     let retention = collection.retain.filter(|_| task.act() != Act::Export);
-    let mut kept: Option<Kept> = None;
     for (key, hit) in found.into_iter().flatten() {
         match (task.window(), hit.at) {
             (Some(_), None) => {
                 part.outcome.excluded = Some(Exclusion::Undated);
+                part.outcome.unfounded += 1;
                 continue;
             }
             (Some((from, until)), Some(at)) if !(from..until).contains(&at) => {
@@ -135,19 +138,13 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
             _ => {}
         }
         if let Some((ground, until)) = retention.and_then(|r| retained(r, hit.at, now)) {
-            let kept = kept.get_or_insert(Kept { rows: Some(0), ground, until, needed_by: None });
-            kept.rows = kept.rows.map(|n| n + 1);
-            kept.until = match (kept.until, until) {
-                (Some(a), Some(b)) => Some(a.max(b)),
-                _ => None,
-            };
+            keep(&mut part.outcome.kept, ground, until);
             continue;
         }
         part.rows.entry(hit.via.clone()).or_default().push((key.clone(), hit.value.clone()));
         part.outcome.rows += 1;
     }
     part.left = count - part.outcome.rows;
-    part.outcome.kept.extend(kept);
     part
 }
 
@@ -170,7 +167,7 @@ fn hold_what_kept_rows_need(map: &DataMap, fit: &Fit, walked: &Walked, parts: &m
         for part in parts.iter().filter(|part| part.left > 0) {
             let Some(collection) = map.collection(&part.collection) else { continue };
             // Rows outside the window, or undated, were not instructed; others stay on their own ground.
-            let (ground, until) = match part.outcome.kept.first() {
+            let (ground, until) = match longest(part.outcome.kept.iter().cloned()) {
                 Some(kept) => (kept.ground, kept.until),
                 None => (Ground::CategoryNotInstructed, None),
             };

@@ -18,7 +18,7 @@ use super::faults::Point;
 use super::ledger::Run;
 use super::ledger_returns::{Noted, Returned};
 use super::name::Name;
-use super::outcome::{CollectionOutcome, Exclusion, Kept};
+use super::outcome::{CollectionOutcome, Exclusion, Kept, keep};
 use super::package::{Cover, Sheet, Sheets, assemble};
 use super::package_index::Index;
 use super::plan::retained;
@@ -48,6 +48,7 @@ pub(super) fn blank(collection: &str) -> CollectionOutcome {
         rows: 0,
         kept: Vec::new(),
         outside_window: 0,
+        unfounded: 0,
         excluded: None,
     }
 }
@@ -169,17 +170,6 @@ impl Through<'_> {
         let place = (self.number, 0);
         self.number += 1;
         self.work.ledger.note_rows(self.run, place, &collection.name, &collection.key[0], &noted).await
-    }
-}
-
-/// One more row that stays on this ground.
-pub(super) fn keep(kept: &mut Vec<Kept>, ground: Ground, until: Option<i64>) {
-    if kept.is_empty() {
-        kept.push(Kept { rows: Some(0), ground, until, needed_by: None });
-    }
-    for kept in kept {
-        kept.rows = kept.rows.map(|rows| rows + 1);
-        kept.until = kept.until.zip(until).map(|(a, b)| a.max(b));
     }
 }
 

@@ -188,6 +188,7 @@ reasons! {
         MapInvalid = "MAP_INVALID", Precondition, "the data map leaves a collection without a tenant predicate or does not fit the store", "complete the overlay";
         StoreFailed = "STORE_FAILED", Unavailable, "the store did not answer or refused a statement", "it is tried again by itself";
         SubjectTooLarge = "SUBJECT_TOO_LARGE", Precondition, "the subject has more rows in the store than one act may touch", "split the instruction by window or category";
+        RowsUndated = "ROWS_UNDATED", Precondition, "rows stay whose time cannot be read, so that nothing shows until when they may", "the store's operator must give these rows a time that can be read; then order anew";
         ReadBackFailed = "READ_BACK_FAILED", Precondition, "rows of the subject were still there after the erasure", "an operator must look at the store";
         ExportGone = "EXPORT_GONE", Precondition, "the export package has expired or is not complete", "instruct a new export";
         DigestMismatch = "DIGEST_MISMATCH", Invalid, "the bytes do not have the digest that was announced", "send them again";

@@ -224,6 +224,13 @@ vocabulary! {
     }
 }
 
+impl Ground {
+    /// Whether it holds without a last date; on any other, what stays names its own.
+    pub fn has_no_end(self) -> bool {
+        matches!(self, Ground::SharedWithOthers | Ground::CategoryNotInstructed)
+    }
+}
+
 vocabulary! {
     /// Why a controller does not do what was asked (policy §4.5, the eight grounds of R20 and the four of R19).
     RefusalGround, "refusal ground" {

@@ -8,7 +8,7 @@ use crate::grpc::v1;
 use crate::store::Issued;
 use crate::store::registry::{Agreement, App, Controller, FactKind};
 use crate::store::sub_processors::SubProcessor;
-use crate::token::{CollectionOutcome, CollectionReport, base64url};
+use crate::token::{CollectionOutcome, CollectionReport, KeptReport, base64url};
 use crate::trail::Hash;
 
 pub fn time(seconds: i64) -> prost_types::Timestamp {
@@ -167,6 +167,15 @@ fn collection(report: &CollectionReport) -> v1::CollectionOutcome {
     v1::CollectionOutcome {
         collection: report.collection.clone(),
         outcome: outcome.into(),
+        rows: report.rows.unwrap_or_default(),
+        ground: report.ground.map(|ground| ground.to_string()).unwrap_or_default(),
+        until: report.until.unwrap_or_default(),
+        kept: report.kept.iter().map(kept).collect(),
+    }
+}
+
+fn kept(report: &KeptReport) -> v1::KeptRows {
+    v1::KeptRows {
         rows: report.rows.unwrap_or_default(),
         ground: report.ground.map(|ground| ground.to_string()).unwrap_or_default(),
         until: report.until.unwrap_or_default(),

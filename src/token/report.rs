@@ -18,6 +18,7 @@ use crate::domain::{Act, AgentId, ExecutionId, Ground, InstructionId, Reason, Re
 
 pub const MAX_REPORT_BYTES: usize = 64 * 1024;
 const MAX_COLLECTIONS: usize = 256;
+const MAX_GROUNDS: usize = 16;
 
 const PROFILE: Profile = Profile { typ: "report+jwt", max_payload: 32 * 1024, max_signatures: 1 };
 
@@ -45,8 +46,25 @@ pub enum CollectionOutcome {
     /// Lawfully stays: `ground` says why and `until` how long. What is shared with others or was not
     /// instructed stays without a date.
     Retained,
-    /// Not mapped, so not looked into.
+    /// Left out without a lawful ground: not mapped, not reached, or nothing shows that its rows may stay. A
+    /// report with one is not completed.
     Excluded,
+}
+
+/// Rows that stay in a collection, on one ground or on none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptReport {
+    /// Left out where the identifiers lead to none of its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Left out where nothing says that they may stay: then the report is not completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<Ground>,
+    /// Seconds; the latest of theirs. Left out where the ground has no end, and where none can be shown: then the
+    /// report is not completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
 }
 
 /// One table, bucket or list of the store.
@@ -64,6 +82,20 @@ pub struct CollectionReport {
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Every stay, where `rows`, `ground` and `until` do not say it all: beside rows that went, on several
+    /// grounds, or without an end to show. Left out where they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptReport>,
+}
+
+impl CollectionReport {
+    /// Done, or lawfully retained, until a date where the ground has an end: what a completed report is made of.
+    fn is_done(&self) -> bool {
+        let shown = |ground: Ground, until: Option<i64>| ground.has_no_end() || until.is_some();
+        self.outcome != CollectionOutcome::Excluded
+            && self.ground.is_none_or(|ground| shown(ground, self.until))
+            && self.kept.iter().all(|kept| kept.ground.is_some_and(|ground| shown(ground, kept.until)))
+    }
 }
 
 /// A log's size and root, as the agent had replicated it.
@@ -284,10 +316,16 @@ impl Report {
                 return Err(invalid("a collection stands twice"));
             }
             let retained = collection.outcome == CollectionOutcome::Retained;
-            let open_ended =
-                matches!(collection.ground, Some(Ground::SharedWithOthers | Ground::CategoryNotInstructed));
-            if retained && (collection.ground.is_none() || (collection.until.is_none() && !open_ended)) {
+            if retained && (collection.ground.is_none() || !collection.is_done()) {
                 return Err(invalid("what is retained names its ground and until when"));
+            }
+            if complete && !collection.is_done() {
+                return Err(invalid(
+                    "a completed report leaves nothing out, and shows until when what stays may",
+                ));
+            }
+            if collection.kept.len() > MAX_GROUNDS {
+                return Err(invalid("the number of grounds is out of bounds"));
             }
             let fits = match collection.outcome {
                 CollectionOutcome::Erased => matches!(self.act, Act::Erase | Act::ReturnAndErase),
@@ -343,6 +381,7 @@ mod tests {
             rows,
             ground: None,
             until: None,
+            kept: Vec::new(),
         };
         Report {
             agent: "beside-sdk".parse().unwrap(),
@@ -367,7 +406,6 @@ mod tests {
                     until: Some(NOW + 9),
                     ..row("invoices", CollectionOutcome::Retained, Some(1))
                 },
-                row("unmapped", CollectionOutcome::Excluded, None),
             ],
             preview: None,
             export: None,
@@ -415,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_report_that_contradicts_itself_is_refused() {
-        let bad: [fn(&mut Value); 15] = [
+        let bad: [fn(&mut Value); 18] = [
             |p| p["note"] = json!("x"),
             |p| drop(p.as_object_mut().unwrap().remove("ledger")),
             |p| p["attempt"] = json!(0),
@@ -425,6 +463,9 @@ mod tests {
             |p| p["collections"][0]["collection"] = json!("u_8839201 wrote"),
             |p| p["collections"][0]["outcome"] = json!("counted"),
             |p| drop(p["collections"][1].as_object_mut().unwrap().remove("until")),
+            |p| p["collections"][0]["ground"] = json!("legal-obligation"),
+            |p| p["collections"][0]["kept"] = json!([{"rows": 4, "ground": "legal-obligation"}]),
+            |p| p["collections"][0] = json!({"collection": "unmapped", "outcome": "excluded"}),
             |p| p["collections"][1]["collection"] = p["collections"][0]["collection"].clone(),
             |p| p["collections"][0]["value"] = json!("x"),
             |p| p["preview"] = json!({"digest": Digest::of("x"), "as_of": 1}),
@@ -436,6 +477,13 @@ mod tests {
             let refusal = changed(change).expect_err(&format!("case {index} was taken"));
             assert_eq!(refusal.reason, Reason::ReportInvalid, "case {index}");
         }
+        // What cannot be shown is told, and never as completed.
+        let partly = changed(|p| {
+            p["outcome"] = json!("partial");
+            p["reason"] = json!("ROWS_UNDATED");
+            p["collections"][0]["kept"] = json!([{"rows": 4, "ground": "legal-obligation"}]);
+        });
+        assert_eq!(partly.unwrap().collections[0].kept[0].rows, Some(4));
         let refused = Report {
             outcome: ReportOutcome::Refused,
             reason: Some(Reason::SignatureInvalid),
