@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_instructed_and_lies_outside_the_agreement_is_left_and_never_shown_as_done() {
+        let shop = TestStore::new().await;
+        let outcome = erase(&shop.work(), &Order::new(Act::Erase, 1).everything().task()).await.unwrap();
+        let clips = &outcome.collection("clips").unwrap().kept;
+        assert_eq!((clips[0].ground, clips[0].rows), (Ground::OutsideAgreement, Some(1)));
+        assert!(!outcome.is_complete());
+        // Of a person who has nothing there, nothing is left undone.
+        shop.run("DELETE FROM clips WHERE user_id = 'u_2'").await;
+        let other = Order::new(Act::Erase, 2).subject(vec![user("u_2")]).everything();
+        let outcome = erase(&shop.work(), &other.task()).await.unwrap();
+        assert!(outcome.is_complete(), "{outcome:?}");
+    }
+
+    #[tokio::test]
     async fn a_table_the_map_does_not_know_is_excluded_and_reported() {
         let shop = TestStore::new().await;
         shop.run("CREATE TABLE strange (id INTEGER PRIMARY KEY, app TEXT, user_id TEXT)").await;

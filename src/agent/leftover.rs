@@ -13,7 +13,7 @@ use super::ledger_returns::Noted;
 use super::name::Name;
 use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
 use super::plan::retained;
-use super::returning::{PAGE, blank, check_keys, is_instructed};
+use super::returning::{PAGE, blank, check_keys, left_alone};
 use super::schema::{Fit, Leaning};
 use super::task::Task;
 use super::tenanted::Tenanted;
@@ -66,16 +66,15 @@ async fn count(
 ) -> Result<Left, Refusal> {
     let mut left = Left { outcome: blank(collection.name.as_str()), leaned_on: 0 };
     left.outcome.categories = collection.categories.iter().copied().collect();
-    let instructed = is_instructed(collection, task);
-    if !instructed {
-        let ground = Ground::CategoryNotInstructed;
+    let alone = left_alone(collection, task);
+    if let Some(ground @ Ground::CategoryNotInstructed) = alone {
         left.outcome.kept.push(Kept { rows: Some(0), ground, until: None, needed_by: None });
     }
     let mut pages = Pages::new(work, task, fit, collection)?;
     while let Some(page) = pages.next(work).await? {
         for row in page {
-            if !instructed {
-                keep(&mut left.outcome.kept, Ground::CategoryNotInstructed, None);
+            if let Some(ground) = alone {
+                keep(&mut left.outcome.kept, ground, None);
             } else if let Some((ground, until)) = stays(collection, &row, as_of) {
                 keep(&mut left.outcome.kept, ground, until);
             } else if row.leaned_on {
@@ -131,7 +130,7 @@ pub(super) async fn note_late(
 ) -> Result<(), Refusal> {
     let last = work.ledger.batches(run).await?.pop();
     let (mut number, round) = last.map_or((0, 1), |last| (last.number + 1, last.round + 1));
-    for collection in work.map.collections().filter(|collection| is_instructed(collection, task)) {
+    for collection in work.map.collections().filter(|collection| left_alone(collection, task).is_none()) {
         let mut pages = Pages::new(work, task, fit, collection)?;
         while let Some(page) = pages.next(work).await? {
             // What others lean on was noted before, or is seen in a later round.

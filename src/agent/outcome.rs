@@ -40,7 +40,7 @@ pub struct Kept {
 impl Kept {
     /// Whether ground and end can be shown. A stay that cannot is not lawful on its word.
     pub fn is_shown(&self) -> bool {
-        self.ground.has_no_end() || self.until.is_some()
+        self.ground.holds(self.until)
     }
 }
 

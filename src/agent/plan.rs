@@ -1,6 +1,7 @@
 //! What an act will do to each collection, decided before any of it is done.
 //!
-//! A collection is acted on only if *all* its categories are instructed. Rows
+//! A collection is acted on only if *all* its categories are instructed, and the
+//! agent's agreement has them. Rows
 //! with a retention stay until it ends. Shared rows stay. And whatever stays
 //! must still be found by a later instruction: rows that kept rows lean on
 //! (for their tenant, for the way to them, by a foreign key) stay with them,
@@ -13,7 +14,7 @@ use super::delete_order::delete_order;
 use super::name::Name;
 use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
 use super::schema::Fit;
-use super::task::Task;
+use super::task::{Reach, Task};
 use super::value::{Key, Value};
 use super::walk::{Traces, Walked, walk};
 use super::workplace::Workplace;
@@ -105,12 +106,18 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
         left: count,
     };
     let whole = |ground| Kept { rows: reached.then_some(count), ground, until: None, needed_by: None };
-    if !collection.categories.iter().all(|category| task.categories().contains(category)) {
+    let reach = task.reach(&collection.categories);
+    if reach == Reach::NotInstructed {
         part.outcome.kept.push(whole(Ground::CategoryNotInstructed));
         return part;
     }
     if collection.shared {
         part.outcome.kept.push(whole(Ground::SharedWithOthers));
+        return part;
+    }
+    // Where there is nothing of the subject, nothing is left undone.
+    if reach == Reach::OutsideAgreement && count > 0 {
+        part.outcome.kept.push(whole(Ground::OutsideAgreement));
         return part;
     }
     if !reached {

@@ -2,7 +2,7 @@
 //! into the package, and those that are to go into the ledger, sealed.
 //!
 //! Rows that lawfully stay are returned, too. A collection not all of whose
-//! categories are instructed is neither returned nor erased. Rows whose way to
+//! categories are instructed and agreed is neither returned nor erased. Rows whose way to
 //! their tenant is broken belong to nobody that is known, and are no one's to return.
 
 use std::path::Path;
@@ -24,7 +24,7 @@ use super::package_index::Index;
 use super::plan::retained;
 use super::schema::Fit;
 use super::shredding::package_name;
-use super::task::{ExportTo, Task};
+use super::task::{ExportTo, Reach, Task};
 use super::tenanted::Tenanted;
 use super::value::{Key, Row, Value};
 use super::workplace::Workplace;
@@ -35,9 +35,13 @@ use crate::token::{Digest, base64url};
 /// Rows read, noted and deleted at once.
 pub(super) const PAGE: usize = 200;
 
-/// Whether all that a collection holds is instructed.
-pub(super) fn is_instructed(collection: &Collection, task: &Task) -> bool {
-    collection.categories.iter().all(|category| task.categories().contains(category))
+/// On which ground all of a collection stays: not all that it holds is instructed, or agreed.
+pub(super) fn left_alone(collection: &Collection, task: &Task) -> Option<Ground> {
+    match task.reach(&collection.categories) {
+        Reach::Within => None,
+        Reach::NotInstructed => Some(Ground::CategoryNotInstructed),
+        Reach::OutsideAgreement => Some(Ground::OutsideAgreement),
+    }
 }
 
 /// What is said of a collection before anything is counted.
@@ -114,8 +118,7 @@ impl Through<'_> {
     async fn collection(&mut self, collection: &Collection) -> Result<CollectionOutcome, Refusal> {
         let mut told = blank(collection.name.as_str());
         told.categories = collection.categories.iter().copied().collect();
-        if !is_instructed(collection, self.task) {
-            let ground = Ground::CategoryNotInstructed;
+        if let Some(ground) = left_alone(collection, self.task) {
             told.kept.push(Kept { rows: None, ground, until: None, needed_by: None });
             return Ok(told);
         }

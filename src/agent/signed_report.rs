@@ -12,7 +12,7 @@ use super::notebook::to_digest;
 use super::orders::Leased;
 use super::outcome::{CollectionOutcome as Came, Exclusion, Kept, Outcome};
 use crate::authority::Warrant;
-use crate::domain::{Act, AgentId, InstructionId, Reason, Refusal};
+use crate::domain::{Act, AgentId, Ground, InstructionId, Reason, Refusal};
 use crate::token::report::{AuthorityHead, ExportReport, KeptReport, LedgerHead, PreviewReport};
 use crate::token::{CollectionOutcome, CollectionReport, Digest, Report, ReportOutcome};
 use crate::trail::Hash;
@@ -138,12 +138,16 @@ pub fn ended(
     })
 }
 
-/// Rows are still there; or no end of their stay can be shown; or the map does not lead to them.
+/// Rows are still there; or the agreement does not have them; or no end of their stay can be shown; or the map does
+/// not lead to them.
 fn why_partial(outcome: &Outcome) -> Reason {
     let excluded = |why| outcome.collections.iter().any(|came: &Came| came.excluded == Some(why));
-    let shown = outcome.collections.iter().all(|came| came.kept.iter().all(Kept::is_shown));
+    let kept = || outcome.collections.iter().flat_map(|came| &came.kept);
+    let shown = kept().all(Kept::is_shown);
     if excluded(Exclusion::StillThere) {
         Reason::ReadBackFailed
+    } else if kept().any(|kept| kept.ground == Ground::OutsideAgreement) {
+        Reason::OutsideAgreement
     } else if excluded(Exclusion::Undated) || !shown {
         Reason::RowsUndated
     } else {
@@ -207,7 +211,6 @@ fn bare(frame: &Frame<'_>, leased: &Leased, instruction: InstructionId, map_vers
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Ground;
 
     fn came(rows: u64, kept: &[Option<i64>], excluded: Option<Exclusion>) -> Came {
         let kept = kept

@@ -1,5 +1,7 @@
 //! What a warrant lets the agent do, in the terms of the data side.
 
+use std::collections::BTreeSet;
+
 use crate::authority::Warrant;
 use crate::domain::{Act, Category, ExecutionId, Identifier, Region, StoreId};
 
@@ -9,6 +11,17 @@ pub struct ExportTo {
     /// An age X25519 public key (`age1…`).
     pub recipient: String,
     pub region: Region,
+}
+
+/// Whether an order reaches what a collection holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// All of its categories.
+    Within,
+    /// They were not all asked for.
+    NotInstructed,
+    /// They were asked for, and the agent's own agreement does not have them all.
+    OutsideAgreement,
 }
 
 /// One order, already proven. Made only from a [`Warrant`], and every field is read-only.
@@ -23,6 +36,7 @@ pub struct Task {
     tenant: String,
     store: StoreId,
     categories: Vec<Category>,
+    everything: bool,
     window: Option<(i64, i64)>,
     export: Option<ExportTo>,
 }
@@ -40,6 +54,8 @@ pub(crate) struct TaskParts {
     pub store: StoreId,
     /// `["*"]` is spelled out by the caller.
     pub categories: Vec<Category>,
+    /// `["*"]` was signed.
+    pub everything: bool,
     /// `[from, until)` in seconds since the epoch.
     pub window: Option<(i64, i64)>,
     pub export: Option<ExportTo>,
@@ -58,6 +74,7 @@ impl Task {
             tenant: warrant.tenant().to_owned(),
             store: warrant.store().clone(),
             categories: warrant.categories().iter().copied().collect(),
+            everything: warrant.instructs_everything(),
             window: statement.window.map(|window| (window.from, window.until)),
             export: statement.export.as_ref().map(|export| ExportTo {
                 recipient: export.recipient.as_str().to_owned(),
@@ -77,10 +94,22 @@ impl Task {
             tenant,
             store,
             categories,
+            everything,
             window,
             export,
         } = parts;
-        Self { execution, instruction_digest, act, subject, tenant, store, categories, window, export }
+        Self {
+            execution,
+            instruction_digest,
+            act,
+            subject,
+            tenant,
+            store,
+            categories,
+            everything,
+            window,
+            export,
+        }
     }
 
     pub fn execution(&self) -> ExecutionId {
@@ -101,8 +130,17 @@ impl Task {
     pub fn store(&self) -> &StoreId {
         &self.store
     }
+    /// Written out within the agent's own agreement.
     pub fn categories(&self) -> &[Category] {
         &self.categories
+    }
+    /// What is asked for, and may be done, of a collection that holds these.
+    pub fn reach(&self, holds: &BTreeSet<Category>) -> Reach {
+        match holds.iter().all(|category| self.categories.contains(category)) {
+            true => Reach::Within,
+            false if self.everything => Reach::OutsideAgreement,
+            false => Reach::NotInstructed,
+        }
     }
     pub fn window(&self) -> Option<(i64, i64)> {
         self.window

@@ -32,7 +32,7 @@ use super::signed_report::{self, Frame};
 use super::task::Task;
 use super::vault_sealer::VaultSealer;
 use super::workplace::Workplace;
-use crate::authority::{Lease, Warrant};
+use crate::authority::Warrant;
 use crate::domain::clock::uuid_v7;
 use crate::domain::{Act, AgentId, Clock, Entropy, ExecutionId, Reason, Refusal, StoreId};
 use crate::fault;
@@ -161,10 +161,9 @@ impl Worker {
         if taken_up.is_some_and(|execution| execution != leased.execution) {
             return Err(Refusal::at(Reason::OrderRepeated, "order.execution"));
         }
-        let begun = self.ledger.has_begun(leased.execution).await?;
-        let lease = if begun { Lease::Resumed } else { Lease::First };
-        let warrant = leased.warrant(&admitted, &self.replica, &self.own, lease, self.clock.now_seconds())?;
-        if let (Lease::First, Some(signed)) = (lease, &warrant.instruction().statement().preview) {
+        let begun = self.ledger.begun_at(leased.execution).await?;
+        let warrant = leased.warrant(&admitted, &self.replica, &self.own, begun, self.clock.now_seconds())?;
+        if let (None, Some(signed)) = (begun, &warrant.instruction().statement().preview) {
             let site = self.sites.get(warrant.store()).ok_or(Reason::StoreUnknown)?;
             let task = Task::from_warrant(&warrant, leased.execution);
             check_seen(&site.map, &task, signed, leased.preview.as_ref())?;

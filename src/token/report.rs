@@ -91,10 +91,9 @@ pub struct CollectionReport {
 impl CollectionReport {
     /// Done, or lawfully retained, until a date where the ground has an end: what a completed report is made of.
     fn is_done(&self) -> bool {
-        let shown = |ground: Ground, until: Option<i64>| ground.has_no_end() || until.is_some();
         self.outcome != CollectionOutcome::Excluded
-            && self.ground.is_none_or(|ground| shown(ground, self.until))
-            && self.kept.iter().all(|kept| kept.ground.is_some_and(|ground| shown(ground, kept.until)))
+            && self.ground.is_none_or(|ground| ground.holds(self.until))
+            && self.kept.iter().all(|kept| kept.ground.is_some_and(|ground| ground.holds(kept.until)))
     }
 }
 

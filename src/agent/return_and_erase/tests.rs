@@ -311,6 +311,26 @@ async fn a_row_whose_time_cannot_be_read_is_returned_and_stays_and_the_end_is_pa
 }
 
 #[tokio::test]
+async fn what_lies_outside_the_agreement_is_neither_returned_nor_erased_and_the_end_is_partial() {
+    let shop = TestStore::new().await;
+    let within = [Category::Device, Category::SdkInteraction];
+    let order = |number| Order::new(Act::ReturnAndErase, number).subject(Vec::new()).categories(&within);
+    let desk = Desk::of(&shop);
+    let outcome = return_and_erase(&shop.work(), &order(1).everything().task(), shop.folder.path(), &desk)
+        .await
+        .unwrap();
+    let clips = &outcome.collection("clips").unwrap().kept;
+    assert_eq!((clips[0].ground, clips[0].rows), (Ground::OutsideAgreement, Some(2)));
+    assert!(!outcome.is_complete());
+    // An empty table leaves nothing undone.
+    shop.run("DELETE FROM clips WHERE app = 'app-a'").await;
+    let outcome = return_and_erase(&shop.work(), &order(2).everything().task(), shop.folder.path(), &desk)
+        .await
+        .unwrap();
+    assert!(outcome.is_complete(), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_row_that_its_key_does_not_find_stops_the_act_before_anything_goes() {
     let shop = TestStore::new().await;
     shop.run("INSERT INTO parts VALUES (NULL, 1, 'x')").await;
