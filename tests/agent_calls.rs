@@ -75,6 +75,7 @@ pub fn report_by(world: &World, agent: &AgentId, leased: &Leased, key: &PrivateK
             rows: None,
             ground: None,
             until: None,
+            kept: Vec::new(),
         }],
         preview: Some(PreviewReport { digest: Digest::of("plan"), as_of: SystemClock.now_seconds() }),
         export: None,

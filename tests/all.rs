@@ -61,6 +61,7 @@ mod replayed;
 mod replicas;
 mod report_keys;
 mod restored_shredding;
+mod reported_truly;
 mod return_and_erase;
 mod rotation;
 mod shredding;

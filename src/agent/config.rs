@@ -172,10 +172,12 @@ impl AgentConfig {
         let tenants: BTreeSet<_> = self.apps.iter().map(|app| &app.tenant).collect();
         rule(tenants.len() == self.apps.len(), "two [[app]] have the same tenant")?;
         rule(self.apps.iter().all(|app| !app.tenant.is_empty()), "an [[app]] has an empty tenant")?;
-        let mut covered = BTreeSet::new();
-        let once =
-            self.agreements.iter().flat_map(|agreement| &agreement.apps).all(|app| covered.insert(app));
-        rule(once, "two [[agreement]] cover the same app")
+        let mut theirs = BTreeMap::new();
+        let of_one = self.agreements.iter().all(|agreement| {
+            let apps = &mut agreement.apps.iter();
+            apps.all(|app| *theirs.entry(app).or_insert(&agreement.controller) == &agreement.controller)
+        });
+        rule(of_one, "two [[agreement]] of different controllers cover the same app")
     }
 
     /// Where the agent keeps what it remembers beside its ledger.
@@ -195,10 +197,23 @@ impl AgentConfig {
     }
 
     /// That a store may lie where its overlay says: in the mainland, or where every agreement over it lets data
-    /// go (R22).
-    pub fn check_region(&self, store: &StoreId, region: Region) -> Result<(), Refusal> {
-        let mut over = self.terms().into_iter().filter(|terms| terms.stores.contains(store));
-        match over.all(|terms| terms.may_lie_in(region)) {
+    /// go (R22). Of an app's agreements those count that are not over; where all are, the one that ended last.
+    pub fn check_region(&self, store: &StoreId, region: Region, now: i64) -> Result<(), Refusal> {
+        let terms = self.terms();
+        let over: Vec<_> = terms.iter().filter(|terms| terms.stores.contains(store)).collect();
+        let apps: BTreeSet<&AppId> = over.iter().flat_map(|terms| &terms.apps).collect();
+        let mut lawful = apps.into_iter().map(|app| {
+            let (ended, counts): (Vec<_>, Vec<_>) = over
+                .iter()
+                .filter(|terms| terms.apps.contains(app))
+                .partition(|terms| terms.valid_until.is_some_and(|until| until <= now));
+            match counts.is_empty() {
+                true => AgreementTerms::joined(ended.into_iter().map(|terms| (*terms).clone()))
+                    .is_none_or(|terms| terms.may_lie_in(region)),
+                false => counts.iter().all(|terms| terms.may_lie_in(region)),
+            }
+        });
+        match lawful.all(|lawful| lawful) {
             true => Ok(()),
             false => Err(Refusal::at(Reason::RegionNotAllowed, "overlay.region")
                 .note("the store lies where an agreement lets no data go")),
@@ -293,13 +308,30 @@ valid_from = 1700000000
         let config = AgentConfig::parse(GOOD, Path::new("")).unwrap();
         let [rtc, other] = ["rtc", "other"].map(|id| id.parse().unwrap());
         let check =
-            |config: &AgentConfig, store, region| config.check_region(store, region).map_err(|r| r.reason);
+            |config: &AgentConfig, store, region| config.check_region(store, region, 0).map_err(|r| r.reason);
         assert_eq!(check(&config, &rtc, Region::Cn), Ok(()));
         assert_eq!(check(&config, &rtc, Region::Sg), Err(Reason::RegionNotAllowed));
         assert_eq!(check(&config, &other, Region::Sg), Ok(()));
         let text = GOOD.replace(r#"regions = ["cn"]"#, r#"regions = ["cn", "sg"]"#);
         let wider = AgentConfig::parse(&text, Path::new("")).unwrap();
         assert_eq!(check(&wider, &rtc, Region::Sg), Ok(()));
+    }
+
+    #[test]
+    fn an_app_may_have_several_agreements_of_its_controller_and_none_of_another() {
+        let second = GOOD.split_once("[[agreement]]").unwrap().1;
+        let until = format!("{GOOD}valid_until = 1700000001\n[[agreement]]{second}");
+        assert_eq!(AgentConfig::parse(&until, Path::new("")).unwrap().terms().len(), 2);
+        let another = format!("{GOOD}[[agreement]]{}", second.replace("\"xingyu\"", "\"xiaolu\""));
+        assert!(matches!(AgentConfig::parse(&another, Path::new("")), Err(ConfigError::Rule(_))));
+        // Where data lies, the agreement says that is not over.
+        let abroad = format!(
+            "{GOOD}valid_until = 1700000001\n[[agreement]]{}",
+            second.replace("[\"cn\"]", "[\"cn\", \"sg\"]")
+        );
+        let config = AgentConfig::parse(&abroad, Path::new("")).unwrap();
+        let at = |now| config.check_region(&"rtc".parse().unwrap(), Region::Sg, now).is_ok();
+        assert_eq!([1_700_000_000, 1_700_000_001].map(at), [false, true]);
     }
 
     #[test]

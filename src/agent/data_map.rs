@@ -268,6 +268,9 @@ fn collection(raw: &fides::Collection, overlay: &Overlay) -> Result<Collection, 
     }
     let retain = match &own.retain {
         None => None,
+        Some(retain) if !retain.ground.is_for_maps() => {
+            return Err(invalid(at(), "retain names a ground that is not for a data map to give"));
+        }
         Some(retain) => Some(Retention {
             ground: retain.ground,
             until: match (retain.until, retain.for_days) {

@@ -2,6 +2,7 @@
 //!
 //! The dangerous lines, and what survives a crash there:
 //!
+//! 0. Where its signers saw a preview and the plan finds more, the act ends here, and its answer is kept.
 //! 1. The plan (every row's key and the value it was found by) is sealed in the
 //!    ledger and durable. Before it nothing was touched; a repeat plans anew.
 //! 2. A batch is marked *intended*, durably. Between here and 4 its rows may or
@@ -19,7 +20,7 @@ use super::connectors::BATCH;
 use super::faults::Point;
 use super::ledger::{Begun, Run};
 use super::ledger_batches::{Batch, BatchState, NewBatch};
-use super::outcome::Outcome;
+use super::outcome::{CollectionOutcome, Outcome};
 use super::plan::{Plan, plan};
 use super::statement::Held;
 use super::task::Task;
@@ -44,7 +45,8 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
     let (mut outline, traces) = match work.ledger.outline(&run).await? {
         Some(recorded) => recorded,
         None => match first_plan(work, task, &run).await {
-            Ok(recorded) => recorded,
+            Ok(First::Recorded(outline, traces)) => (outline, traces),
+            Ok(First::Stopped(outcome)) => return Ok(outcome),
             Err(refusal) => {
                 // Nothing was recorded, so nothing was touched: the subject is free again.
                 work.ledger.withdraw(&run).await?;
@@ -93,6 +95,7 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
             collections: outline,
             package: None,
             preview: None,
+            stopped: None,
             ledger,
         })
         .await?;
@@ -100,17 +103,24 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
     Ok(outcome)
 }
 
-async fn first_plan(
-    work: &Workplace<'_>,
-    task: &Task,
-    run: &Run,
-) -> Result<(Vec<super::outcome::CollectionOutcome>, Traces), Refusal> {
+/// What the first plan led to.
+enum First {
+    Recorded(Vec<CollectionOutcome>, Traces),
+    /// There is more than its signers saw.
+    Stopped(Outcome),
+}
+
+async fn first_plan(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<First, Refusal> {
     work.faults.at(Point::Begun)?;
     let plan = plan(work, task, &Traces::new()).await?;
     work.faults.at(Point::Planned)?;
+    let moved = plan.moved(task);
+    if !moved.is_empty() {
+        return work.stop(task, run, moved).await.map(First::Stopped);
+    }
     let outline = plan.outcomes();
     work.ledger.record_first(run, &outline, &plan.traces, &batches(&plan)).await?;
-    Ok((outline, plan.traces))
+    Ok(First::Recorded(outline, plan.traces))
 }
 
 /// A plan's rows in batches of one collection and one column, dependents first.
@@ -215,6 +225,37 @@ mod tests {
         assert_eq!(kept("logs").ground, Ground::LegalObligation);
         assert_eq!((kept("logs").rows, kept("logs").until), (Some(1), Some(NOW - 10 * DAY + 100 * DAY)));
         assert_eq!(outcome.collection("logs").unwrap().rows, 2, "the retention of the old rows had ended");
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_time_cannot_be_read_stays_and_is_never_shown_as_lawfully_kept() {
+        let shop = TestStore::new().await;
+        shop.run("UPDATE logs SET at = 'unknown' WHERE app = 'app-a' AND id = 1").await;
+        let outcome = erase(&shop.work(), &Order::new(Act::Erase, 1).task()).await.unwrap();
+        let logs = outcome.collection("logs").unwrap();
+        assert_eq!(logs.rows, 1, "the retention of one old row had ended");
+        let kept: Vec<_> = logs.kept.iter().map(|kept| (kept.rows, kept.until.is_some())).collect();
+        assert_eq!(
+            kept,
+            [(Some(1), false), (Some(1), true)],
+            "what has an end is told apart from what has none"
+        );
+        assert!(!outcome.is_complete());
+        assert_eq!(shop.count("SELECT count(*) FROM logs WHERE app = 'app-a' AND user_id = 'u_1'").await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_instructed_and_lies_outside_the_agreement_is_left_and_never_shown_as_done() {
+        let shop = TestStore::new().await;
+        let outcome = erase(&shop.work(), &Order::new(Act::Erase, 1).everything().task()).await.unwrap();
+        let clips = &outcome.collection("clips").unwrap().kept;
+        assert_eq!((clips[0].ground, clips[0].rows), (Ground::OutsideAgreement, Some(1)));
+        assert!(!outcome.is_complete());
+        // Of a person who has nothing there, nothing is left undone.
+        shop.run("DELETE FROM clips WHERE user_id = 'u_2'").await;
+        let other = Order::new(Act::Erase, 2).subject(vec![user("u_2")]).everything();
+        let outcome = erase(&shop.work(), &other.task()).await.unwrap();
+        assert!(outcome.is_complete(), "{outcome:?}");
     }
 
     #[tokio::test]

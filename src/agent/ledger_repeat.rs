@@ -23,14 +23,18 @@ impl Ledger {
     /// Whether this very execution may have touched rows, or has ended.
     /// A plan that was never recorded is no beginning.
     pub async fn has_begun(&self, execution: ExecutionId) -> Result<bool, Refusal> {
-        let known: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM executions WHERE execution = ? AND (state = 'ended' OR outline IS NOT NULL)",
+        Ok(self.begun_at(execution).await?.is_some())
+    }
+
+    /// When that began, seconds.
+    pub async fn begun_at(&self, execution: ExecutionId) -> Result<Option<i64>, Refusal> {
+        sqlx::query_scalar(
+            "SELECT begun_at FROM executions WHERE execution = ? AND (state = 'ended' OR outline IS NOT NULL)",
         )
         .bind(execution.to_string())
         .fetch_optional(&self.pool)
         .await
-        .map_err(failed)?;
-        Ok(known.is_some())
+        .map_err(failed)
     }
 
     /// Frees the subject of an order that is refused: its execution, if it is open without anything

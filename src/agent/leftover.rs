@@ -11,9 +11,9 @@ use super::data_map::Collection;
 use super::ledger::Run;
 use super::ledger_returns::Noted;
 use super::name::Name;
-use super::outcome::{CollectionOutcome, Exclusion, Kept};
+use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
 use super::plan::retained;
-use super::returning::{PAGE, blank, check_keys, is_instructed, keep};
+use super::returning::{PAGE, blank, check_keys, left_alone};
 use super::schema::{Fit, Leaning};
 use super::task::Task;
 use super::tenanted::Tenanted;
@@ -45,6 +45,7 @@ pub(super) async fn look_through(
     for Left { mut outcome, leaned_on } in left.into_values() {
         if leaned_on > 0 {
             outcome.excluded = Some(Exclusion::StillThere);
+            outcome.unfounded += leaned_on;
         }
         outcomes.push(outcome);
     }
@@ -65,22 +66,22 @@ async fn count(
 ) -> Result<Left, Refusal> {
     let mut left = Left { outcome: blank(collection.name.as_str()), leaned_on: 0 };
     left.outcome.categories = collection.categories.iter().copied().collect();
-    let instructed = is_instructed(collection, task);
-    if !instructed {
-        let ground = Ground::CategoryNotInstructed;
+    let alone = left_alone(collection, task);
+    if let Some(ground @ Ground::CategoryNotInstructed) = alone {
         left.outcome.kept.push(Kept { rows: Some(0), ground, until: None, needed_by: None });
     }
     let mut pages = Pages::new(work, task, fit, collection)?;
     while let Some(page) = pages.next(work).await? {
         for row in page {
-            if !instructed {
-                keep(&mut left.outcome.kept, Ground::CategoryNotInstructed, None);
+            if let Some(ground) = alone {
+                keep(&mut left.outcome.kept, ground, None);
             } else if let Some((ground, until)) = stays(collection, &row, as_of) {
                 keep(&mut left.outcome.kept, ground, until);
             } else if row.leaned_on {
                 left.leaned_on += 1;
             } else {
                 left.outcome.excluded = Some(Exclusion::StillThere);
+                left.outcome.unfounded += 1;
             }
         }
     }
@@ -97,11 +98,15 @@ fn ground_what_is_leaned_on(fit: &Fit, left: &mut BTreeMap<Name, Left>) {
         let mut grounded: Vec<(Name, Kept)> = Vec::new();
         for (name, of) in left.iter().filter(|(_, of)| of.leaned_on > 0) {
             let children = fit.leaning.get(name).into_iter().flatten().filter(|by| by.child != *name);
-            let kept = children.filter_map(|by| {
-                let kept = left.get(&by.child)?.outcome.kept.iter().find(|kept| kept.rows > Some(0))?;
-                Some(Kept { needed_by: Some(by.child.to_string()), rows: Some(of.leaned_on), ..kept.clone() })
+            let kept = children.flat_map(|by| {
+                let kept = left.get(&by.child).into_iter().flat_map(|of| &of.outcome.kept);
+                kept.filter(|kept| kept.rows > Some(0)).map(|kept| Kept {
+                    needed_by: Some(by.child.to_string()),
+                    rows: Some(of.leaned_on),
+                    ..kept.clone()
+                })
             });
-            grounded.extend(kept.take(1).map(|kept| (name.clone(), kept)));
+            grounded.extend(longest(kept).map(|kept| (name.clone(), kept)));
         }
         if grounded.is_empty() {
             return;
@@ -125,7 +130,7 @@ pub(super) async fn note_late(
 ) -> Result<(), Refusal> {
     let last = work.ledger.batches(run).await?.pop();
     let (mut number, round) = last.map_or((0, 1), |last| (last.number + 1, last.round + 1));
-    for collection in work.map.collections().filter(|collection| is_instructed(collection, task)) {
+    for collection in work.map.collections().filter(|collection| left_alone(collection, task).is_none()) {
         let mut pages = Pages::new(work, task, fit, collection)?;
         while let Some(page) = pages.next(work).await? {
             // What others lean on was noted before, or is seen in a later round.

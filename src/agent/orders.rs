@@ -25,6 +25,20 @@ pub struct Own {
     pub bindings: BTreeMap<AppId, TenantBinding>,
 }
 
+impl Own {
+    /// The agreements any of which may cover the order, as the gateway judges: what returns and erases all that was
+    /// entrusted is judged under all of them as one.
+    fn covering(&self, facts: &InstructionAdmitted) -> Vec<AgreementTerms> {
+        let of_app =
+            |terms: &&AgreementTerms| terms.controller == facts.controller && terms.apps.contains(&facts.app);
+        let own = self.agreements.iter().filter(of_app).cloned();
+        match facts.act {
+            Act::ReturnAndErase => AgreementTerms::joined(own).into_iter().collect(),
+            _ => own.collect(),
+        }
+    }
+}
+
 /// A leased order, its names read. Nothing in it is proven.
 pub struct Leased {
     pub execution: ExecutionId,
@@ -156,22 +170,53 @@ impl Leased {
         Ok(Admitted { instruction, facts, at: leaf.time().as_second(), head })
     }
 
-    /// The permit, from the bytes and from what the agent knows by itself.
+    /// The permit, from the bytes and from what the agent knows by itself. `begun`: when work began, by the agent's
+    /// own ledger, seconds.
     pub fn warrant(
         &self,
         admitted: &Admitted,
         replica: &Replica,
         own: &Own,
-        lease: Lease,
+        begun: Option<i64>,
+        now: i64,
+    ) -> Result<Warrant, Refusal> {
+        // What has begun goes on under an agreement of that time, whatever another reaches.
+        let (then, others): (Vec<_>, Vec<_>) =
+            own.covering(&admitted.facts).into_iter().partition(|terms| terms.in_force(begun.unwrap_or(now)));
+        let mut answer = Refusal::new(Reason::AgreementMissing);
+        for agreements in [then, others] {
+            let mut widest: Option<Warrant> = None;
+            for agreement in agreements {
+                match self.warrant_under(&agreement, admitted, replica, own, begun, now) {
+                    // Only of `["*"]` may one reach further than another.
+                    Ok(warrant) => match &widest {
+                        Some(known) if known.categories().len() >= warrant.categories().len() => {}
+                        _ => widest = Some(warrant),
+                    },
+                    // "Outside" says more than "none in force".
+                    Err(refusal) if refusal.reason == Reason::AgreementMissing => {}
+                    Err(refusal) => answer = refusal,
+                }
+            }
+            if let Some(warrant) = widest {
+                return Ok(warrant);
+            }
+        }
+        Err(answer)
+    }
+
+    fn warrant_under(
+        &self,
+        agreement: &AgreementTerms,
+        admitted: &Admitted,
+        replica: &Replica,
+        own: &Own,
+        begun: Option<i64>,
         now: i64,
     ) -> Result<Warrant, Refusal> {
         let facts = &admitted.facts;
         let chain = replica.chain(&facts.controller, now)?;
-        let agreement = own
-            .agreements
-            .iter()
-            .find(|terms| terms.controller == facts.controller && terms.apps.contains(&facts.app))
-            .ok_or(Reason::AgreementMissing)?;
+        let lease = if begun.is_some() { Lease::Resumed } else { Lease::First };
         let order = Order {
             instruction: &self.instruction,
             store: &self.store,
@@ -271,19 +316,19 @@ pub(super) mod tests {
         }
     }
 
-    fn judge(order: v1::Order, own: &Own, lease: Lease, now: i64) -> Result<Warrant, Refusal> {
+    fn judge(order: v1::Order, own: &Own, begun: Option<i64>, now: i64) -> Result<Warrant, Refusal> {
         let order = Leased::read(order)?;
         let admitted = order.admission(&replica())?;
-        order.warrant(&admitted, &replica(), own, lease, now)
+        order.warrant(&admitted, &replica(), own, begun, now)
     }
 
     fn reason(order: v1::Order, own: &Own, now: i64) -> Option<Reason> {
-        judge(order, own, Lease::First, now).err().map(|refusal| refusal.reason)
+        judge(order, own, None, now).err().map(|refusal| refusal.reason)
     }
 
     #[test]
     fn a_proven_order_becomes_a_warrant_for_the_agents_own_tenant() {
-        let warrant = judge(order(facts(), &trail_key()), &own(), Lease::First, NOW).unwrap();
+        let warrant = judge(order(facts(), &trail_key()), &own(), None, NOW).unwrap();
         assert_eq!((warrant.tenant(), warrant.act()), ("app-a", Act::Erase));
         let leased = Leased::read(order(facts(), &trail_key())).unwrap();
         assert_eq!(leased.claimed_subject(), warrant.sub_digests());
@@ -349,8 +394,8 @@ pub(super) mod tests {
         let stopped = crate::agent::authority::tests::contested();
         let order = Leased::read(order(facts(), &trail_key())).unwrap();
         let admitted = order.admission(&stopped).unwrap();
-        for lease in [Lease::First, Lease::Resumed] {
-            let refusal = order.warrant(&admitted, &stopped, &own(), lease, NOW).err().unwrap();
+        for begun in [None, Some(NOW)] {
+            let refusal = order.warrant(&admitted, &stopped, &own(), begun, NOW).err().unwrap();
             assert_eq!(refusal.reason, Reason::InstructionContested);
             assert!(!crate::agent::worker::passes(refusal.reason), "it is told, not tried again");
         }
@@ -364,6 +409,17 @@ pub(super) mod tests {
         let mut without = own();
         without.agreements.clear();
         assert_eq!(reason(order(facts(), &trail_key()), &without, NOW), Some(Reason::AgreementMissing));
+        // Any one agreement is enough; the error of one that is in force says more than that another is not.
+        let mut several = own();
+        let ended = AgreementTerms { valid_until: Some(NOW - 1), ..agreement() };
+        several.agreements = vec![ended.clone(), AgreementTerms { categories: [].into(), ..agreement() }];
+        assert_eq!(reason(order(facts(), &trail_key()), &several, NOW), Some(Reason::OutsideAgreement));
+        several.agreements.push(agreement());
+        assert_eq!(reason(order(facts(), &trail_key()), &several, NOW), None);
+        several.agreements = vec![ended];
+        assert_eq!(reason(order(facts(), &trail_key()), &several, NOW), Some(Reason::AgreementMissing));
+        let begun = judge(order(facts(), &trail_key()), &several, Some(NOW - 9), NOW);
+        assert!(begun.is_ok(), "what began while it was in force is seen through");
         let mut away = own();
         away.stores = ["logs".parse().unwrap()].into();
         assert_eq!(reason(order(facts(), &trail_key()), &away, NOW), Some(Reason::StoreUnknown));

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ledger_chain::Anchor;
-use crate::domain::{Act, Category, ExecutionId, Ground, StoreId};
+use crate::domain::{Act, Category, ExecutionId, Ground, Reason, StoreId};
 
 /// Why a collection was not, or not wholly, acted on, without a lawful ground.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -22,19 +22,45 @@ pub enum Exclusion {
     StillThere,
 }
 
-/// Rows that lawfully stay.
+/// Rows that stay: lawfully, where their end can be [shown](Kept::is_shown).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Kept {
     /// Absent where the identifiers lead to none of the collection's rows.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rows: Option<u64>,
     pub ground: Ground,
-    /// Until when, in seconds since the epoch; absent where no date ends it.
+    /// Until when, in seconds since the epoch; absent where no date ends it, or none can be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<i64>,
     /// The collection whose kept rows could not be found again, or would lose their tenant, without these.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub needed_by: Option<String>,
+}
+
+impl Kept {
+    /// Whether ground and end can be shown. A stay that cannot is not lawful on its word.
+    pub fn is_shown(&self) -> bool {
+        self.ground.holds(self.until)
+    }
+}
+
+/// One more row that stays on this ground. Rows whose end is not known are counted apart.
+pub(super) fn keep(kept: &mut Vec<Kept>, ground: Ground, until: Option<i64>) {
+    let same = |kept: &&mut Kept| {
+        kept.ground == ground && kept.until.is_some() == until.is_some() && kept.needed_by.is_none()
+    };
+    match kept.iter_mut().find(same) {
+        Some(kept) => {
+            kept.rows = kept.rows.map(|rows| rows + 1);
+            kept.until = kept.until.max(until);
+        }
+        None => kept.push(Kept { rows: Some(1), ground, until, needed_by: None }),
+    }
+}
+
+/// The stay that lasts longest: one whose end is not known, before one that has none, before the latest date.
+pub(super) fn longest(kept: impl IntoIterator<Item = Kept>) -> Option<Kept> {
+    kept.into_iter().max_by_key(|kept| (!kept.is_shown(), kept.until.is_none(), kept.until))
 }
 
 /// One collection's part.
@@ -49,8 +75,19 @@ pub struct CollectionOutcome {
     /// Rows of the subject outside the instruction's window: not touched, as instructed.
     #[serde(default)]
     pub outside_window: u64,
+    /// Rows that stay though nothing says they may; why, says `excluded`.
+    #[serde(default)]
+    pub unfounded: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub excluded: Option<Exclusion>,
+}
+
+impl CollectionOutcome {
+    /// All rows that were found, those that stay, too.
+    pub fn found(&self) -> u64 {
+        let kept: u64 = self.kept.iter().filter_map(|kept| kept.rows).sum();
+        self.rows + kept + self.unfounded
+    }
 }
 
 /// An encrypted export package, as it lies at the agent.
@@ -89,14 +126,19 @@ pub struct Outcome {
     pub package: Option<Package>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub preview: Option<PreviewSeal>,
+    /// Why it ended before anything was touched: then `collections` are those of which more was found than was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped: Option<Reason>,
     /// Where the agent's ledger stood when the act had ended.
     pub ledger: Anchor,
 }
 
 impl Outcome {
-    /// Whether nothing is left open: all is done, or stays on a ground. An excluded collection leaves it open.
+    /// Whether nothing is left open: all is done, or stays on a ground, until a date where the ground has an end.
+    /// An excluded collection leaves it open.
     pub fn is_complete(&self) -> bool {
-        self.collections.iter().all(|collection| collection.excluded.is_none())
+        let done = |of: &CollectionOutcome| of.excluded.is_none() && of.kept.iter().all(Kept::is_shown);
+        self.stopped.is_none() && self.collections.iter().all(done)
     }
 
     pub fn rows(&self) -> u64 {

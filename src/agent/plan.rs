@@ -1,6 +1,7 @@
 //! What an act will do to each collection, decided before any of it is done.
 //!
-//! A collection is acted on only if *all* its categories are instructed. Rows
+//! A collection is acted on only if *all* its categories are instructed, and the
+//! agent's agreement has them. Rows
 //! with a retention stay until it ends. Shared rows stay. And whatever stays
 //! must still be found by a later instruction: rows that kept rows lean on
 //! (for their tenant, for the way to them, by a foreign key) stay with them,
@@ -11,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::data_map::{Collection, DataMap, Retention, Tenancy, Until};
 use super::delete_order::delete_order;
 use super::name::Name;
-use super::outcome::{CollectionOutcome, Exclusion, Kept};
+use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
+use super::returning::blank;
 use super::schema::Fit;
-use super::task::Task;
+use super::task::{Reach, Task};
 use super::value::{Key, Value};
 use super::walk::{Traces, Walked, walk};
 use super::workplace::Workplace;
@@ -31,6 +33,9 @@ pub struct Part {
     pub outcome: CollectionOutcome,
     /// Rows of the subject that were found and are not to be acted on.
     left: u64,
+    /// Rows the order reaches, to act on or retained, that are dated before the cut-off of the preview its signers saw,
+    /// or not at all.
+    seen: u64,
 }
 
 pub struct Plan {
@@ -45,6 +50,21 @@ pub struct Plan {
 impl Plan {
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|part| part.outcome.rows).sum()
+    }
+
+    /// The collections that hold more than the order's signers saw, with how many rows that would have counted.
+    /// Nothing may be touched then.
+    pub fn moved(&self, task: &Task) -> Vec<CollectionOutcome> {
+        let Some(bound) = task.bound() else { return Vec::new() };
+        let exceeded = |part: &&Part| bound.is_exceeded(part.collection.as_str(), part.seen);
+        let told = |part: &Part| CollectionOutcome {
+            categories: part.outcome.categories.clone(),
+            rows: part.seen,
+            ..blank(part.collection.as_str())
+        };
+        let mut moved: Vec<_> = self.parts.iter().filter(exceeded).map(told).collect();
+        moved.sort_by(|a, b| a.collection.cmp(&b.collection));
+        moved
     }
 
     /// The report so far: each collection, in the map's order, then what is not mapped.
@@ -79,6 +99,7 @@ pub async fn plan(work: &Workplace<'_>, task: &Task, seeds: &Traces) -> Result<P
             rows: 0,
             kept: Vec::new(),
             outside_window: 0,
+            unfounded: 0,
             excluded: Some(Exclusion::Unmapped),
         })
         .collect();
@@ -98,17 +119,25 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
             rows: 0,
             kept: Vec::new(),
             outside_window: 0,
+            unfounded: 0,
             excluded: None,
         },
         left: count,
+        seen: 0,
     };
     let whole = |ground| Kept { rows: reached.then_some(count), ground, until: None, needed_by: None };
-    if !collection.categories.iter().all(|category| task.categories().contains(category)) {
+    let reach = task.reach(&collection.categories);
+    if reach == Reach::NotInstructed {
         part.outcome.kept.push(whole(Ground::CategoryNotInstructed));
         return part;
     }
     if collection.shared {
         part.outcome.kept.push(whole(Ground::SharedWithOthers));
+        return part;
+    }
+    // Where there is nothing of the subject, nothing is left undone.
+    if reach == Reach::OutsideAgreement && count > 0 {
+        part.outcome.kept.push(whole(Ground::OutsideAgreement));
         return part;
     }
     if !reached {
@@ -117,15 +146,16 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
     }
     if task.window().is_some() && collection.time.is_none() {
         part.outcome.excluded = Some(Exclusion::NoTime);
+        part.outcome.unfounded = count;
         return part;
     }
     // A retention forbids to erase, not to read out.
     let retention = collection.retain.filter(|_| task.act() != Act::Export);
-    let mut kept: Option<Kept> = None;
     for (key, hit) in found.into_iter().flatten() {
         match (task.window(), hit.at) {
             (Some(_), None) => {
                 part.outcome.excluded = Some(Exclusion::Undated);
+                part.outcome.unfounded += 1;
                 continue;
             }
             (Some((from, until)), Some(at)) if !(from..until).contains(&at) => {
@@ -134,20 +164,17 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
             }
             _ => {}
         }
+        if task.bound().is_some_and(|bound| hit.at.is_none_or(|at| at < bound.as_of)) {
+            part.seen += 1;
+        }
         if let Some((ground, until)) = retention.and_then(|r| retained(r, hit.at, now)) {
-            let kept = kept.get_or_insert(Kept { rows: Some(0), ground, until, needed_by: None });
-            kept.rows = kept.rows.map(|n| n + 1);
-            kept.until = match (kept.until, until) {
-                (Some(a), Some(b)) => Some(a.max(b)),
-                _ => None,
-            };
+            keep(&mut part.outcome.kept, ground, until);
             continue;
         }
         part.rows.entry(hit.via.clone()).or_default().push((key.clone(), hit.value.clone()));
         part.outcome.rows += 1;
     }
     part.left = count - part.outcome.rows;
-    part.outcome.kept.extend(kept);
     part
 }
 
@@ -170,7 +197,7 @@ fn hold_what_kept_rows_need(map: &DataMap, fit: &Fit, walked: &Walked, parts: &m
         for part in parts.iter().filter(|part| part.left > 0) {
             let Some(collection) = map.collection(&part.collection) else { continue };
             // Rows outside the window, or undated, were not instructed; others stay on their own ground.
-            let (ground, until) = match part.outcome.kept.first() {
+            let (ground, until) = match longest(part.outcome.kept.iter().cloned()) {
                 Some(kept) => (kept.ground, kept.until),
                 None => (Ground::CategoryNotInstructed, None),
             };

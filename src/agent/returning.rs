@@ -2,7 +2,7 @@
 //! into the package, and those that are to go into the ledger, sealed.
 //!
 //! Rows that lawfully stay are returned, too. A collection not all of whose
-//! categories are instructed is neither returned nor erased. Rows whose way to
+//! categories are instructed and agreed is neither returned nor erased. Rows whose way to
 //! their tenant is broken belong to nobody that is known, and are no one's to return.
 
 use std::path::Path;
@@ -18,13 +18,13 @@ use super::faults::Point;
 use super::ledger::Run;
 use super::ledger_returns::{Noted, Returned};
 use super::name::Name;
-use super::outcome::{CollectionOutcome, Exclusion, Kept};
+use super::outcome::{CollectionOutcome, Exclusion, Kept, keep};
 use super::package::{Cover, Sheet, Sheets, assemble};
 use super::package_index::Index;
 use super::plan::retained;
 use super::schema::Fit;
 use super::shredding::package_name;
-use super::task::{ExportTo, Task};
+use super::task::{ExportTo, Reach, Task};
 use super::tenanted::Tenanted;
 use super::value::{Key, Row, Value};
 use super::workplace::Workplace;
@@ -35,9 +35,13 @@ use crate::token::{Digest, base64url};
 /// Rows read, noted and deleted at once.
 pub(super) const PAGE: usize = 200;
 
-/// Whether all that a collection holds is instructed.
-pub(super) fn is_instructed(collection: &Collection, task: &Task) -> bool {
-    collection.categories.iter().all(|category| task.categories().contains(category))
+/// On which ground all of a collection stays: not all that it holds is instructed, or agreed.
+pub(super) fn left_alone(collection: &Collection, task: &Task) -> Option<Ground> {
+    match task.reach(&collection.categories) {
+        Reach::Within => None,
+        Reach::NotInstructed => Some(Ground::CategoryNotInstructed),
+        Reach::OutsideAgreement => Some(Ground::OutsideAgreement),
+    }
 }
 
 /// What is said of a collection before anything is counted.
@@ -48,6 +52,7 @@ pub(super) fn blank(collection: &str) -> CollectionOutcome {
         rows: 0,
         kept: Vec::new(),
         outside_window: 0,
+        unfounded: 0,
         excluded: None,
     }
 }
@@ -113,8 +118,7 @@ impl Through<'_> {
     async fn collection(&mut self, collection: &Collection) -> Result<CollectionOutcome, Refusal> {
         let mut told = blank(collection.name.as_str());
         told.categories = collection.categories.iter().copied().collect();
-        if !is_instructed(collection, self.task) {
-            let ground = Ground::CategoryNotInstructed;
+        if let Some(ground) = left_alone(collection, self.task) {
             told.kept.push(Kept { rows: None, ground, until: None, needed_by: None });
             return Ok(told);
         }
@@ -169,17 +173,6 @@ impl Through<'_> {
         let place = (self.number, 0);
         self.number += 1;
         self.work.ledger.note_rows(self.run, place, &collection.name, &collection.key[0], &noted).await
-    }
-}
-
-/// One more row that stays on this ground.
-pub(super) fn keep(kept: &mut Vec<Kept>, ground: Ground, until: Option<i64>) {
-    if kept.is_empty() {
-        kept.push(Kept { rows: Some(0), ground, until, needed_by: None });
-    }
-    for kept in kept {
-        kept.rows = kept.rows.map(|rows| rows + 1);
-        kept.until = kept.until.zip(until).map(|(a, b)| a.max(b));
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) async fn open(
                 .note("the overlay is another store's")
                 .into());
         }
-        config.check_region(&store.id, map.region())?;
+        config.check_region(&store.id, map.region(), clock.now_seconds())?;
         let connector = SqliteStore::open(map.database(), map.statement_timeout()).await?;
         sites.insert(store.id.clone(), Site { map, connector });
     }

@@ -1,7 +1,8 @@
 //! The report that the agent signs: what an act came to, or why it was refused.
 //!
-//! One line for each collection. Rows that lawfully stay show as ground and
-//! last date beside the rows that went. A preview's counts are left out here;
+//! One line for each collection: how many rows went, and how many stay, each
+//! with its ground and last date. Where no ground and end can be shown, the report
+//! is partial. A preview's counts are left out here;
 //! they go to the controller, sealed, as details.
 
 use serde_json::json;
@@ -9,10 +10,10 @@ use serde_json::json;
 use super::ledger_chain::Anchor;
 use super::notebook::to_digest;
 use super::orders::Leased;
-use super::outcome::{CollectionOutcome as Came, Exclusion, Outcome};
+use super::outcome::{CollectionOutcome as Came, Exclusion, Kept, Outcome};
 use crate::authority::Warrant;
 use crate::domain::{Act, AgentId, Ground, InstructionId, Reason, Refusal};
-use crate::token::report::{AuthorityHead, ExportReport, LedgerHead, PreviewReport};
+use crate::token::report::{AuthorityHead, ExportReport, KeptReport, LedgerHead, PreviewReport};
 use crate::token::{CollectionOutcome, CollectionReport, Digest, Report, ReportOutcome};
 use crate::trail::Hash;
 
@@ -40,36 +41,42 @@ fn ledger_head(anchor: Anchor) -> LedgerHead {
     LedgerHead { sequence: anchor.sequence, head: Digest::from_bytes(anchor.head) }
 }
 
-/// One collection: what went, or what stays and why. Of rows that stay, how many; an act on some and a
-/// stay of others shows as acted on, with the ground of the rest.
+/// One collection: what went, what stays and why, or that it was left out.
 fn collection(act: Act, came: &Came) -> CollectionReport {
-    let ground = came.kept.first().map(|kept| kept.ground);
-    let until = came.kept.iter().filter_map(|kept| kept.until).max();
     let acted = match act {
         Act::Preview => CollectionOutcome::Counted,
         Act::Export => CollectionOutcome::Exported,
         _ => CollectionOutcome::Erased,
     };
+    let shown = came.kept.iter().all(Kept::is_shown);
     let outcome = match came.excluded {
-        Some(_) if came.rows == 0 => CollectionOutcome::Excluded,
-        _ if came.rows == 0 && may_stand_as_retained(ground, until) => CollectionOutcome::Retained,
-        _ => acted,
+        _ if came.rows > 0 => acted,
+        None if came.kept.is_empty() => acted,
+        None if shown => CollectionOutcome::Retained,
+        _ => CollectionOutcome::Excluded,
     };
     let rows = match outcome {
         CollectionOutcome::Excluded => None,
         CollectionOutcome::Retained => came.kept.iter().filter_map(|kept| kept.rows).reduce(|a, b| a + b),
         _ => Some(came.rows),
     };
-    CollectionReport { collection: came.collection.clone(), outcome, rows, ground, until }
+    let says_it_all = outcome == CollectionOutcome::Retained && came.kept.len() == 1;
+    CollectionReport {
+        collection: came.collection.clone(),
+        outcome,
+        rows,
+        ground: came.kept.first().map(|kept| kept.ground),
+        until: came.kept.iter().filter_map(|kept| kept.until).max().filter(|_| shown),
+        kept: if says_it_all { Vec::new() } else { stays(came) },
+    }
 }
 
-/// A stay with a ground and a date, or on a ground that has none.
-fn may_stand_as_retained(ground: Option<Ground>, until: Option<i64>) -> bool {
-    match ground {
-        None => false,
-        Some(Ground::SharedWithOthers | Ground::CategoryNotInstructed) => true,
-        Some(_) => until.is_some(),
-    }
+/// Every stay with its ground, and last how many rows stay without one.
+fn stays(came: &Came) -> Vec<KeptReport> {
+    let kept = came.kept.iter();
+    let kept = kept.map(|kept| KeptReport { rows: kept.rows, ground: Some(kept.ground), until: kept.until });
+    let unfounded = KeptReport { rows: Some(came.unfounded), ground: None, until: None };
+    kept.chain((came.unfounded > 0).then_some(unfounded)).collect()
 }
 
 /// Every collection, counts and all.
@@ -83,7 +90,7 @@ fn without_findings(report: CollectionReport) -> CollectionReport {
         CollectionOutcome::Excluded => CollectionOutcome::Excluded,
         _ => CollectionOutcome::Counted,
     };
-    CollectionReport { outcome, rows: None, ground: None, until: None, ..report }
+    CollectionReport { outcome, rows: None, ground: None, until: None, kept: Vec::new(), ..report }
 }
 
 /// A preview's details (JSON: `salt`, `counts`), for the controller alone; empty for other acts.
@@ -105,6 +112,16 @@ pub fn ended(
     let mut collections = collections(outcome);
     if outcome.act == Act::Preview {
         collections = collections.into_iter().map(without_findings).collect();
+    }
+    if let Some(reason) = outcome.stopped {
+        return Ok(Report {
+            act: outcome.act,
+            outcome: ReportOutcome::Refused,
+            reason: Some(reason),
+            collections: outcome.collections.iter().map(|came| collection(Act::Preview, came)).collect(),
+            ledger: ledger_head(outcome.ledger),
+            ..bare(frame, leased, statement.jti, outcome.map_version.clone())
+        });
     }
     let preview = match &outcome.preview {
         None => None,
@@ -131,10 +148,21 @@ pub fn ended(
     })
 }
 
-/// A collection was left out, as the map does not reach it, or not within the window; or rows are still there.
+/// Rows are still there; or the agreement does not have them; or no end of their stay can be shown; or the map does
+/// not lead to them.
 fn why_partial(outcome: &Outcome) -> Reason {
-    let is_still_there = |came: &Came| came.excluded == Some(Exclusion::StillThere);
-    if outcome.collections.iter().any(is_still_there) { Reason::ReadBackFailed } else { Reason::MapInvalid }
+    let excluded = |why| outcome.collections.iter().any(|came: &Came| came.excluded == Some(why));
+    let kept = || outcome.collections.iter().flat_map(|came| &came.kept);
+    let shown = kept().all(Kept::is_shown);
+    if excluded(Exclusion::StillThere) {
+        Reason::ReadBackFailed
+    } else if kept().any(|kept| kept.ground == Ground::OutsideAgreement) {
+        Reason::OutsideAgreement
+    } else if excluded(Exclusion::Undated) || !shown {
+        Reason::RowsUndated
+    } else {
+        Reason::MapInvalid
+    }
 }
 
 /// The report of an order that was not carried out: refused, or given up. `export` names what was returned before:
@@ -193,7 +221,6 @@ fn bare(frame: &Frame<'_>, leased: &Leased, instruction: InstructionId, map_vers
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::outcome::Kept;
 
     fn came(rows: u64, kept: &[Option<i64>], excluded: Option<Exclusion>) -> Came {
         let kept = kept
@@ -205,7 +232,15 @@ mod tests {
                 needed_by: None,
             })
             .collect();
-        Came { collection: "t".into(), categories: Vec::new(), rows, kept, outside_window: 0, excluded }
+        Came {
+            collection: "t".into(),
+            categories: Vec::new(),
+            rows,
+            kept,
+            outside_window: 0,
+            unfounded: 0,
+            excluded,
+        }
     }
 
     #[test]
@@ -217,9 +252,17 @@ mod tests {
         );
         let stays = collection(Act::Erase, &came(0, &[Some(5), Some(9)], None));
         assert_eq!((stays.outcome, stays.rows, stays.until), (CollectionOutcome::Retained, Some(2), Some(9)));
+        let kept =
+            |rows, until| KeptReport { rows: Some(rows), ground: Some(Ground::LegalObligation), until };
+        assert_eq!(erased.kept, [kept(1, Some(9))], "how many stay beside those that went");
         let endless = collection(Act::Erase, &came(0, &[None], None));
-        assert_eq!((endless.outcome, endless.rows), (CollectionOutcome::Erased, Some(0)));
-        assert!(endless.ground.is_some());
+        assert_eq!((endless.outcome, endless.rows), (CollectionOutcome::Excluded, None));
+        assert_eq!((endless.until, endless.kept), (None, vec![kept(1, None)]));
+        let both = collection(Act::Erase, &came(3, &[Some(9), None], None));
+        assert_eq!((both.rows, both.until, both.kept.len()), (Some(3), None, 2));
+        let late = Came { unfounded: 2, ..came(3, &[], Some(Exclusion::StillThere)) };
+        let late = collection(Act::ReturnAndErase, &late);
+        assert_eq!(late.kept, [KeptReport { rows: Some(2), ground: None, until: None }]);
         let out = collection(Act::Export, &came(0, &[], Some(Exclusion::Unmapped)));
         assert_eq!((out.outcome, out.rows), (CollectionOutcome::Excluded, None));
     }
@@ -234,10 +277,34 @@ mod tests {
             collections: vec![came(3, &[], Some(Exclusion::Unmapped)), came(3, &[], excluded)],
             package: None,
             preview: None,
+            stopped: None,
             ledger: Anchor::GENESIS,
         };
         assert_eq!(why_partial(&outcome(Some(Exclusion::StillThere))), Reason::ReadBackFailed);
         assert_eq!(why_partial(&outcome(None)), Reason::MapInvalid);
+        let mut endless = outcome(None);
+        endless.collections = vec![came(3, &[None], None)];
+        assert!(!endless.is_complete());
+        assert_eq!(why_partial(&endless), Reason::RowsUndated);
+    }
+
+    #[test]
+    fn what_a_line_says_was_found_is_what_was_found() {
+        let shared = |came: Came| (collection(Act::Preview, &came).found(), came.found());
+        let cases = [
+            came(3, &[], None),
+            came(3, &[Some(9), None], None),
+            came(0, &[Some(9)], None),
+            came(0, &[Some(9), Some(8)], None),
+            came(0, &[None], None),
+            Came { unfounded: 2, ..came(0, &[], Some(Exclusion::NoTime)) },
+            Came { unfounded: 2, ..came(1, &[Some(9)], Some(Exclusion::Undated)) },
+            came(0, &[], Some(Exclusion::Unmapped)),
+        ];
+        for came in cases {
+            let (told, found) = shared(came.clone());
+            assert_eq!(told, found, "{came:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What a warrant lets the agent do, in the terms of the data side.
 
+use std::collections::BTreeSet;
+
+use super::preview::Bound;
 use crate::authority::Warrant;
 use crate::domain::{Act, Category, ExecutionId, Identifier, Region, StoreId};
 
@@ -9,6 +12,17 @@ pub struct ExportTo {
     /// An age X25519 public key (`age1…`).
     pub recipient: String,
     pub region: Region,
+}
+
+/// Whether an order reaches what a collection holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// All of its categories.
+    Within,
+    /// They were not all asked for.
+    NotInstructed,
+    /// They were asked for, and the agent's own agreement does not have them all.
+    OutsideAgreement,
 }
 
 /// One order, already proven. Made only from a [`Warrant`], and every field is read-only.
@@ -23,8 +37,10 @@ pub struct Task {
     tenant: String,
     store: StoreId,
     categories: Vec<Category>,
+    everything: bool,
     window: Option<(i64, i64)>,
     export: Option<ExportTo>,
+    bound: Option<Bound>,
 }
 
 /// The fields of a [`Task`], named, so that no two of a kind can be swapped.
@@ -40,6 +56,8 @@ pub(crate) struct TaskParts {
     pub store: StoreId,
     /// `["*"]` is spelled out by the caller.
     pub categories: Vec<Category>,
+    /// `["*"]` was signed.
+    pub everything: bool,
     /// `[from, until)` in seconds since the epoch.
     pub window: Option<(i64, i64)>,
     pub export: Option<ExportTo>,
@@ -58,12 +76,19 @@ impl Task {
             tenant: warrant.tenant().to_owned(),
             store: warrant.store().clone(),
             categories: warrant.categories().iter().copied().collect(),
+            everything: warrant.instructs_everything(),
             window: statement.window.map(|window| (window.from, window.until)),
             export: statement.export.as_ref().map(|export| ExportTo {
                 recipient: export.recipient.as_str().to_owned(),
                 region: export.region,
             }),
+            bound: None,
         }
+    }
+
+    /// No more than its signers saw in a preview.
+    pub fn within(self, bound: Bound) -> Self {
+        Self { bound: Some(bound), ..self }
     }
 
     /// A task without a warrant, for the data side's own tests.
@@ -77,10 +102,23 @@ impl Task {
             tenant,
             store,
             categories,
+            everything,
             window,
             export,
         } = parts;
-        Self { execution, instruction_digest, act, subject, tenant, store, categories, window, export }
+        Self {
+            execution,
+            instruction_digest,
+            act,
+            subject,
+            tenant,
+            store,
+            categories,
+            everything,
+            window,
+            export,
+            bound: None,
+        }
     }
 
     pub fn execution(&self) -> ExecutionId {
@@ -101,8 +139,25 @@ impl Task {
     pub fn store(&self) -> &StoreId {
         &self.store
     }
+    /// Written out within the agent's own agreement.
     pub fn categories(&self) -> &[Category] {
         &self.categories
+    }
+    /// What is asked for, and may be done, of a collection that holds these.
+    pub fn reach(&self, holds: &BTreeSet<Category>) -> Reach {
+        match holds.iter().all(|category| self.categories.contains(category)) {
+            true => Reach::Within,
+            false if self.everything => Reach::OutsideAgreement,
+            false => Reach::NotInstructed,
+        }
+    }
+    /// Whether `["*"]` was signed.
+    pub fn instructs_everything(&self) -> bool {
+        self.everything
+    }
+    /// What its signers saw, where they named a preview.
+    pub fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
     }
     pub fn window(&self) -> Option<(i64, i64)> {
         self.window

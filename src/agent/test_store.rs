@@ -294,9 +294,15 @@ impl Order {
             tenant: "app-a".to_owned(),
             store: "shop".parse().unwrap(),
             categories: vec![Category::Device, Category::SdkInteraction],
+            everything: false,
             window: None,
             export: None,
         })
+    }
+    /// `["*"]` was signed, and the agent's agreement has the categories alone.
+    pub fn everything(mut self) -> Self {
+        self.0.everything = true;
+        self
     }
     pub fn execution(mut self, number: u8) -> Self {
         self.0.execution = format!("01938a5e-0000-7000-8000-0000000000{number:02x}").parse().unwrap();

@@ -167,6 +167,7 @@ pub fn report(draft: &InstructionDraft, signed: &SignedInstruction) -> Report {
             rows: Some(3),
             ground: None,
             until: None,
+            kept: Vec::new(),
         }],
         preview: None,
         export: returns.then(|| ExportReport {

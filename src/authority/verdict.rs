@@ -17,7 +17,7 @@ use super::published::Break;
 use super::registered::{Registered, RegisteredBefore};
 use super::rules::{Broken, LogName};
 use crate::domain::event::{Event, InstructionAdmitted, InstructionContested, InstructionEnded};
-use crate::domain::{ControllerId, ExecutionId, ExportId, StoreId, SubProcessorId, Timestamp};
+use crate::domain::{ControllerId, ExecutionId, ExportId, Ground, StoreId, SubProcessorId, Timestamp};
 use crate::token::{CollectionReport, Envelope, Expected, KeySet, Report};
 use crate::trail::{Leaf, leaf_hash, verify_inclusion};
 
@@ -470,6 +470,15 @@ fn check_disclosures(
     }
 }
 
+/// Why something stays and until when, to the end of the line.
+fn write_ground(f: &mut fmt::Formatter<'_>, ground: Option<Ground>, until: Option<i64>) -> fmt::Result {
+    match (ground, until.and_then(|until| Timestamp::from_second(until).ok())) {
+        (Some(ground), Some(until)) => writeln!(f, " ({ground}, until {until})"),
+        (Some(ground), None) => writeln!(f, " ({ground})"),
+        _ => writeln!(f),
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} of {}", self.instruction, self.controller)?;
@@ -500,14 +509,18 @@ impl fmt::Display for Verdict {
                 if let Some(rows) = collection.rows {
                     write!(f, " {rows}")?;
                 }
-                match (
-                    collection.ground,
-                    collection.until.and_then(|until| Timestamp::from_second(until).ok()),
-                ) {
-                    (Some(ground), Some(until)) => writeln!(f, " ({ground}, until {until})")?,
-                    (Some(ground), None) => writeln!(f, " ({ground})")?,
-                    _ => writeln!(f)?,
+                if !collection.kept.is_empty() {
+                    writeln!(f)?;
+                    for kept in &collection.kept {
+                        write!(f, "       stay")?;
+                        if let Some(rows) = kept.rows {
+                            write!(f, " {rows}")?;
+                        }
+                        write_ground(f, kept.ground, kept.until)?;
+                    }
+                    continue;
                 }
+                write_ground(f, collection.ground, collection.until)?;
             }
         }
         if !self.sub_processors.is_empty() {

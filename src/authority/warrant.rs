@@ -27,7 +27,7 @@ use super::chain::KeySetChain;
 use super::signers::{self, Stakes, check_still_signed};
 use super::taken_back::{TakenBack, refusal_of};
 use crate::domain::{Act, AppId, Category, ControllerId, Identifier, Reason, Refusal, StoreId};
-use crate::token::{Digest, Envelope, Expected, Instruction, KeySetRef};
+use crate::token::{Categories, Digest, Envelope, Expected, Instruction, KeySetRef};
 
 /// What the admission leaf says about the moment of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +234,10 @@ impl Warrant {
     /// Written out within the agent's own scope.
     pub fn categories(&self) -> &BTreeSet<Category> {
         &self.order.categories
+    }
+    /// Whether `["*"]` was signed: then what the agreement does not have was asked for, too.
+    pub fn instructs_everything(&self) -> bool {
+        self.instruction().statement().categories == Categories::All
     }
     pub fn admitted_under(&self) -> KeySetRef {
         self.order.admitted_under

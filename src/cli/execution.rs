@@ -97,8 +97,13 @@ pub async fn follow(client: &Client, name: &str) -> Result<v1::Execution, CliErr
 
 fn collection(collection: &v1::CollectionOutcome) -> Value {
     let until = (collection.until != 0).then_some(collection.until);
+    let kept = |kept: &v1::KeptRows| {
+        let until = (kept.until != 0).then_some(kept.until);
+        json!({"rows": kept.rows, "ground": kept.ground, "until": until})
+    };
     json!({"collection": collection.collection, "outcome": collection.outcome, "rows": collection.rows,
-        "ground": collection.ground, "until": until})
+        "ground": collection.ground, "until": until,
+        "kept": collection.kept.iter().map(kept).collect::<Vec<_>>()})
 }
 
 pub fn shown(execution: &v1::Execution) -> Value {

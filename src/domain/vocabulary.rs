@@ -214,13 +214,31 @@ impl Basis {
 }
 
 vocabulary! {
-    /// Why something lawfully stays (R9, R19, R20).
+    /// Why something stays: lawfully (R9, R19, R20), or because the agent's agreement does not reach it.
     Ground, "ground" {
         LegalObligation = "legal-obligation",
         CategoryNotInstructed = "category-not-instructed",
         BackupUntilExpiry = "backup-until-expiry",
         LegalClaim = "legal-claim",
         SharedWithOthers = "shared-with-others",
+        OutsideAgreement = "outside-agreement",
+    }
+}
+
+impl Ground {
+    /// Whether it lawfully holds until then. Most need a last date; one is no ground of law at all: what was
+    /// instructed and lies outside the agent's agreement was not done.
+    pub fn holds(self, until: Option<i64>) -> bool {
+        match self {
+            Ground::SharedWithOthers | Ground::CategoryNotInstructed => true,
+            Ground::LegalObligation | Ground::BackupUntilExpiry | Ground::LegalClaim => until.is_some(),
+            Ground::OutsideAgreement => false,
+        }
+    }
+
+    /// Whether a data map may give it for a retention: what was instructed and agreed is not for the map to say.
+    pub fn is_for_maps(self) -> bool {
+        !matches!(self, Ground::CategoryNotInstructed | Ground::OutsideAgreement)
     }
 }
 

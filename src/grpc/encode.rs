@@ -8,7 +8,7 @@ use crate::grpc::v1;
 use crate::store::Issued;
 use crate::store::registry::{Agreement, App, Controller, FactKind};
 use crate::store::sub_processors::SubProcessor;
-use crate::token::{CollectionOutcome, CollectionReport, base64url};
+use crate::token::{CollectionOutcome, CollectionReport, KeptReport, base64url};
 use crate::trail::Hash;
 
 pub fn time(seconds: i64) -> prost_types::Timestamp {
@@ -170,6 +170,15 @@ fn collection(report: &CollectionReport) -> v1::CollectionOutcome {
         rows: report.rows.unwrap_or_default(),
         ground: report.ground.map(|ground| ground.to_string()).unwrap_or_default(),
         until: report.until.unwrap_or_default(),
+        kept: report.kept.iter().map(kept).collect(),
+    }
+}
+
+fn kept(report: &KeptReport) -> v1::KeptRows {
+    v1::KeptRows {
+        rows: report.rows.unwrap_or_default(),
+        ground: report.ground.map(|ground| ground.to_string()).unwrap_or_default(),
+        until: report.until.unwrap_or_default(),
     }
 }
 
@@ -229,6 +238,11 @@ pub fn order(order: &LeasedOrder) -> v1::Order {
         preview: order.preview.as_ref().map(|preview| v1::PreviewSeen {
             salt: preview.salt.clone(),
             map_version: preview.map_version.clone(),
+            counts: preview
+                .counts
+                .iter()
+                .map(|(collection, rows)| v1::CountSeen { collection: collection.clone(), rows: *rows })
+                .collect(),
         }),
     }
 }

@@ -221,6 +221,7 @@ pub fn report(
                 rows: (ordered.act != Act::Preview).then(|| seeded.below(1000)),
                 ground: None,
                 until: None,
+                kept: Vec::new(),
             })
             .into(),
         preview: (ordered.act == Act::Preview && !failed).then(|| crate::token::report::PreviewReport {

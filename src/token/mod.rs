@@ -56,7 +56,7 @@ pub use orders::{
 };
 pub use private_key::{KeyKind, PrivateKey};
 pub use recipient::AgeRecipient;
-pub use report::{CollectionOutcome, CollectionReport, Report, ReportOutcome};
+pub use report::{CollectionOutcome, CollectionReport, KeptReport, Report, ReportOutcome};
 pub use report_key::ReportKeySuccession;
 pub use statement::{Categories, Expected, KeySetRef, SignedStatement};
 

@@ -18,6 +18,7 @@ use crate::domain::{Act, AgentId, ExecutionId, Ground, InstructionId, Reason, Re
 
 pub const MAX_REPORT_BYTES: usize = 64 * 1024;
 const MAX_COLLECTIONS: usize = 256;
+const MAX_GROUNDS: usize = 16;
 
 const PROFILE: Profile = Profile { typ: "report+jwt", max_payload: 32 * 1024, max_signatures: 1 };
 
@@ -27,7 +28,7 @@ const PROFILE: Profile = Profile { typ: "report+jwt", max_payload: 32 * 1024, ma
 pub enum ReportOutcome {
     /// Every collection is done or lawfully retained.
     Completed,
-    /// The agent's own warrant was refused; nothing was touched.
+    /// The agent's own warrant was refused, or more was found than was seen; nothing was touched.
     Refused,
     /// Given up.
     Failed,
@@ -40,13 +41,30 @@ pub enum ReportOutcome {
 pub enum CollectionOutcome {
     Erased,
     Exported,
-    /// A preview looked.
+    /// A preview looked, or an order was refused because there is more than a preview showed.
     Counted,
     /// Lawfully stays: `ground` says why and `until` how long. What is shared with others or was not
     /// instructed stays without a date.
     Retained,
-    /// Not mapped, so not looked into.
+    /// Left out without a lawful ground: not mapped, not reached, or nothing shows that its rows may stay. A
+    /// report with one is not completed.
     Excluded,
+}
+
+/// Rows that stay in a collection, on one ground or on none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptReport {
+    /// Left out where the identifiers lead to none of its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Left out where nothing says that they may stay: then the report is not completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<Ground>,
+    /// Seconds; the latest of theirs. Left out where the ground has no end, and where none can be shown: then the
+    /// report is not completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
 }
 
 /// One table, bucket or list of the store.
@@ -64,6 +82,28 @@ pub struct CollectionReport {
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Every stay, where `rows`, `ground` and `until` do not say it all: beside rows that went, on several
+    /// grounds, or without an end to show. Left out where they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptReport>,
+}
+
+impl CollectionReport {
+    /// Rows that were found: those that went, or were counted, and those that stay.
+    pub fn found(&self) -> u64 {
+        let kept: u64 = self.kept.iter().filter_map(|kept| kept.rows).sum();
+        let says_it_all = self.outcome == CollectionOutcome::Retained && self.kept.is_empty();
+        let acted = !matches!(self.outcome, CollectionOutcome::Retained | CollectionOutcome::Excluded);
+        let rows = self.rows.filter(|_| acted || says_it_all).unwrap_or_default();
+        kept.saturating_add(rows)
+    }
+
+    /// Done, or lawfully retained, until a date where the ground has an end: what a completed report is made of.
+    fn is_done(&self) -> bool {
+        self.outcome != CollectionOutcome::Excluded
+            && self.ground.is_none_or(|ground| ground.holds(self.until))
+            && self.kept.iter().all(|kept| kept.ground.is_some_and(|ground| ground.holds(kept.until)))
+    }
 }
 
 /// A log's size and root, as the agent had replicated it.
@@ -270,8 +310,13 @@ impl Report {
         if complete == self.reason.is_some() {
             return Err(invalid("a report has a reason exactly when it is not completed"));
         }
-        if self.outcome == ReportOutcome::Refused && !self.collections.is_empty() {
+        let refused = self.outcome == ReportOutcome::Refused;
+        let counted = |of: &CollectionReport| of.outcome == CollectionOutcome::Counted;
+        if refused && !self.collections.iter().all(counted) {
             return Err(invalid("a refused order touched no collection"));
+        }
+        if refused && !self.collections.is_empty() && self.reason != Some(Reason::PreviewCountMoved) {
+            return Err(invalid("a refused order tells of what was counted where that is why"));
         }
         if !is_name(&self.map_version, 64) || self.collections.len() > MAX_COLLECTIONS {
             return Err(invalid("map_version or the number of collections is out of bounds"));
@@ -284,15 +329,21 @@ impl Report {
                 return Err(invalid("a collection stands twice"));
             }
             let retained = collection.outcome == CollectionOutcome::Retained;
-            let open_ended =
-                matches!(collection.ground, Some(Ground::SharedWithOthers | Ground::CategoryNotInstructed));
-            if retained && (collection.ground.is_none() || (collection.until.is_none() && !open_ended)) {
+            if retained && (collection.ground.is_none() || !collection.is_done()) {
                 return Err(invalid("what is retained names its ground and until when"));
+            }
+            if complete && !collection.is_done() {
+                return Err(invalid(
+                    "a completed report leaves nothing out, and shows until when what stays may",
+                ));
+            }
+            if collection.kept.len() > MAX_GROUNDS {
+                return Err(invalid("the number of grounds is out of bounds"));
             }
             let fits = match collection.outcome {
                 CollectionOutcome::Erased => matches!(self.act, Act::Erase | Act::ReturnAndErase),
                 CollectionOutcome::Exported => matches!(self.act, Act::Export | Act::ReturnAndErase),
-                CollectionOutcome::Counted => self.act == Act::Preview,
+                CollectionOutcome::Counted => self.act == Act::Preview || refused,
                 CollectionOutcome::Retained | CollectionOutcome::Excluded => true,
             };
             if !fits {
@@ -343,6 +394,7 @@ mod tests {
             rows,
             ground: None,
             until: None,
+            kept: Vec::new(),
         };
         Report {
             agent: "beside-sdk".parse().unwrap(),
@@ -367,7 +419,6 @@ mod tests {
                     until: Some(NOW + 9),
                     ..row("invoices", CollectionOutcome::Retained, Some(1))
                 },
-                row("unmapped", CollectionOutcome::Excluded, None),
             ],
             preview: None,
             export: None,
@@ -415,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_report_that_contradicts_itself_is_refused() {
-        let bad: [fn(&mut Value); 15] = [
+        let bad: [fn(&mut Value); 18] = [
             |p| p["note"] = json!("x"),
             |p| drop(p.as_object_mut().unwrap().remove("ledger")),
             |p| p["attempt"] = json!(0),
@@ -425,6 +476,9 @@ mod tests {
             |p| p["collections"][0]["collection"] = json!("u_8839201 wrote"),
             |p| p["collections"][0]["outcome"] = json!("counted"),
             |p| drop(p["collections"][1].as_object_mut().unwrap().remove("until")),
+            |p| p["collections"][0]["ground"] = json!("legal-obligation"),
+            |p| p["collections"][0]["kept"] = json!([{"rows": 4, "ground": "legal-obligation"}]),
+            |p| p["collections"][0] = json!({"collection": "unmapped", "outcome": "excluded"}),
             |p| p["collections"][1]["collection"] = p["collections"][0]["collection"].clone(),
             |p| p["collections"][0]["value"] = json!("x"),
             |p| p["preview"] = json!({"digest": Digest::of("x"), "as_of": 1}),
@@ -436,6 +490,13 @@ mod tests {
             let refusal = changed(change).expect_err(&format!("case {index} was taken"));
             assert_eq!(refusal.reason, Reason::ReportInvalid, "case {index}");
         }
+        // What cannot be shown is told, and never as completed.
+        let partly = changed(|p| {
+            p["outcome"] = json!("partial");
+            p["reason"] = json!("ROWS_UNDATED");
+            p["collections"][0]["kept"] = json!([{"rows": 4, "ground": "legal-obligation"}]);
+        });
+        assert_eq!(partly.unwrap().collections[0].kept[0].rows, Some(4));
         let refused = Report {
             outcome: ReportOutcome::Refused,
             reason: Some(Reason::SignatureInvalid),
@@ -443,7 +504,14 @@ mod tests {
             ..report()
         };
         assert!(refused.sign(&key("agent")).is_ok());
-        let touched = Report { collections: report().collections, ..refused };
+        let touched = Report { collections: report().collections, ..refused.clone() };
         assert!(touched.sign(&key("agent")).is_err(), "a refused order touched rows");
+        let counted = |reason| {
+            let of =
+                CollectionReport { outcome: CollectionOutcome::Counted, ..report().collections[0].clone() };
+            Report { reason: Some(reason), collections: vec![of], ..refused.clone() }.sign(&key("agent"))
+        };
+        assert!(counted(Reason::PreviewCountMoved).is_ok());
+        assert!(counted(Reason::SignatureInvalid).is_err(), "what was counted was no reason");
     }
 }

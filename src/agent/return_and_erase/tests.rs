@@ -298,6 +298,39 @@ async fn what_the_law_keeps_keeps_the_very_rows_it_leans_on_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_row_whose_time_cannot_be_read_is_returned_and_stays_and_the_end_is_partial() {
+    let shop = TestStore::new().await;
+    shop.run("UPDATE logs SET at = 'unknown' WHERE app = 'app-a' AND id = 1").await;
+    let (key, desk) = (Identity::generate(), Desk::of(&shop));
+    let outcome = carried_out(&shop, Some(&key), &desk).await.unwrap();
+    let kept = &outcome.collection("logs").unwrap().kept;
+    let told: Vec<_> = kept.iter().map(|kept| (kept.rows, kept.until.is_some())).collect();
+    assert_eq!(told, [(Some(1), false), (Some(1), true)]);
+    assert!(!outcome.is_complete());
+    assert_eq!(lines(&desk.taken().pop().unwrap(), &key, "data/logs.jsonl"), 4);
+}
+
+#[tokio::test]
+async fn what_lies_outside_the_agreement_is_neither_returned_nor_erased_and_the_end_is_partial() {
+    let shop = TestStore::new().await;
+    let within = [Category::Device, Category::SdkInteraction];
+    let order = |number| Order::new(Act::ReturnAndErase, number).subject(Vec::new()).categories(&within);
+    let desk = Desk::of(&shop);
+    let outcome = return_and_erase(&shop.work(), &order(1).everything().task(), shop.folder.path(), &desk)
+        .await
+        .unwrap();
+    let clips = &outcome.collection("clips").unwrap().kept;
+    assert_eq!((clips[0].ground, clips[0].rows), (Ground::OutsideAgreement, Some(2)));
+    assert!(!outcome.is_complete());
+    // An empty table leaves nothing undone.
+    shop.run("DELETE FROM clips WHERE app = 'app-a'").await;
+    let outcome = return_and_erase(&shop.work(), &order(2).everything().task(), shop.folder.path(), &desk)
+        .await
+        .unwrap();
+    assert!(outcome.is_complete(), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_row_that_its_key_does_not_find_stops_the_act_before_anything_goes() {
     let shop = TestStore::new().await;
     shop.run("INSERT INTO parts VALUES (NULL, 1, 'x')").await;

@@ -21,6 +21,10 @@ pub fn outcomes(collections: &[v1::CollectionOutcome]) {
     for outcome in collections {
         let ground = if outcome.ground.is_empty() { String::new() } else { format!("  {}", outcome.ground) };
         say!("             {:<20} {:>7}  {}{ground}", outcome.collection, outcome.rows, outcome.outcome);
+        for kept in &outcome.kept {
+            let ground = if kept.ground.is_empty() { "without a ground" } else { &kept.ground };
+            say!("             {:<20} {:>7}  stay  {ground}", "", kept.rows);
+        }
     }
 }
 
