@@ -56,7 +56,8 @@ impl Serve {
         let first = Material::load(&config.material())?;
         app.settings.own_keys.add(first.keys());
         let materials = Materials::new(first);
-        let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?;
+        let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?
+            .at_most_each(config.limits.connections);
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| CliError::Plain(format!("cannot listen on {}: {error}", config.listen)))?;
