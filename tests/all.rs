@@ -23,6 +23,7 @@ mod destination;
 mod doctor;
 mod epochs;
 mod erasure;
+mod expired;
 mod export_files;
 mod false_authority;
 mod fuzz;

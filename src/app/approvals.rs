@@ -16,6 +16,7 @@ use crate::vault::{DataKey, KeyId, RetentionClass, Vault};
 
 use super::admit::{finish_revocation, view};
 use super::candidate::{Candidate, Decision, Facts};
+use super::standing::{self, find_at};
 use super::submit_instruction::{envelope_place, envelope_row, write_refusal};
 use super::{App, AppResult, Submitted};
 
@@ -117,6 +118,7 @@ impl App {
         let mut conn = self.store.reader().await?;
         let executions = executions::of_instruction(&mut conn, &row.controller, &row.id).await?;
         let receipt = self.store.receipt(row.leaf).await?;
+        let row = standing::at(row, &executions, self.clock.now_seconds());
         Ok(Submitted { executions: executions.into_iter().map(|e| e.id).collect(), receipt, row })
     }
 
@@ -187,7 +189,8 @@ impl Command for Approve {
     type Output = Decided;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
-        let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        let now = tx.now_seconds();
+        let row = find_at(tx.conn(), &self.controller, &self.id, now).await?.ok_or(Reason::NotFound)?;
         if !is_newest(tx, &self.controller, &self.key_set).await? {
             if !self.last_try {
                 return Ok(Decided::KeySetMoved);
@@ -261,7 +264,8 @@ impl Command for Withdraw {
     type Output = Decided;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
-        let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        let now = tx.now_seconds();
+        let row = find_at(tx.conn(), &self.controller, &self.id, now).await?.ok_or(Reason::NotFound)?;
         if !is_newest(tx, &self.controller, &self.key_set).await? {
             return Ok(Decided::KeySetMoved);
         }

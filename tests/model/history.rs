@@ -146,7 +146,7 @@ impl<D: Door> History<D> {
     }
 
     async fn submit(&mut self, slot: usize, wire: &str) {
-        let first = self.rules.first_answer(slot);
+        let first = self.rules.first_answer(slot, self.now());
         let answer = self.rules.submitted(slot, self.now());
         self.told("submit", &answer);
         let done = self.door.submit(wire).await;
@@ -185,7 +185,7 @@ impl<D: Door> History<D> {
         let signed = self.rules.orders[slot].signed;
         let key = if own { nth(signed, key).unwrap_or(key) } else { key };
         let withdrawal = self.office.countersign(Says::Withdrawn, slot, key);
-        let answer = self.rules.withdrawn(slot, key);
+        let answer = self.rules.withdrawn(slot, key, self.now());
         self.told("withdraw", &answer);
         let done = self.door.withdraw(self.office.orders[slot].id, &withdrawal).await;
         let order = &self.rules.orders[slot];
@@ -196,7 +196,7 @@ impl<D: Door> History<D> {
     }
 
     async fn contest(&mut self, slot: usize) {
-        let answer = self.rules.contested(slot);
+        let answer = self.rules.contested(slot, self.now());
         let done = self.door.contest(self.office.orders[slot].id).await;
         assert_eq!(done, answer, "contested: {:?}", self.rules.orders[slot]);
     }
@@ -268,7 +268,7 @@ impl<D: Door> History<D> {
         let now = self.now();
         for slot in 0..self.rules.orders.len() {
             let shown = self.door.show(self.office.orders[slot].id).await;
-            let rule = self.expected(slot, self.rules.shown(slot));
+            let rule = self.expected(slot, self.rules.shown(slot, now));
             assert_eq!(shown, rule, "after {after:?}: slot {slot}, {:?}", self.rules.orders[slot]);
             let order = &self.rules.orders[slot];
             if matches!(order.state, Some(InstructionState::Done | InstructionState::Failed)) {
@@ -276,7 +276,7 @@ impl<D: Door> History<D> {
                 // alone, a taken-over one may hand out.
                 continue;
             }
-            if let Some(state) = order.state.filter(|_| order.has_executions()) {
+            if let Some(state) = order.state_at(now).filter(|_| order.has_executions()) {
                 *self.tally.entry(("asked about", state.to_string())).or_default() += 1;
             }
             let begun = order.begun;

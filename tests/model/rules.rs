@@ -124,6 +124,12 @@ impl Order {
         }
     }
 
+    /// Its end comes by itself, where the gateway has handed nothing of it out: whether that was written down or not.
+    pub fn state_at(&self, now: i64) -> Option<State> {
+        let is_over = now >= self.exp && self.is_open() && !self.leased;
+        if is_over { Some(State::Expired) } else { self.state }
+    }
+
     /// There is something for an agent to do.
     pub fn has_executions(&self) -> bool {
         self.admitted.is_some() && !matches!(self.act, Act::Revoke(_))
@@ -147,6 +153,18 @@ pub type Answer = Result<(State, usize), Reason>;
 
 fn refused(applies: bool, reason: Reason) -> Result<(), Reason> {
     if applies { Err(reason) } else { Ok(()) }
+}
+
+/// More signatures may come to it, or be taken back.
+fn waits(order: &Order, now: i64) -> Result<(), Reason> {
+    refused(order.state_at(now) == Some(State::Expired), Reason::InstructionExpired)?;
+    refused(order.state != Some(State::Waiting), Reason::StageConflict)
+}
+
+/// There is something left of it to stop.
+fn stoppable(order: &Order, now: i64) -> Result<(), Reason> {
+    refused(order.state_at(now) == Some(State::Expired), Reason::InstructionExpired)?;
+    refused(!order.is_open(), Reason::StageConflict)
 }
 
 #[derive(Debug)]
@@ -175,25 +193,25 @@ impl Rules {
             Act::Revoke(target) => {
                 let target = &self.orders[target];
                 refused(target.state.is_none(), Reason::TargetUnknown)?;
-                refused(!target.is_open(), Reason::StageConflict)?;
+                stoppable(target, now)?;
             }
             _ => refused(now.max(order.begins) + set.hold >= order.exp, Reason::InstructionLifetime)?,
         }
         Ok(set.needed(order.act).saturating_sub(people(order.signed)))
     }
 
-    pub fn shown(&self, slot: usize) -> Answer {
+    pub fn shown(&self, slot: usize, now: i64) -> Answer {
         let order = &self.orders[slot];
-        let state = order.state.ok_or(Reason::NotFound)?;
+        let state = order.state_at(now).ok_or(Reason::NotFound)?;
         let needed = self.sets[order.version - 1].needed(order.act);
         let waits = state == State::Waiting;
         Ok((state, if waits { needed - people(order.signed) } else { 0 }))
     }
 
     /// What its bytes get once more; none before they came.
-    pub fn first_answer(&self, slot: usize) -> Option<Answer> {
+    pub fn first_answer(&self, slot: usize, now: i64) -> Option<Answer> {
         let order = &self.orders[slot];
-        order.refused.map(Err).or_else(|| order.state.map(|_| self.shown(slot)))
+        order.refused.map(Err).or_else(|| order.state.map(|_| self.shown(slot, now)))
     }
 
     /// With these missing it is admitted or waits.
@@ -202,7 +220,7 @@ impl Rules {
         let order = &mut self.orders[slot];
         if missing > 0 {
             order.state = Some(State::Waiting);
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
         order.admitted = Some(now);
         if let Act::Revoke(target) = order.act {
@@ -212,7 +230,7 @@ impl Rules {
             let held = order.begins.max(now) + hold > now;
             order.state = Some(if held { State::Held } else { State::Admitted });
         }
-        self.shown(slot)
+        self.shown(slot, now)
     }
 
     /// Its bytes come, for the first time or again.
@@ -220,7 +238,7 @@ impl Rules {
         let order = &self.orders[slot];
         // Before anything in it is read, its signatures are held against the newest set.
         refused(order.sent & !self.newest().1.keys != 0, Reason::KeyUnknown)?;
-        if let Some(answer) = self.first_answer(slot) {
+        if let Some(answer) = self.first_answer(slot, now) {
             return answer;
         }
         match self.missing(order, now) {
@@ -247,9 +265,9 @@ impl Rules {
         let names = matches!(order.act, Act::Erase { .. });
         refused(hides && names, Reason::DisclosureMissing)?;
         if has(order.signed, key) {
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
-        refused(order.state != Some(State::Waiting), Reason::StageConflict)?;
+        waits(order, now)?;
         refused(order.withdrawn.contains(PEOPLE[key]), Reason::SignatureWithdrawn)?;
         let mut after = order.clone();
         after.signed |= 1 << key;
@@ -259,28 +277,29 @@ impl Rules {
     }
 
     /// By any key of his that the set lists, all that he signed is taken back.
-    pub fn withdrawn(&mut self, slot: usize, key: usize) -> Answer {
+    pub fn withdrawn(&mut self, slot: usize, key: usize, now: i64) -> Answer {
         self.countersigned(slot, key)?;
         let order = &mut self.orders[slot];
         if order.withdrawn.contains(PEOPLE[key]) {
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
         let own: Vec<usize> = each(order.signed).filter(|other| PEOPLE[*other] == PEOPLE[key]).collect();
-        refused(order.state != Some(State::Waiting) || own.is_empty(), Reason::StageConflict)?;
+        waits(order, now)?;
+        refused(own.is_empty(), Reason::StageConflict)?;
         order.withdrawn.insert(PEOPLE[key]);
         own.iter().for_each(|key| order.signed &= !(1 << key));
         if order.signed & order.sent == 0 {
             // Approvals alone order nothing.
             order.end(State::Revoked);
         }
-        self.shown(slot)
+        self.shown(slot, now)
     }
 
-    pub fn contested(&mut self, slot: usize) -> Result<(), Reason> {
+    pub fn contested(&mut self, slot: usize, now: i64) -> Result<(), Reason> {
         let order = &mut self.orders[slot];
         refused(order.state.is_none(), Reason::NotFound)?;
         if order.state != Some(State::Contested) {
-            refused(!order.is_open(), Reason::StageConflict)?;
+            stoppable(order, now)?;
             order.stop(State::Contested);
         }
         Ok(())

@@ -138,6 +138,10 @@ bad("revokes-what-is-contested", "revokes what the processor contests", "STAGE_C
 bad("revokes-a-revocation", "revokes a revocation, which is done", "STAGE_CONFLICT",
     "Sign a new instruction under another jti if the first is wanted after all.", revoke("revokes-a-revocation", revoke("a-revocation", first)),
     before=before(instruction_step(first), instruction_step(revoke("a-revocation", first))))
+brief = signed("brief", exp=NOW + 60)
+bad("revokes-what-has-ended", "revokes what nobody had begun when its end came", "INSTRUCTION_EXPIRED",
+    "Leave it: it has ended by itself, and nothing of it is carried out.", revoke("revokes-what-has-ended", brief),
+    before=before(instruction_step(brief), {"wait": 60}))
 waiting = signed("revoked-while-it-waits", "ed", "erase")
 good("revokes-what-waits", "revokes what still waits for a second signer", revoke("revokes-what-waits", waiting),
      before=before(instruction_step(waiting, "WAITS")))
