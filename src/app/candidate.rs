@@ -91,7 +91,6 @@ fn terms_of(agreement: &registry::Agreement, app: &AppId, sinks: &Sinks) -> Agre
         controller: controller.clone(),
         apps: [app.clone()].into(),
         categories: terms.categories.iter().copied().collect(),
-        purposes: terms.purposes.iter().copied().collect(),
         stores: terms.stores.iter().cloned().collect(),
         regions: terms.regions.iter().cloned().collect(),
         sub_processors: terms.sub_processors.iter().cloned().collect(),
