@@ -10,7 +10,7 @@ use super::agent::{Agent, Hold};
 use super::door::{Door, Shown};
 use super::office::{Office, Wording};
 use super::ops::{About, Call, Instruct, LONG, first};
-use super::rules::{self, Act, Keys, Order, Role, Rules, Set, each};
+use super::rules::{self, Act, Case, Keys, Order, Role, Rules, Set, each};
 
 /// How often each was answered what.
 pub type Tally = BTreeMap<(&'static str, String), usize>;
@@ -117,7 +117,7 @@ impl<D: Door> History<D> {
     async fn instruct(&mut self, instruct: &Instruct) {
         let Instruct { about, keys, entitled, twice, behind, life } = instruct;
         let (act, begins, life) = match *about {
-            About::One { media, minor } => (Act::Erase { media, minor }, None, *life),
+            About::One { media, case } => (Act::Erase { media, case }, None, *life),
             About::End(ahead) => (Act::End, Some(ahead), life + ahead),
             About::Order { slot } => match self.slot_where(slot, *entitled, Order::is_open) {
                 Some(slot) => (Act::Revoke(slot), None, REVOCATION),
@@ -125,7 +125,7 @@ impl<D: Door> History<D> {
             },
         };
         let request = match act {
-            Act::Erase { minor: true, .. } => Some(self.door.minors_case().await),
+            Act::Erase { case: Case::Named { minor }, .. } => Some(self.door.case(minor).await),
             _ => None,
         };
         let (version, newest) = self.rules.newest();

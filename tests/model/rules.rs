@@ -39,18 +39,25 @@ pub struct Set {
     pub erase: Role,
     pub end: Role,
     pub revoke: Role,
-    /// People that an erasure takes where it is about recordings, or answers for a minor; 0: no more than any.
+    /// People that an erasure takes where it is about recordings, or answers for a minor, or names no case; 0: no more than any.
     pub media: usize,
     pub minor: usize,
     pub hold: i64,
     pub exp: i64,
 }
 
+/// What an erasure answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Case {
+    None,
+    Named { minor: bool },
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
     Erase {
         media: bool,
-        minor: bool,
+        case: Case,
     },
     /// The end of a contract: it is about no person.
     End,
@@ -69,7 +76,8 @@ impl Set {
 
     fn needed(&self, act: Act) -> usize {
         match act {
-            Act::Erase { media, minor } => {
+            Act::Erase { media, case } => {
+                let minor = !matches!(case, Case::Named { minor: false });
                 let tier = |applies, people| if applies { people } else { 0 };
                 self.erase.threshold.max(tier(media, self.media)).max(tier(minor, self.minor))
             }
