@@ -6,7 +6,7 @@
 
 use crate::authority::precedent::check_stoppable;
 use crate::domain::event::{InstructionContested, InstructionStopped};
-use crate::domain::{ContestGround, ControllerId, InstructionId, InstructionState, Reason, Stop};
+use crate::domain::{ContestGround, ControllerId, InstructionId, InstructionState, Reason, Refusal, Stop};
 use crate::store::instructions::InstructionRow;
 use crate::store::{Command, Issued, StoreError, Topic, Tx, executions, instructions, logs};
 
@@ -104,7 +104,10 @@ impl Command for Contest {
         let found = find_at(tx.conn(), &self.controller, &self.id, now).await?;
         let target = found.ok_or(Reason::NotFound)?;
         if let Some(leaf) = self.before(tx).await? {
-            return Ok(leaf);
+            let same = target.ground == Some(self.ground);
+            let other = Refusal::at(Reason::StageConflict, "ground")
+                .note("it was contested on another ground before");
+            return if same { Ok(leaf) } else { Err(other.into()) };
         }
         check_stoppable(target.state, "name")?;
         let authority_index = stop(tx, &target, Stop::Contested).await?;
