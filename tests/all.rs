@@ -24,6 +24,7 @@ mod destination;
 mod doctor;
 mod epochs;
 mod erasure;
+mod expired;
 mod export_files;
 mod false_authority;
 mod fuzz;

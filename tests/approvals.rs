@@ -294,7 +294,7 @@ async fn what_nobody_completes_expires_and_says_so() {
     })
     .await;
     assert_eq!(house.shown(&waits.name).await.state(), v1::InstructionState::Expired);
-    assert_eq!(house.approve(&envelope, &waits.name, &house.two).await, Err("STAGE_CONFLICT".into()));
+    assert_eq!(house.approve(&envelope, &waits.name, &house.two).await, Err("INSTRUCTION_EXPIRED".into()));
     // Its id is used up.
     let other = InstructionDraft { jti: draft.jti, ..house.erasure("u_8839201") };
     let wire = other.sign(&[&house.one, &house.two], &SystemEntropy).expect("signs").to_wire();

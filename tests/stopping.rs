@@ -5,13 +5,14 @@ use std::path::Path;
 
 use mandate::cli::demo::{Enterprise, reason_of};
 use mandate::cli::sample_store::survey;
-use mandate::domain::clock::SystemEntropy;
-use mandate::domain::{Act, Identifier, InstructionId};
+use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
+use mandate::domain::{Act, Identifier, InstructionId, RequestId};
 use mandate::grpc::v1;
-use mandate::token::{InstructionDraft, Policy, PrivateKey, SetRole};
+use mandate::token::{InstructionDraft, Policy, PrivateKey, SetRole, Tier};
 
 use crate::harness::{Process, World, configure, within};
 use crate::key_sets::{key_of, named, next, refusal, rotate};
+use crate::witness::Watched;
 
 const USER: &str = "u_8839201";
 
@@ -124,13 +125,69 @@ async fn a_hold_that_is_over_lets_the_order_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_asks_for_previews_and_more_signers_and_witnesses() {
+async fn a_policy_asks_for_the_preview_that_its_signers_saw() {
     let world = World::without_agent(|_| {}).await;
     let preview = Policy { preview: [Act::Erase].into(), ..Policy::default() };
     let (of, one) = xingyu(&world, &preview).await;
     assert_eq!(refusal(&of, &signed(&erasure(&of, USER), &one)).await.as_deref(), Some("PREVIEW_REQUIRED"));
     let look = of.order(Act::Preview, vec![Identifier::user(&of.app, USER)], None).expect("an order");
     assert_eq!(submit(&of, &look, &one).await.state(), v1::InstructionState::Admitted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_asks_for_two_witnesses_is_met_by_two_and_by_no_fewer() {
+    let policy = Policy { witnesses: 2, ..Policy::default() };
+    let one_only = Watched::new(1, 1).await;
+    let (of, one) = xingyu(&one_only.world, &policy).await;
+    assert_eq!(refusal(&of, &signed(&erasure(&of, USER), &one)).await.as_deref(), Some("WITNESSES_MISSING"));
+    drop(one_only);
+
+    let mut watched = Watched::new(2, 2).await;
+    watched.world.agent = Some(Process::agent(watched.path()));
+    let (of, one) = xingyu(&watched.world, &policy).await;
+    let order = submit(&of, &erasure(&of, USER), &one).await;
+    assert_eq!(ended(&of, &order.executions[0]).await, (v1::ExecutionState::Completed, String::new()));
+    watched.world.export_and_verify().await;
+}
+
+/// A case of the enterprise's own, in which somebody wants data deleted.
+async fn case(of: &Enterprise, guardian: bool) -> RequestId {
+    let call = v1::CreateRequestRequest {
+        app: of.app.resource_name(),
+        rights: vec!["delete".into()],
+        guardian,
+        request_id: uuid_v7(&SystemClock, &SystemEntropy).to_string(),
+        ..Default::default()
+    };
+    let opened = of.client.requests().create_request(call).await.expect("it is opened").into_inner();
+    RequestId::from_resource_name(&opened.request.expect("shown").name).expect("a case's name")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_the_case_out_needs_as_many_signers_as_for_a_minor() {
+    let mut world = World::without_agent(|_| {}).await;
+    let mut xingyu = world.enterprise("xingyu").await;
+    let [root, one, two] =
+        ["root", "instruction", "instruction-2"].map(|name| key_of(world.path(), "xingyu", name));
+    let set = next(&xingyu, &root, &[(&one, "privacy-office-1"), (&two, "privacy-office-2")]);
+    let tiers = [(Tier::Minor, [(Act::Erase, 2)].into())].into();
+    let set = set.sign_with(&Policy { tiers, ..Policy::default() }, &[&root]).expect("signs");
+    rotate(&xingyu, &set).await.expect("it is in force");
+    xingyu.key_set = named(&set);
+
+    use v1::InstructionState::{Admitted, Waiting};
+    let answering = |req, user| InstructionDraft { req, ..erasure(&xingyu, user) };
+    let (of_an_adult, of_a_minor) = (case(&xingyu, false).await, case(&xingyu, true).await);
+    for (req, state) in [(Some(of_an_adult), Admitted), (Some(of_a_minor), Waiting), (None, Waiting)] {
+        let shown = submit(&xingyu, &answering(req, "u_8800001"), &one).await;
+        assert_eq!(shown.state(), state, "case: {req:?}");
+    }
+    // Signed by two it is carried out: the agent counts, too.
+    world.agent = Some(Process::agent(world.path()));
+    let order = answering(None, USER).sign(&[&one, &two], &SystemEntropy).expect("signs");
+    let order = xingyu.submit(&order.to_wire()).await.expect("taken").instruction.expect("shown");
+    assert_eq!(ended(&xingyu, &order.executions[0]).await, (v1::ExecutionState::Completed, String::new()));
+    world.export_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +210,8 @@ async fn a_contested_order_goes_no_further_and_a_new_one_resumes() {
 
     let leaf = contest(&world, &order.name, "unlawful").await.expect("contested");
     assert_eq!(contest(&world, &order.name, "unlawful").await, Ok(leaf), "the same gets the first answer");
+    let other = contest(&world, &order.name, "key_compromised").await;
+    assert_eq!(other, Err("STAGE_CONFLICT".into()), "one ground is on record, and stays it");
     let told = shown(&xingyu, &order.name).await;
     assert_eq!((told.state(), &*told.contest_ground), (v1::InstructionState::Contested, "unlawful"));
     assert_eq!(ended(&xingyu, &order.executions[0]).await, (FAILED, "INSTRUCTION_CONTESTED".into()));

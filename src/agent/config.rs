@@ -75,6 +75,8 @@ pub struct AgreementConfig {
     pub controller: ControllerId,
     pub apps: BTreeSet<AppId>,
     pub categories: BTreeSet<Category>,
+    /// For whoever reads the file. No order is judged by it (decision 0029), so it may be left out.
+    #[serde(default)]
     pub purposes: BTreeSet<Purpose>,
     pub stores: BTreeSet<StoreId>,
     pub regions: BTreeSet<Region>,
@@ -236,7 +238,6 @@ impl AgentConfig {
                 controller: agreement.controller,
                 apps: agreement.apps,
                 categories: agreement.categories,
-                purposes: agreement.purposes,
                 stores: agreement.stores,
                 regions: agreement.regions,
                 sub_processors: agreement.sub_processors,

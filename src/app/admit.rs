@@ -17,6 +17,7 @@ use crate::vault::{DataKey, Vault};
 
 use super::candidate::{Candidate, Decision, Entered, Facts, Orders};
 use super::reports::settle_instruction;
+use super::standing::find_at;
 use super::stopping::{end_unbegun, stop};
 use super::submit_instruction::write_refusal;
 
@@ -167,7 +168,8 @@ impl Admit {
                 return Ok(Decided::Refused(refusal));
             }
         }
-        let row = instructions::find(tx.conn(), &self.controller, &self.jti())
+        let now = tx.now_seconds();
+        let row = find_at(tx.conn(), &self.controller, &self.jti(), now)
             .await?
             .ok_or(StoreError::Corrupt("jtis.outcome"))?;
         let executions = executions::of_instruction(tx.conn(), &self.controller, &self.jti()).await?;

@@ -16,6 +16,7 @@ use crate::vault::{DataKey, KeyId, RetentionClass, Vault};
 
 use super::admit::{finish_revocation, view};
 use super::candidate::{Candidate, Decision, Facts};
+use super::standing::{self, find_at};
 use super::submit_instruction::{envelope_place, envelope_row, write_refusal};
 use super::{App, AppResult, Submitted};
 
@@ -124,6 +125,7 @@ impl App {
         let mut conn = self.store.reader().await?;
         let executions = executions::of_instruction(&mut conn, &row.controller, &row.id).await?;
         let receipt = self.store.receipt(row.leaf).await?;
+        let row = standing::at(row, &executions, self.clock.now_seconds());
         Ok(Submitted { executions: executions.into_iter().map(|e| e.id).collect(), receipt, row })
     }
 
@@ -194,7 +196,8 @@ impl Command for Approve {
     type Output = Decided;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
-        let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        let now = tx.now_seconds();
+        let row = find_at(tx.conn(), &self.controller, &self.id, now).await?.ok_or(Reason::NotFound)?;
         if signed(&row).counts(&self.approval.kid(), &self.key_set, stored(&row)?.kids()) {
             // Counted before, also where it was written down in other bytes.
             return Ok(Decided::Done(row.into()));
@@ -268,7 +271,8 @@ impl Command for Withdraw {
     type Output = Decided;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Decided, StoreError> {
-        let row = instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        let now = tx.now_seconds();
+        let row = find_at(tx.conn(), &self.controller, &self.id, now).await?.ok_or(Reason::NotFound)?;
         if !is_newest(tx, &self.controller, &self.key_set).await? {
             return Ok(Decided::KeySetMoved);
         }

@@ -14,9 +14,11 @@ use crate::domain::{
     RequestStage, Right, RightStage, StoreId, SubProcessorId,
 };
 use crate::store::executions::NewExecution;
-use crate::store::instructions::{self, InstructionRow};
+use crate::store::instructions::InstructionRow;
 use crate::store::{Conn, StoreError, Topic, Tx, key_sets, registry, requests, sub_processors};
 use crate::token::{Instruction, KeyId, KeySet};
+
+use super::standing::find_at;
 
 /// An instruction with all the signatures it has so far.
 pub(super) struct Candidate<'a> {
@@ -89,7 +91,6 @@ fn terms_of(agreement: &registry::Agreement, app: &AppId, sinks: &Sinks) -> Agre
         controller: controller.clone(),
         apps: [app.clone()].into(),
         categories: terms.categories.iter().copied().collect(),
-        purposes: terms.purposes.iter().copied().collect(),
         stores: terms.stores.iter().cloned().collect(),
         regions: terms.regions.iter().cloned().collect(),
         sub_processors: terms.sub_processors.iter().cloned().collect(),
@@ -148,7 +149,8 @@ impl Candidate<'_> {
     async fn check_target(&self, tx: &mut Tx<'_>) -> Result<Result<(), Refusal>, StoreError> {
         let statement = self.instruction.statement();
         let Some(target) = &statement.target else { return Ok(Ok(())) };
-        let found = instructions::find(tx.conn(), self.controller, target).await?;
+        let now = tx.now_seconds();
+        let found = find_at(tx.conn(), self.controller, target, now).await?;
         Ok(check_target(statement, found.as_ref().map(|row| (&row.app, row.state))))
     }
 

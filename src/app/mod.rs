@@ -30,6 +30,7 @@ mod report_keys;
 mod reports;
 mod requests;
 mod shredding;
+mod standing;
 mod stopping;
 mod sub_processors;
 mod submit_instruction;

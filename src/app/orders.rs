@@ -13,6 +13,7 @@ use crate::vault::{KeyId, RetentionClass, VaultError};
 use super::key_sets::check_signers_stand;
 use super::previews::{self, PreviewSeen};
 use super::reports::settle_instruction;
+use super::standing::{over_unbegun, stand};
 use super::submit_instruction::{envelope_place, envelope_row};
 use super::{App, AppResult};
 
@@ -139,7 +140,8 @@ impl App {
             execution,
             token: token_digest(token),
             reason,
-            attempts: if begun { None } else { Some(self.settings.attempts) },
+            begun,
+            attempts: self.settings.attempts,
             jitter,
         };
         Ok(self.store.transact(command).await?.value)
@@ -187,18 +189,18 @@ struct Lease {
 }
 
 impl Lease {
-    /// Why the order may not be begun any more. What has begun is seen through.
+    /// Why the order may not be begun any more. What has begun, or may have, is seen through.
     async fn ended(
         &self,
         tx: &mut Tx<'_>,
         row: &ExecutionRow,
         instruction: &InstructionRow,
     ) -> Result<Option<Reason>, StoreError> {
-        if row.attempt > 0 {
+        if !stand(row).is_unbegun() {
             return Ok(None);
         }
-        if instruction.expires_at <= tx.now_seconds() {
-            return Ok(Some(Reason::InstructionExpired));
+        if let Some(reason) = over_unbegun(instruction, tx.now_seconds()) {
+            return Ok(Some(reason));
         }
         let stands = check_signers_stand(tx.conn(), instruction).await?;
         Ok(stands.err().map(|refusal| refusal.reason))
@@ -281,8 +283,8 @@ impl Command for EndAltered {
     }
 }
 
-/// Orders that nobody leased before their instruction ended (there is no agent, or it is away), and instructions
-/// that waited for approvals until then.
+/// Orders that nobody had begun when their instruction ended (there is no agent, it is away, or it put them off
+/// untouched), and instructions that waited for approvals until then.
 pub(super) struct EndUnleased;
 
 #[async_trait::async_trait]
@@ -292,7 +294,7 @@ impl Command for EndUnleased {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError> {
         let now = tx.now_seconds();
-        let ended = executions::never_leased(tx.conn(), now, 200).await?;
+        let ended = executions::never_begun(tx.conn(), now, 200).await?;
         let count = ended.len();
         for row in ended {
             give_up(tx, row, Reason::InstructionExpired).await?;
@@ -353,8 +355,10 @@ struct Defer {
     execution: ExecutionId,
     token: String,
     reason: Reason,
-    /// `None` where work has begun: what was touched is seen through, however long it takes.
-    attempts: Option<u32>,
+    /// Work has begun: what was touched is seen through, however long it takes.
+    begun: bool,
+    /// How often what was not may be tried.
+    attempts: u32,
     jitter: u64,
 }
 
@@ -365,7 +369,9 @@ impl Command for Defer {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
         let mut row = held(tx, &self.agent, &self.execution, &self.token).await?;
-        if self.attempts.is_some_and(|most| row.attempt >= most) {
+        row.begun |= self.begun;
+        let over = if row.begun { None } else { self.over(tx, &row).await? };
+        if !row.begun && over.is_none() && row.attempt >= self.attempts {
             give_up(tx, row, self.reason).await?;
             return Ok(None);
         }
@@ -379,9 +385,31 @@ impl Command for Defer {
         executions::update(tx, &row).await?;
         tx.append(
             &row.id.resource_name(),
-            ExecutionDeferred { agent: self.agent.clone(), attempt, reason: self.reason, next },
+            ExecutionDeferred {
+                agent: self.agent.clone(),
+                attempt,
+                reason: self.reason,
+                next,
+                begun: self.begun,
+            },
         )?;
+        if let Some(reason) = over {
+            let row = executions::find(tx.conn(), &row.id).await?.ok_or(StoreError::Corrupt("executions"))?;
+            give_up(tx, row, reason).await?;
+            return Ok(None);
+        }
         tx.wake(Topic::Execution(row.id));
+        settle_instruction(tx, &row.controller, &row.instruction).await?;
         Ok(Some(next))
+    }
+}
+
+impl Defer {
+    /// Why there will be no other attempt at what is untouched, if there will be none.
+    async fn over(&self, tx: &mut Tx<'_>, row: &ExecutionRow) -> Result<Option<Reason>, StoreError> {
+        let instruction = instructions::find(tx.conn(), &row.controller, &row.instruction)
+            .await?
+            .ok_or(StoreError::Corrupt("executions.instruction_id"))?;
+        Ok(over_unbegun(&instruction, tx.now_seconds()))
     }
 }

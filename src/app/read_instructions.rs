@@ -10,7 +10,7 @@ use crate::token::{CollectionReport, Envelope};
 use crate::vault::{KeyId, RetentionClass, VaultError};
 
 use super::reports::details_place;
-use super::{App, AppResult};
+use super::{App, AppResult, standing};
 
 pub struct InstructionView {
     pub row: InstructionRow,
@@ -81,6 +81,7 @@ impl App {
         let mut conn = self.store.reader().await?;
         let row = instructions::find(&mut conn, controller, &id).await?.ok_or(Reason::NotFound)?;
         let executions = executions::of_instruction(&mut conn, controller, &id).await?;
+        let row = standing::at(row, &executions, self.clock.now_seconds());
         Ok(InstructionView { row, executions: executions.into_iter().map(|e| e.id).collect() })
     }
 
@@ -94,7 +95,7 @@ impl App {
         limit: u32,
     ) -> AppResult<(Vec<InstructionView>, Option<u64>)> {
         let mut conn = self.store.reader().await?;
-        let mut views = Vec::new();
+        let (now, mut views) = (self.clock.now_seconds(), Vec::new());
         for _ in 0..PAGES {
             let rows = instructions::page(&mut conn, controller, before, limit).await?;
             let is_last = (rows.len() as u64) < u64::from(limit);
@@ -105,8 +106,8 @@ impl App {
                 }
                 let executions = executions::of_instruction(&mut conn, controller, &row.id).await?;
                 views.push(InstructionView {
+                    row: standing::at(row, &executions, now),
                     executions: executions.into_iter().map(|e| e.id).collect(),
-                    row,
                 });
                 if views.len() as u64 >= u64::from(limit) {
                     return Ok((views, before));
@@ -173,6 +174,7 @@ impl App {
 
     async fn view_execution(&self, row: ExecutionRow) -> AppResult<ExecutionView> {
         let mut conn = self.store.reader().await?;
+        let row = standing::execution_at(&mut conn, row, self.clock.now_seconds()).await?;
         let report = match (&row.report, &row.agent) {
             (Some(text), Some(agent)) => Some(self.taken_report(&mut conn, agent, text).await?),
             _ => None,

@@ -19,7 +19,7 @@ use crate::store::{Command, Issued, StoreError, Topic, Tx, key_sets};
 use crate::token::{KeyId, PublicJwk};
 
 use super::idempotency::{Once, once, plain_payload};
-use super::sub_processors::sub_processors_exist;
+use super::sub_processors::{sub_processors_exist, sub_processors_serve};
 use super::tls_keys::NamedTlsKeys;
 use super::{App, AppResult, RequestUuid};
 
@@ -145,6 +145,9 @@ impl App {
         }
         if new.stores.is_empty() {
             return Err(bad("agreement.stores", "names none").into());
+        }
+        if new.purposes.is_empty() {
+            return Err(bad("agreement.purposes", "names none").into());
         }
         let terms = Terms {
             categories: new.categories,
@@ -391,6 +394,7 @@ impl Command for RegisterAgreement {
                 .map_err(|refusal| refusal.note(format!("{store} lies in {region}")))?;
         }
         sub_processors_exist(tx, &self.row.terms.sub_processors).await?;
+        sub_processors_serve(tx, &self.row.terms).await?;
         rows::insert_agreement(tx, &self.row).await?;
         let terms = &self.row.terms;
         let name = self.row.id.resource_name();

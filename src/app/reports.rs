@@ -1,7 +1,7 @@
 //! An agent's signed report comes in, and the instruction and its case move on.
 
 use crate::domain::event::{ExecutionReported, ExportReleased, InstructionEnded};
-use crate::domain::execution::{Stand, is_expired, settled};
+use crate::domain::execution::{Stand, settled};
 use crate::domain::request::{right_after, stage_of};
 use crate::domain::{
     Act, AgentId, ControllerId, ExecutionId, ExecutionState, InstructionId, InstructionState, Reason,
@@ -18,6 +18,7 @@ use crate::vault::{KeyId, Place, RetentionClass};
 use super::orders::token_digest;
 use super::previews;
 use super::read_instructions::PreviewDetails;
+use super::standing::stand;
 use super::{App, AppResult};
 
 /// Most bytes of a preview's details.
@@ -280,11 +281,8 @@ pub(super) async fn settle_instruction(
     let Some(instruction) = instructions::find(tx.conn(), controller, id).await? else {
         return Err(StoreError::Corrupt("instructions"));
     };
-    let stands: Vec<Stand> = executions::of_instruction(tx.conn(), controller, id)
-        .await?
-        .iter()
-        .map(|e| Stand { state: e.state, expired: is_expired(e.state, e.reason.as_deref()) })
-        .collect();
+    let stands: Vec<Stand> =
+        executions::of_instruction(tx.conn(), controller, id).await?.iter().map(stand).collect();
     let state = settled(instruction.state, &stands);
     let ended = stands.iter().all(|stand| stand.state.has_ended());
     instructions::set_state(tx, controller, id, state, ended).await?;

@@ -109,7 +109,7 @@ impl App {
     pub async fn end_unleased_orders(&self) -> AppResult<usize> {
         let now = self.clock.now_seconds();
         let mut conn = self.store.reader().await?;
-        let idle = executions::never_leased(&mut conn, now, 1).await?.is_empty()
+        let idle = executions::never_begun(&mut conn, now, 1).await?.is_empty()
             && instructions::waited_out(&mut conn, now, 1).await?.is_empty();
         drop(conn);
         if idle {

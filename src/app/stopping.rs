@@ -4,15 +4,15 @@
 //! What was not begun ends at once. What an agent holds is not prolonged: the agent stops before its lease ends,
 //! learns from the authority log why, and reports what it had done until then. Only a new instruction resumes.
 
+use crate::authority::precedent::check_stoppable;
 use crate::domain::event::{InstructionContested, InstructionStopped};
-use crate::domain::{
-    ContestGround, ControllerId, ExecutionState, InstructionId, InstructionState, Reason, Refusal, Stop,
-};
+use crate::domain::{ContestGround, ControllerId, InstructionId, InstructionState, Reason, Refusal, Stop};
 use crate::store::instructions::InstructionRow;
 use crate::store::{Command, Issued, StoreError, Topic, Tx, executions, instructions, logs};
 
 use super::orders::give_up;
 use super::reports::settle_instruction;
+use super::standing::{find_at, has_expired, stand};
 use super::{App, AppResult};
 
 /// What its orders that were not begun end with.
@@ -43,10 +43,13 @@ pub(super) async fn end_unbegun(
     if orders.is_empty() {
         return settle_instruction(tx, &target.controller, &target.id).await;
     }
+    // Of two stores one may be in work when the instruction's end comes: the other's order was over before it was stopped.
+    let expired = has_expired(target, tx.now_seconds());
     for mut row in orders {
         tx.wake(Topic::Execution(row.id));
-        if row.state == ExecutionState::Pending && row.attempt == 0 {
-            give_up(tx, row, reason_of(why)).await?;
+        if stand(&row).is_unbegun() {
+            let reason = if expired { Reason::InstructionExpired } else { reason_of(why) };
+            give_up(tx, row, reason).await?;
         } else if !row.state.has_ended() {
             // Whoever watches hears of it now, and how it ended when the agent has said so.
             row.reason = Some(reason_of(why).code().into());
@@ -97,18 +100,16 @@ impl Command for Contest {
     type Output = u64;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        let target =
-            instructions::find(tx.conn(), &self.controller, &self.id).await?.ok_or(Reason::NotFound)?;
+        let now = tx.now_seconds();
+        let found = find_at(tx.conn(), &self.controller, &self.id, now).await?;
+        let target = found.ok_or(Reason::NotFound)?;
         if let Some(leaf) = self.before(tx).await? {
-            return Ok(leaf);
+            let same = target.ground == Some(self.ground);
+            let other = Refusal::at(Reason::StageConflict, "ground")
+                .note("it was contested on another ground before");
+            return if same { Ok(leaf) } else { Err(other.into()) };
         }
-        let over = |note| Refusal::at(Reason::StageConflict, "name").note(note);
-        if target.state.is_over() {
-            return Err(over("the instruction has ended").into());
-        }
-        if target.state.is_stopped() {
-            return Err(over("the instruction was stopped before").into());
-        }
+        check_stoppable(target.state, "name")?;
         let authority_index = stop(tx, &target, Stop::Contested).await?;
         instructions::set_ground(tx, &self.controller, &self.id, self.ground).await?;
         let leaf = tx.append(

@@ -1,8 +1,10 @@
 //! The operator registers who may process in PPIO's stead (R25).
 
+use crate::authority::sub_processors::shares;
 use crate::domain::event::SubProcessorRegistered;
 use crate::domain::{Reason, Refusal, SubProcessorId};
 use crate::store::calls::CallId;
+use crate::store::registry::Terms;
 use crate::store::sub_processors::{self as rows, SubProcessor};
 use crate::store::{Command, Issued, StoreError, Tx};
 
@@ -36,6 +38,20 @@ pub(super) async fn sub_processors_exist<'a>(
         }
     }
     Ok(())
+}
+
+/// Each that the agreement names does something that the agreement is about (decision 0029).
+pub(super) async fn sub_processors_serve(tx: &mut Tx<'_>, terms: &Terms) -> Result<(), StoreError> {
+    let known = rows::sub_processors(tx.conn()).await?;
+    let idle = |one: &&SubProcessor| {
+        terms.sub_processors.contains(&one.id) && !shares(&one.purposes, &terms.purposes)
+    };
+    match known.iter().find(idle) {
+        None => Ok(()),
+        Some(one) => Err(Refusal::at(Reason::AgreementInvalid, "agreement.sub_processors")
+            .note(format!("{} serves none of its purposes", one.id.resource_name()))
+            .into()),
+    }
 }
 
 struct RegisterSubProcessor {

@@ -117,6 +117,7 @@ pub fn judge(instruction: &Instruction, context: &AdmissionContext<'_>) -> Resul
     }
     // Who has no role is refused before anything is said about apps and agreements.
     let nothing = BTreeSet::new();
+    let minor = signers::may_be_a_minors(statement, minor);
     let stakes = Stakes { act: statement.act, categories: &nothing, minor };
     signers::count(stakes, instruction.signers(), without, newest)?;
 

@@ -1,13 +1,14 @@
 //! The agreement under which PPIO processes for a controller (PIPL 21): the
 //! outer bound of every instruction.
+//!
+//! Its purposes are not among the terms here: they bound what PPIO does of its own accord with what was entrusted, and no
+//! instruction has one (decision 0029).
 
 use std::collections::BTreeSet;
 
 use super::destination;
 use super::sub_processors::{self, Sinks};
-use crate::domain::{
-    Act, AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, StoreId, SubProcessorId,
-};
+use crate::domain::{Act, AppId, Category, ControllerId, Reason, Refusal, Region, StoreId, SubProcessorId};
 use crate::token::{Categories, SignedStatement};
 
 /// The terms that software can check. Times are seconds.
@@ -16,7 +17,6 @@ pub struct AgreementTerms {
     pub controller: ControllerId,
     pub apps: BTreeSet<AppId>,
     pub categories: BTreeSet<Category>,
-    pub purposes: BTreeSet<Purpose>,
     pub stores: BTreeSet<StoreId>,
     /// Where data may go.
     pub regions: BTreeSet<Region>,
@@ -59,7 +59,6 @@ impl AgreementTerms {
             }
             joined.valid_from = joined.valid_from.min(terms.valid_from);
             joined.categories.extend(terms.categories);
-            joined.purposes.extend(terms.purposes);
             joined.stores.extend(terms.stores);
             joined.sub_processors.extend(terms.sub_processors);
             joined

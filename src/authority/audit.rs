@@ -29,9 +29,10 @@ use crate::domain::Reason;
 use crate::domain::event::{Event, ExecutionReported, InstructionAdmitted, Order};
 use crate::domain::ids::IdError;
 use crate::domain::{
-    ControllerId, ExecutionId, ExportId, InstructionId, MessageId, RequestId, Stop, StoreId, Timestamp,
+    ControllerId, ExecutionId, ExecutionState, ExportId, InstructionId, MessageId, RequestId, Stop, StoreId,
+    Timestamp,
 };
-use crate::token::Report;
+use crate::token::{Report, ReportOutcome};
 use crate::trail::{Hash, Leaf, leaf_hash};
 
 /// What a good trail holds.
@@ -262,13 +263,16 @@ impl Judge<'_> {
         event: &Event,
     ) -> Result<InstructionFact, Broken> {
         let published = |holds, what| Rule::AdmittedSigned.holds(holds, what);
+        let at = leaf.time().as_second();
         Ok(match event {
             Event::InstructionReceived(received) => {
                 let exp = judged::waiting(received, self.place(index, leaf))?;
                 let (controller, digest) = (received.controller.clone(), received.digest.clone());
                 InstructionFact::Received { controller, digest, exp }
             }
-            Event::ApprovalGiven(given) => InstructionFact::Approved(given.controller.clone()),
+            Event::ApprovalGiven(given) => {
+                InstructionFact::Approved { controller: given.controller.clone(), at }
+            }
             Event::ApprovalWithdrawn(withdrawn) => {
                 let there = self.authority.withdrawn_by(withdrawn.authority_index);
                 published(
@@ -280,18 +284,20 @@ impl Judge<'_> {
                 InstructionFact::Withdrawn {
                     controller: withdrawn.controller.clone(),
                     is_last: withdrawn.is_last,
+                    at,
                 }
             }
             Event::InstructionContested(contested) => {
                 let there = self.authority.stopped_by(contested.authority_index);
                 let same = (contested.controller.clone(), *id, Stop::Contested);
                 published(there == Some(&same), "the authority log does not stop it at the place it names")?;
-                InstructionFact::Stopped(contested.controller.clone(), Stop::Contested)
+                let controller = contested.controller.clone();
+                InstructionFact::Stopped { controller, why: Stop::Contested, at }
             }
             Event::InstructionEnded(ended) => InstructionFact::Ended {
                 controller: ended.controller.clone(),
                 state: ended.state.clone(),
-                at: leaf.time().as_second(),
+                at,
             },
             _ => return Err(Rule::LeafForm.broken("it says nothing of an instruction")),
         })
@@ -326,7 +332,8 @@ impl Judge<'_> {
         if let Some(target) = event.target {
             let stops = self.authority.taken_back(&event.controller).why(&target);
             Rule::AdmittedSigned.holds(stops.is_some(), "the authority log does not stop what it revokes")?;
-            let fact = InstructionFact::Stopped(event.controller.clone(), Stop::Revoked);
+            let (controller, at) = (event.controller.clone(), leaf.time().as_second());
+            let fact = InstructionFact::Stopped { controller, why: Stop::Revoked, at };
             facts.instruction(target.as_uuid(), index, &fact);
         }
         if let Some(request) = event.request {
@@ -369,28 +376,38 @@ impl Judge<'_> {
     ) -> Result<(), Broken> {
         let index = placed.index;
         let registered = self.registrations.registered.before(index);
+        let at = leaf.time().as_second();
         let fact = match event {
             Event::ExecutionLeased(leased) => {
                 registered.agent(&leased.agent)?;
                 let (agent, attempt) = (leased.agent.clone(), leased.attempt);
-                ExecutionFact::Leased { agent, attempt, at: leaf.time().as_second() }
+                ExecutionFact::Leased { agent, attempt, at }
             }
             Event::ExecutionDeferred(deferred) => {
-                ExecutionFact::Deferred { agent: deferred.agent.clone(), attempt: deferred.attempt }
+                let (agent, attempt, begun) = (deferred.agent.clone(), deferred.attempt, deferred.begun);
+                ExecutionFact::Deferred { agent, attempt, begun, at }
             }
             Event::ExecutionFailed(failed) => ExecutionFact::Failed {
                 attempt: failed.attempt,
                 expired: failed.reason == Reason::InstructionExpired,
+                at,
             },
             Event::ExecutionReported(reported) => {
                 registered.agent(&reported.agent)?;
-                let told = if index < self.since {
-                    Kept::In { index, leaf: leaf_hash(placed.bytes) }
-                } else {
-                    Kept::Read(judged::told(reported, &self.reported(index, reported)?))
-                };
                 let (agent, outcome) = (reported.agent.clone(), reported.outcome.clone());
-                ExecutionFact::Reported { agent, attempt: reported.attempt, outcome, told }
+                // Why an agent refused, its report alone says.
+                let refused = outcome == ExecutionState::Refused.as_str();
+                let is_old = index < self.since;
+                let report = if is_old && !refused { None } else { Some(self.reported(index, reported)?) };
+                let expired = report.as_ref().is_some_and(|report| {
+                    report.outcome == ReportOutcome::Refused
+                        && report.reason == Some(Reason::InstructionExpired)
+                });
+                let told = match report {
+                    Some(report) if !is_old => Kept::Read(judged::told(reported, &report)),
+                    _ => Kept::In { index, leaf: leaf_hash(placed.bytes) },
+                };
+                ExecutionFact::Reported { agent, attempt: reported.attempt, outcome, expired, told }
             }
             _ => return Ok(()),
         };

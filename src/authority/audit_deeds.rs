@@ -21,8 +21,14 @@ struct Order {
     state: ExecutionState,
     /// The newest lease.
     lease: Option<(AgentId, u32)>,
+    /// An agent that put it off did not say that nothing was touched.
+    begun: bool,
+    /// When an agent put it off last. Seconds.
+    put_off: Option<i64>,
     /// Given up because the instruction's end came first.
     expired: bool,
+    /// It was over when the instruction was stopped.
+    over_before: bool,
     reported: Option<Kept<Told>>,
     released: bool,
 }
@@ -50,7 +56,10 @@ impl Execution {
                 asked,
                 state: ExecutionState::Pending,
                 lease: None,
+                begun: false,
+                put_off: None,
                 expired: false,
+                over_before: false,
                 reported: None,
                 released: false,
             });
@@ -72,7 +81,8 @@ impl Execution {
         order.go_on(id, index, fact, again)?;
         if order.state.has_ended() {
             let (controller, state) = (order.controller.clone(), order.state);
-            let ended = InstructionFact::ExecutionEnded { controller, state, expired: order.expired };
+            let (expired, over_before) = (order.expired, order.over_before);
+            let ended = InstructionFact::ExecutionEnded { controller, state, expired, over_before };
             then.instruction(order.instruction.as_uuid(), index, &ended);
         }
         Ok(())
@@ -117,18 +127,24 @@ impl Order {
                 self.lease = Some((agent, attempt));
                 self.state = ExecutionState::Leased;
             }
-            ExecutionFact::Deferred { agent, attempt } => {
+            ExecutionFact::Deferred { agent, attempt, begun, at } => {
                 self.leased_by(&agent)?;
                 ordered(attempt == last, "another attempt is deferred than was leased")?;
+                self.begun |= begun;
+                self.put_off = Some(at);
                 self.state = ExecutionState::Pending;
             }
-            ExecutionFact::Failed { attempt, expired } => {
+            ExecutionFact::Failed { attempt, expired, at } => {
                 ordered(attempt == last, "another attempt is given up than was leased last")?;
-                ordered(!expired || last == 0, "what was begun is seen through, also after the end")?;
+                let unbegun = self.state == ExecutionState::Pending && !self.begun;
+                ordered(!expired || unbegun, "what was begun is seen through, also after the end")?;
+                if unbegun && again.is_new(index) {
+                    self.given_up_unbegun(id, expired, at, again)?;
+                }
                 self.expired = expired;
                 self.state = ExecutionState::Failed;
             }
-            ExecutionFact::Reported { agent, attempt, outcome, told } => {
+            ExecutionFact::Reported { agent, attempt, outcome, expired, told } => {
                 self.leased_by(&agent)?;
                 // The report of an earlier attempt may come late: the agent's ledger keeps the first one.
                 ordered(attempt <= last, "an attempt is reported that was not leased")?;
@@ -144,11 +160,32 @@ impl Order {
                 self.state = outcome
                     .parse()
                     .map_err(|_| Rule::ReportScope.broken("the outcome is no registered word"))?;
+                self.expired = expired;
                 self.reported = Some(told);
             }
             // Taken before.
             ExecutionFact::Ordered { .. } | ExecutionFact::Released { .. } => {}
         }
+        Ok(())
+    }
+
+    /// What no agent had begun when the instruction's end came ends by that and by nothing later (DESIGN §6).
+    fn given_up_unbegun(
+        &mut self,
+        id: ExecutionId,
+        expired: bool,
+        at: i64,
+        again: &mut Again<'_>,
+    ) -> Result<(), Wrong> {
+        let stopped = again.authority.stopped_at(&self.controller, &self.instruction);
+        let stopped = stopped.map(|time| time.as_second());
+        let exp = again.asked(id, &mut self.asked)?.exp;
+        ordered(!expired || at >= exp, "its instruction's end had not come yet")?;
+        let before_the_end = at < exp || stopped.is_some_and(|stopped| stopped < exp);
+        ordered(expired || before_the_end, "its instruction's end had come before, which is what ended it")?;
+        // Since it was put off last no agent has held it.
+        self.over_before =
+            stopped.is_some_and(|stopped| stopped >= exp && self.put_off.is_none_or(|then| then < stopped));
         Ok(())
     }
 

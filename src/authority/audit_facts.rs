@@ -64,16 +64,24 @@ pub(super) enum ExecutionFact {
     Deferred {
         agent: AgentId,
         attempt: u32,
+        /// The agent does not say that nothing was touched.
+        begun: bool,
+        /// Seconds.
+        at: i64,
     },
     Failed {
         attempt: u32,
         /// The instruction's end came before it was begun.
         expired: bool,
+        /// Seconds.
+        at: i64,
     },
     Reported {
         agent: AgentId,
         attempt: u32,
         outcome: String,
+        /// The agent refused it because the instruction's end came before it was begun.
+        expired: bool,
         told: Kept<Told>,
     },
     Released {
@@ -101,24 +109,37 @@ pub(super) enum InstructionFact {
         digest: String,
         exp: i64,
     },
-    Approved(ControllerId),
+    Approved {
+        controller: ControllerId,
+        /// Seconds.
+        at: i64,
+    },
     Withdrawn {
         controller: ControllerId,
         /// Nothing is left of what was submitted.
         is_last: bool,
+        /// Seconds.
+        at: i64,
     },
     Admitted {
         controller: ControllerId,
         digest: String,
         orders: u32,
     },
-    Stopped(ControllerId, Stop),
+    Stopped {
+        controller: ControllerId,
+        why: Stop,
+        /// Seconds.
+        at: i64,
+    },
     /// Used up by a refusal.
     Refused(ControllerId),
     ExecutionEnded {
         controller: ControllerId,
         state: ExecutionState,
         expired: bool,
+        /// It was over when the instruction was stopped.
+        over_before: bool,
     },
     Ended {
         controller: ControllerId,

@@ -20,6 +20,10 @@ struct Used {
     /// Of its executions that ended.
     stands: Vec<Stand>,
     stop: Option<Stop>,
+    /// So many executions had ended when it was stopped.
+    stood: usize,
+    /// Those that ended since were all over by then, its end having come.
+    over_before: bool,
     ended: bool,
     /// An admission or a refusal used it up.
     known: bool,
@@ -38,9 +42,9 @@ impl Instruction {
                 let used = Used { waiting: Some((digest, exp)), ..Used::default() };
                 Rule::JtiOnce.holds(self.0.insert(controller, used).is_none(), "the jti was used up before")
             }
-            InstructionFact::Approved(controller) => self.waiting(&controller).map(drop),
-            InstructionFact::Withdrawn { controller, is_last } => {
-                let used = self.waiting(&controller)?;
+            InstructionFact::Approved { controller, at } => self.waiting(&controller, at).map(drop),
+            InstructionFact::Withdrawn { controller, is_last, at } => {
+                let used = self.waiting(&controller, at)?;
                 // With the last signature the order itself is taken back.
                 used.stop = is_last.then_some(Stop::Revoked);
                 Ok(())
@@ -60,15 +64,18 @@ impl Instruction {
                 self.0.entry(controller).or_default().known = true;
                 Ok(())
             }
-            InstructionFact::Stopped(controller, why) => {
+            InstructionFact::Stopped { controller, why, at } => {
                 let used = self.0.get_mut(&controller).filter(|used| used.is_open());
                 let used = used.ok_or_else(|| Rule::EndedRightly.broken("there was nothing left to stop"))?;
                 ended(used.stop.is_none(), "it was stopped before")?;
-                used.stop = Some(why);
+                ended(used.waits_at(at), "it was stopped after its end")?;
+                (used.stop, used.stood, used.over_before) = (Some(why), used.stands.len(), true);
                 Ok(())
             }
-            InstructionFact::ExecutionEnded { controller, state, expired } => {
-                self.0.entry(controller).or_default().stands.push(Stand { state, expired });
+            InstructionFact::ExecutionEnded { controller, state, expired, over_before } => {
+                let used = self.0.entry(controller).or_default();
+                used.stands.push(Stand { state, begun: false, expired });
+                used.over_before &= over_before;
                 Ok(())
             }
             InstructionFact::Ended { controller, state, at } => self.end(&controller, &state, at),
@@ -91,9 +98,11 @@ impl Instruction {
         self.0.values().any(|used| used.admitted.is_some() || used.waiting.is_some())
     }
 
-    fn waiting(&mut self, controller: &ControllerId) -> Result<&mut Used, Broken> {
+    fn waiting(&mut self, controller: &ControllerId, at: i64) -> Result<&mut Used, Broken> {
         let used = self.0.get_mut(controller).filter(|used| used.is_open() && used.waiting.is_some());
-        used.ok_or_else(|| Rule::JtiOnce.broken("no such instruction waits for a signature"))
+        let used = used.ok_or_else(|| Rule::JtiOnce.broken("no such instruction waits for a signature"))?;
+        ended(used.waits_at(at), "its end had come while it waited")?;
+        Ok(used)
     }
 
     fn end(&mut self, controller: &ControllerId, state: &str, at: i64) -> Result<(), Broken> {
@@ -103,6 +112,8 @@ impl Instruction {
             used.ok_or_else(|| Rule::Ordered.broken("the instruction was neither admitted nor waiting"))?;
         let orders = used.admitted.unwrap_or(0);
         ended(used.stands.len() == orders as usize, "an execution of it has not ended")?;
+        let stopped_late = used.over_before && used.stands.len() > used.stood;
+        ended(!stopped_late, "it was stopped after its end, when nothing of it was in work")?;
         let expected = match (used.stop, &used.waiting) {
             (Some(Stop::Revoked), _) => InstructionState::Revoked,
             (Some(Stop::Contested), _) => InstructionState::Contested,
@@ -125,6 +136,11 @@ impl Used {
     /// It was not used up.
     fn is_new(&self) -> bool {
         !self.known && self.admitted.is_none() && self.stop.is_none()
+    }
+
+    /// Whatever of it waits for signatures still does at that second.
+    fn waits_at(&self, at: i64) -> bool {
+        self.waiting.as_ref().is_none_or(|(_, exp)| at < *exp)
     }
 
     fn is_open(&self) -> bool {

@@ -307,6 +307,7 @@ fn ordered_nothing_runs_without_an_order_and_a_lease() {
         attempt,
         reason: Reason::Unavailable,
         next: token::NOW,
+        begun: true,
     };
     assert_eq!(broken(|s| put(s, reported, EXECUTION, deferred(2))), (Rule::Ordered, reported));
     // Deferred, the agent holds it no longer.
@@ -328,6 +329,7 @@ fn a_second_attempt_after_a_deferral_is_good() {
         attempt: 1,
         reason: Reason::Unavailable,
         next: token::NOW,
+        begun: true,
     };
     put(&mut story, at::REPORTED, EXECUTION, deferred);
     put(&mut story, at::REPORTED + 1, EXECUTION, lease(2));

@@ -1,7 +1,7 @@
 //! Agreements for the tests of this module.
 
 use super::AgreementTerms;
-use crate::domain::{Category, Purpose, Region};
+use crate::domain::{Category, Region};
 use crate::token::fixtures::NOW;
 
 /// In force, for `apps/xingyu-live`, on the stores `sdk` and `logs`.
@@ -10,7 +10,6 @@ pub fn agreement() -> AgreementTerms {
         controller: "xingyu".parse().unwrap(),
         apps: ["xingyu-live".parse().unwrap()].into(),
         categories: [Category::Device, Category::Network, Category::SdkInteraction].into(),
-        purposes: [Purpose::ServiceDelivery].into(),
         stores: ["sdk".parse().unwrap(), "logs".parse().unwrap()].into(),
         regions: [Region::Cn].into(),
         sub_processors: Default::default(),

@@ -135,7 +135,7 @@ fn held<'a>(said: &InstructionSaid<'_>, place: Place<'a>) -> Result<Held<'a>, Br
 }
 
 impl Held<'_> {
-    /// Who counts, if the case it answers is a minor's or not.
+    /// Who counts, if the case it answers is a minor's or not. Where it answers none it is counted as a minor's.
     fn count(
         &self,
         categories: &BTreeSet<Category>,
@@ -145,6 +145,7 @@ impl Held<'_> {
     ) -> Result<Count, Broken> {
         let back = place.authority.taken_back(&self.statement.iss);
         let without = back.signers(&self.verified.envelope().instruction_digest(), self.set, size);
+        let minor = signers::may_be_a_minors(&self.statement, minor);
         let stakes = Stakes { act: self.statement.act, categories, minor };
         signers::count(stakes, self.verified.signers(), &without, self.set).map_err(refused)
     }

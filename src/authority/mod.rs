@@ -60,6 +60,8 @@ pub use warrant::{
 #[cfg(test)]
 mod audit_tests;
 #[cfg(test)]
+mod ended_tests;
+#[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
 mod forged_tests;

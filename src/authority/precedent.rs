@@ -33,7 +33,7 @@ pub fn precedent(digest: &Digest, used_digest: &str, outcome: &str) -> Precedent
 }
 
 /// What a `revoke` names is the controller's own and of the same app, and there is something left to take back.
-/// `found`: app and state of the controller's instruction of that name.
+/// `found`: app of the controller's instruction of that name, and its state by leaf time.
 pub fn check_target(
     statement: &SignedStatement,
     found: Option<(&AppId, InstructionState)>,
@@ -44,14 +44,24 @@ pub fn check_target(
     let Some((_, state)) = found.filter(|(app, _)| **app == statement.app) else {
         return Err(Refusal::at(Reason::TargetUnknown, "payload.target"));
     };
-    let over = |note| Err(Refusal::at(Reason::StageConflict, "payload.target").note(note));
-    if state.is_over() {
-        return over("the instruction has ended");
+    check_stoppable(state, "payload.target")
+}
+
+/// There is something left of an instruction to stop: its state at this second, by leaf time
+/// ([`crate::domain::execution::state_at`]). `field`: what named it.
+pub fn check_stoppable(state: InstructionState, field: &'static str) -> Result<(), Refusal> {
+    let conflict = |note| Err(Refusal::at(Reason::StageConflict, field).note(note));
+    match state {
+        InstructionState::Expired => Err(expired(field)),
+        state if state.is_over() => conflict("the instruction has ended"),
+        state if state.is_stopped() => conflict("the instruction was stopped before"),
+        _ => Ok(()),
     }
-    if state.is_stopped() {
-        return over("the instruction was stopped before");
-    }
-    Ok(())
+}
+
+fn expired(field: &'static str) -> Refusal {
+    Refusal::at(Reason::InstructionExpired, field)
+        .note("nothing of it was begun before its end, and nothing will be")
 }
 
 /// A case, as far as an instruction may answer it.
@@ -79,6 +89,7 @@ pub fn check_case(statement: &SignedStatement, found: Option<Case<'_>>) -> Resul
 /// An instruction that an approval or a withdrawal is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
+    /// By leaf time.
     pub state: InstructionState,
     /// The version of the set that it was verified under.
     pub key_set_version: u64,
@@ -101,10 +112,11 @@ impl Signed<'_> {
     }
 
     pub fn check_waits(&self) -> Result<(), Refusal> {
-        if self.state == InstructionState::Waiting {
-            return Ok(());
+        match self.state {
+            InstructionState::Waiting => Ok(()),
+            InstructionState::Expired => Err(expired("name")),
+            _ => Err(Refusal::at(Reason::StageConflict, "name").note("it waits for no signature")),
         }
-        Err(Refusal::at(Reason::StageConflict, "name").note("it waits for no signature"))
     }
 
     /// Whether the key's signature is one of those that count; not where its signer took it back.
@@ -129,6 +141,9 @@ impl Signed<'_> {
             return Ok(Vec::new());
         }
         let conflict = |note| Err(Refusal::at(Reason::StageConflict, "name").note(note));
+        if self.state == InstructionState::Expired {
+            return Err(expired("name"));
+        }
         if self.state != InstructionState::Waiting {
             return conflict("only what still waits can be withdrawn from; revoke it instead");
         }
@@ -166,6 +181,26 @@ mod tests {
         for outcome in ["admitted", "SIGNER_ROLE"] {
             assert_eq!(precedent(&other, &first.to_string(), outcome), Precedent::Reused);
         }
+    }
+
+    #[test]
+    fn what_has_ended_by_itself_is_neither_stopped_nor_signed() {
+        let stopped = |state| check_stoppable(state, "name").err().map(|refusal| refusal.reason);
+        use InstructionState as I;
+        for open in [I::Waiting, I::Admitted, I::Held, I::Executing] {
+            assert_eq!(stopped(open), None);
+        }
+        assert_eq!(stopped(I::Expired), Some(Reason::InstructionExpired));
+        for over in [I::Done, I::Failed, I::Revoked, I::Contested] {
+            assert_eq!(stopped(over), Some(Reason::StageConflict));
+        }
+        let waits = |state| {
+            let signed = Signed { state, key_set_version: 1, withdrawn: &BTreeSet::new() };
+            signed.check_waits().err().map(|refusal| refusal.reason)
+        };
+        assert_eq!(waits(I::Waiting), None);
+        assert_eq!(waits(I::Expired), Some(Reason::InstructionExpired));
+        assert_eq!(waits(I::Revoked), Some(Reason::StageConflict));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::agreement::AgreementTerms;
 use super::authority_log::{AuthorityLog, refusal_text};
 use super::pins::Pins;
 use super::rules::{Broken, Rule};
-use super::sub_processors::Sinks;
+use super::sub_processors::{Sinks, shares};
 use crate::domain::event::{AgentRegistered, AgreementRegistered, Event, KeySetRegistered};
-use crate::domain::{AgentId, AgreementId, AppId, ControllerId, StoreId, SubProcessorId};
+use crate::domain::{AgentId, AgreementId, AppId, ControllerId, Purpose, StoreId, SubProcessorId};
 use crate::token::{Digest, KeyId, PublicJwk, ReportKeySuccession, VerifyingKey};
 
 /// An agent as registered.
@@ -39,7 +39,8 @@ pub struct Registered {
     agents: BTreeMap<AgentId, RegisteredAgent>,
     /// Which agent stands beside a store, for ever.
     stores: BTreeMap<StoreId, AgentId>,
-    sub_processors: BTreeMap<SubProcessorId, u64>,
+    /// With what each does.
+    sub_processors: BTreeMap<SubProcessorId, (u64, Vec<Purpose>)>,
     /// Whose a store is, where it is not PPIO's own.
     operated_by: BTreeMap<StoreId, (SubProcessorId, u64)>,
     /// Thumbprint to use and owner.
@@ -81,9 +82,9 @@ impl Registered {
             }
             Event::AgreementRegistered(agreement) => self.take_agreement(index, subject, agreement),
             Event::AgentRegistered(agent) => self.take_agent(index, subject, agent),
-            Event::SubProcessorRegistered(_) => {
+            Event::SubProcessorRegistered(company) => {
                 let id = id(SubProcessorId::from_resource_name(subject))?;
-                let new = once(&mut self.sub_processors, id, index);
+                let new = once(&mut self.sub_processors, id, (index, company.purposes.clone()));
                 Rule::Registered.holds(new, "the sub-processor is registered again")
             }
             Event::AccessKeyRegistered(key) => {
@@ -118,6 +119,12 @@ impl Registered {
     ) -> Result<(), Broken> {
         self.before(index).needs_controller(&agreement.controller)?;
         self.before(index).needs_sub_processors(&agreement.sub_processors)?;
+        let serves =
+            |one| self.sub_processors.get(one).is_some_and(|(_, does)| shares(does, &agreement.purposes));
+        Rule::Registered.holds(
+            agreement.sub_processors.iter().all(serves),
+            "the agreement names a sub-processor that does nothing it is about",
+        )?;
         Rule::Registered.holds(agreement.start < agreement.end, "the agreement ends before it begins")?;
         let new = self.agreements.insert(id(AgreementId::from_resource_name(subject))?);
         Rule::Registered.holds(new, "the agreement is registered again")?;
@@ -125,7 +132,6 @@ impl Registered {
             controller: agreement.controller.clone(),
             apps: BTreeSet::new(),
             categories: agreement.categories.iter().copied().collect(),
-            purposes: agreement.purposes.iter().copied().collect(),
             stores: agreement.stores.iter().cloned().collect(),
             regions: agreement.regions.iter().copied().collect(),
             sub_processors: agreement.sub_processors.iter().cloned().collect(),
@@ -283,7 +289,7 @@ impl<'a> RegisteredBefore<'a> {
         &self,
         ids: impl IntoIterator<Item = &'b SubProcessorId>,
     ) -> Result<(), Broken> {
-        let known = |id| self.all.sub_processors.get(id).is_some_and(|index| *index < self.index);
+        let known = |id| self.all.sub_processors.get(id).is_some_and(|(index, _)| *index < self.index);
         Rule::Registered.holds(ids.into_iter().all(known), "the sub-processor was not registered before")
     }
 

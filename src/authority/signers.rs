@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Act, Category, Reason, Refusal};
 use crate::token::keyset::RoleKeys;
-use crate::token::{KeyId, KeySet, SetRole, Signer, Tier};
+use crate::token::{KeyId, KeySet, SetRole, SignedStatement, Signer, Tier};
 
 /// What an order is about, as far as it raises the threshold.
 #[derive(Debug, Clone, Copy)]
@@ -12,8 +12,14 @@ pub struct Stakes<'a> {
     pub act: Act,
     /// Written out within the agreement.
     pub categories: &'a BTreeSet<Category>,
-    /// It answers a case whose requester speaks for a minor.
+    /// It is counted as a minor's: see [`may_be_a_minors`].
     pub minor: bool,
+}
+
+/// Whether the data may be a minor's. The case that is answered says it; where the order names none, nobody says that
+/// it is not (decision 0030). So leaving `req` out saves no signer, and agents, who see no case, hold to it as well.
+pub fn may_be_a_minors(statement: &SignedStatement, case_is_a_minors: bool) -> bool {
+    case_is_a_minors || statement.req.is_none()
 }
 
 /// Who counts, and how many are missing.

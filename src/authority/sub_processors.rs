@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{Reason, Refusal, StoreId, SubProcessorId};
+use crate::domain::{Purpose, Reason, Refusal, StoreId, SubProcessorId};
 use crate::token::SignedStatement;
 
 /// Who operates what, where it is not PPIO itself.
@@ -30,6 +30,11 @@ impl Sinks {
     }
 }
 
+/// Whether somebody who does this has any business with what an agreement is about (PIPL 21, 59; decision 0029).
+pub fn shares(does: &[Purpose], agreed: &[Purpose]) -> bool {
+    does.iter().any(|purpose| agreed.contains(purpose))
+}
+
 /// `SUB_PROCESSOR_UNDECLARED` unless the agreement names everybody who is reached.
 pub(super) fn check(
     reached: &BTreeSet<SubProcessorId>,
@@ -45,6 +50,15 @@ pub(super) fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_nothing_that_was_agreed_has_no_business_with_the_data() {
+        use Purpose::{Recording, ServiceDelivery, Troubleshooting};
+        assert!(shares(&[Recording, Troubleshooting], &[ServiceDelivery, Recording]));
+        assert!(!shares(&[Troubleshooting], &[ServiceDelivery, Recording]));
+        assert!(!shares(&[Recording], &[]));
+    }
+
     use crate::authority::fixtures::agreement;
     use crate::domain::Act;
     use crate::token::fixtures::{draft, export_order, read, sealed, wire};

@@ -143,8 +143,9 @@ pub fn check_order(order: &Order<'_>, standing: &Standing<'_>) -> Result<Checked
         }
         Lease::Resumed => agreement.cover_begun(statement)?,
     };
-    // Whether the case is a minor's stands in the trail, not in the order: the gateway and auditors count that.
-    let stakes = Stakes { act: statement.act, categories: &scope.categories, minor: false };
+    // Whether a case is a minor's stands in the trail, not in the order: there the gateway and auditors count.
+    let minor = signers::may_be_a_minors(statement, false);
+    let stakes = Stakes { act: statement.act, categories: &scope.categories, minor };
     let without = taken_back.signers(&instruction.digest(), admitted_under, authority_size);
     let counted = signers::count(stakes, instruction.signers(), &without, admitted_under)?.met()?;
     // Work that has begun is seen through: who signed may have left since.

@@ -89,6 +89,15 @@ pub enum EventError {
     Data(&'static str),
 }
 
+/// Of a leaf that does not say.
+fn left_open() -> bool {
+    true
+}
+
+fn is_left_open(begun: &bool) -> bool {
+    *begun
+}
+
 events! {
     /// Leaf 0 of each log. Subject: the origin.
     LogOpened = "mandate.log.opened" { origin: String }
@@ -209,7 +218,13 @@ events! {
 
     /// Subject `executions/<id>`.
     ExecutionLeased = "mandate.execution.leased" { agent: AgentId, attempt: u32 }
-    ExecutionDeferred = "mandate.execution.deferred" { agent: AgentId, attempt: u32, reason: Reason, next: i64 }
+    /// `begun`: rows may have been touched. It is written where the agent said that none were; a leaf without it
+    /// leaves that open.
+    ExecutionDeferred = "mandate.execution.deferred" {
+        agent: AgentId, attempt: u32, reason: Reason, next: i64,
+        #[serde(default = "left_open", skip_serializing_if = "is_left_open")]
+        begun: bool,
+    }
     /// Some attempts were not answered, or no more may be made: given up.
     ExecutionFailed = "mandate.execution.failed" { attempt: u32, reason: Reason }
     /// `report` is the agent's compact JWS.

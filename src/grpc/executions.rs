@@ -31,7 +31,9 @@ impl Surface {
             // Boxed, so that a stream that waits does not hold the room that reading takes.
             let view = Box::pin(self.app.get_execution(&controller, id)).await?;
             let ended = view.row.state.has_ended();
-            if seen.replace(view.row.version) != Some(view.row.version) {
+            // Its end comes without a change to the row.
+            let news = (view.row.version, view.row.state);
+            if seen.replace(news) != Some(news) {
                 let item = v1::WatchExecutionResponse { execution: Some(encode::execution(view)) };
                 if !outlet.send(item).await {
                     return Ok(());

@@ -14,6 +14,8 @@ pub struct ExecutionRow {
     pub store: StoreId,
     pub state: ExecutionState,
     pub attempt: u32,
+    /// An agent that put it off said that rows may have been touched.
+    pub begun: bool,
     pub next_attempt_at: i64,
     pub agent: Option<AgentId>,
     /// SHA-256 of the lease token, base64url.
@@ -35,6 +37,7 @@ fn row(row: &Row) -> Result<ExecutionRow, StoreError> {
         store: id(row, "store_id")?,
         state: id(row, "state")?,
         attempt: row.try_get("attempt").map_err(|_| StoreError::Corrupt("executions.attempt"))?,
+        begun: row.get("begun"),
         next_attempt_at: row.get("next_attempt_at"),
         agent: match row.get::<Option<String>>("agent_id") {
             Some(text) => Some(text.parse().map_err(|_| StoreError::Corrupt("executions.agent_id"))?),
@@ -212,11 +215,11 @@ pub async fn stores_waiting(conn: &mut Conn) -> Result<Vec<StoreId>, StoreError>
     rows.iter().map(|row| id(row, "store_id")).collect()
 }
 
-/// Orders never begun whose instruction is past its end.
-pub async fn never_leased(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<ExecutionRow>, StoreError> {
+/// Orders that no agent has begun, of instructions past their end.
+pub async fn never_begun(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<ExecutionRow>, StoreError> {
     let rows = query(
         "SELECT e.* FROM executions e JOIN instructions i ON i.controller_id = e.controller_id AND i.id = e.instruction_id \
-         WHERE e.state = 'pending' AND e.attempt = 0 AND i.expires_at <= ? LIMIT ?",
+         WHERE e.state = 'pending' AND e.begun = 0 AND i.expires_at <= ? LIMIT ?",
     )
     .bind(now)
     .bind(limit)
@@ -229,11 +232,12 @@ pub async fn never_leased(conn: &mut Conn, now: i64, limit: u32) -> Result<Vec<E
 pub async fn update(tx: &mut Tx<'_>, execution: &ExecutionRow) -> Result<(), StoreError> {
     let (now, name) = (tx.now_seconds(), tx.name());
     let changed = query(
-        "UPDATE executions SET state = ?, attempt = ?, next_attempt_at = ?, agent_id = ?, lease_token = ?, lease_expires_at = ?, \
+        "UPDATE executions SET state = ?, attempt = ?, begun = ?, next_attempt_at = ?, agent_id = ?, lease_token = ?, lease_expires_at = ?, \
          reason = ?, report = ?, report_leaf = ?, sealed_details = ?, updated_at = ?, version = version + 1, written_by = ? WHERE id = ? AND version = ?",
     )
     .bind(execution.state.as_str())
     .bind(execution.attempt)
+    .bind(execution.begun)
     .bind(execution.next_attempt_at)
     .bind(execution.agent.as_ref().map(AgentId::as_str))
     .bind(&execution.lease_token)

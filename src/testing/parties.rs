@@ -184,7 +184,7 @@ impl Parties {
         let mut out: Vec<(String, Event)> =
             vec![(origin("trail"), LogOpened { origin: origin("trail") }.into())];
         let company =
-            SubProcessorRegistered { by: by(), region: Region::Cn, purposes: vec![Purpose::Troubleshooting] };
+            SubProcessorRegistered { by: by(), region: Region::Cn, purposes: vec![Purpose::ServiceDelivery] };
         out.push((cloud().resource_name(), company.into()));
         for (number, controller) in self.controllers.iter().enumerate() {
             let subject = controller.resource_name();

@@ -7,7 +7,7 @@ use super::instructions::{Authority, Ordered, PACKAGE, Wish, admit, package, rep
 use super::parties::{GATEWAY, Parties, START, origin};
 use super::seeded::Seeded;
 use crate::domain::event::*;
-use crate::domain::execution::state_of;
+use crate::domain::execution::{InstructionState, Stand, settled};
 use crate::domain::{
     Act, ExecutionState, ExportId, MessageId, Reason, RefusalGround, RequestId, Right, Timestamp,
 };
@@ -326,7 +326,10 @@ impl<'a> Story<'a> {
             Step::Deferred { place, attempt } => {
                 let (execution, agent) = execution(case, place)?;
                 let (agent, reason, next) = (agent.id.clone(), Reason::Unavailable, now.as_second() + 60);
-                (execution.resource_name(), ExecutionDeferred { agent, attempt, reason, next }.into())
+                (
+                    execution.resource_name(),
+                    ExecutionDeferred { agent, attempt, reason, next, begun: true }.into(),
+                )
             }
             Step::Failed { place, attempt } => {
                 let (execution, _) = execution(case, place)?;
@@ -355,7 +358,9 @@ impl<'a> Story<'a> {
                 (export.resource_name(), ExportDownloaded { by: name, offset: 0 }.into())
             }
             Step::Ended => {
-                let state = state_of(&case.states).as_str().to_owned();
+                let stands: Vec<Stand> =
+                    case.states.iter().map(|state| Stand::of(*state, true, None, true)).collect();
+                let state = settled(InstructionState::Admitted, &stands).as_str().to_owned();
                 let subject = case.ordered.as_ref()?.id.resource_name();
                 (subject, InstructionEnded { controller: id(), state }.into())
             }

@@ -22,7 +22,7 @@ const MAX_WITNESSES: u64 = 64;
 vocabulary! {
     /// Data that may need more signers than the act alone.
     Tier, "tier" {
-        /// The requester speaks for a minor under 14: the case that is answered says so.
+        /// The requester speaks for a minor under 14: the case that is answered says so. What answers none counts, too.
         Minor = "minor",
         /// Recordings: the category `media`.
         Media = "media",

@@ -31,8 +31,8 @@ pub trait Door {
     async fn withdraw(&mut self, id: InstructionId, by: &Detached) -> Result<Shown, Reason>;
     async fn contest(&mut self, id: InstructionId) -> Result<(), Reason>;
     async fn rotate(&mut self, set: &[u8]) -> Result<(), Reason>;
-    /// A case of a minor's, whose data is to be deleted.
-    async fn minors_case(&mut self) -> RequestId;
+    /// A case of somebody's, or of a minor's, whose data is to be deleted.
+    async fn case(&mut self, minor: bool) -> RequestId;
     async fn show(&mut self, id: InstructionId) -> Result<Shown, Reason>;
     /// The order, with the newest leaf that the gateway has of it; none where it has none.
     async fn order(&mut self, of: &Signed) -> Option<v1::Order>;

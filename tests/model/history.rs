@@ -10,7 +10,7 @@ use super::agent::{Agent, Hold};
 use super::door::{Door, Shown};
 use super::office::{Office, Wording};
 use super::ops::{About, Call, Instruct, LONG, first};
-use super::rules::{self, Act, Keys, Order, Role, Rules, Set, each};
+use super::rules::{self, Act, Case, Keys, Order, Role, Rules, Set, each};
 
 /// How often each was answered what.
 pub type Tally = BTreeMap<(&'static str, String), usize>;
@@ -122,7 +122,7 @@ impl<D: Door> History<D> {
     async fn instruct(&mut self, instruct: &Instruct) {
         let Instruct { about, keys, entitled, twice, behind, life } = instruct;
         let (act, begins, life) = match *about {
-            About::One { media, minor } => (Act::Erase { media, minor }, None, *life),
+            About::One { media, case } => (Act::Erase { media, case }, None, *life),
             About::End(ahead) => (Act::End, Some(ahead), life + ahead),
             About::Order { slot } => match self.slot_where(slot, *entitled, Order::is_open) {
                 Some(slot) => (Act::Revoke(slot), None, REVOCATION),
@@ -130,7 +130,7 @@ impl<D: Door> History<D> {
             },
         };
         let request = match act {
-            Act::Erase { minor: true, .. } => Some(self.door.minors_case().await),
+            Act::Erase { case: Case::Named { minor }, .. } => Some(self.door.case(minor).await),
             _ => None,
         };
         let (version, newest) = self.rules.newest();
@@ -151,7 +151,7 @@ impl<D: Door> History<D> {
     }
 
     async fn submit(&mut self, slot: usize, wire: &str) {
-        let again = self.rules.first_answer(slot).is_some();
+        let again = self.rules.first_answer(slot, self.now()).is_some();
         let left = self.rules.orders[slot].sent & !self.rules.newest().1.keys != 0;
         let answer = self.rules.submitted(slot, self.now());
         self.told(if again && left { AGAIN } else { "submit" }, &answer);
@@ -184,7 +184,7 @@ impl<D: Door> History<D> {
         let signed = self.rules.orders[slot].signed;
         let key = if own { nth(signed, key).unwrap_or(key) } else { key };
         let withdrawal = self.office.countersign(Says::Withdrawn, slot, key);
-        let answer = self.rules.withdrawn(slot, key);
+        let answer = self.rules.withdrawn(slot, key, self.now());
         self.told("withdraw", &answer);
         let done = self.door.withdraw(self.office.orders[slot].id, &withdrawal).await;
         let order = &self.rules.orders[slot];
@@ -195,7 +195,7 @@ impl<D: Door> History<D> {
     }
 
     async fn contest(&mut self, slot: usize) {
-        let answer = self.rules.contested(slot);
+        let answer = self.rules.contested(slot, self.now());
         let done = self.door.contest(self.office.orders[slot].id).await;
         assert_eq!(done, answer, "contested: {:?}", self.rules.orders[slot]);
     }
@@ -267,7 +267,7 @@ impl<D: Door> History<D> {
         let now = self.now();
         for slot in 0..self.rules.orders.len() {
             let shown = self.door.show(self.office.orders[slot].id).await;
-            let rule = self.expected(slot, self.rules.shown(slot));
+            let rule = self.expected(slot, self.rules.shown(slot, now));
             assert_eq!(shown, rule, "after {after:?}: slot {slot}, {:?}", self.rules.orders[slot]);
             let order = &self.rules.orders[slot];
             if matches!(order.state, Some(InstructionState::Done | InstructionState::Failed)) {
@@ -275,7 +275,7 @@ impl<D: Door> History<D> {
                 // alone, a taken-over one may hand out.
                 continue;
             }
-            if let Some(state) = order.state.filter(|_| order.has_executions()) {
+            if let Some(state) = order.state_at(now).filter(|_| order.has_executions()) {
                 *self.tally.entry(("asked about", state.to_string())).or_default() += 1;
             }
             let begun = order.begun;

@@ -128,13 +128,13 @@ impl Door for Inside {
         done.map(drop).map_err(|error| refusal(&error))
     }
 
-    async fn minors_case(&mut self) -> RequestId {
+    async fn case(&mut self, minor: bool) -> RequestId {
         let new = NewRequest {
             app: self.of_app.clone(),
             rights: vec![Right::Delete],
             subjects: Vec::new(),
             received_at: None,
-            guardian: true,
+            guardian: minor,
             language: String::new(),
         };
         let id = RequestUuid::required(&uuid_v7(&self.time, &SystemEntropy).to_string()).expect("an id");

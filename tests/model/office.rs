@@ -13,7 +13,7 @@ use mandate::token::{
     Private, PrivateKey, Says, SetRole, SignedKeySet, Tier,
 };
 
-use super::rules::{Act, Keys, PEOPLE, Role, Set, each};
+use super::rules::{Act, Case, Keys, PEOPLE, Role, Set, each};
 use crate::key_sets::{key_of, named, new_key};
 
 /// An order as it was sent, and with the signatures that it has by now.
@@ -84,7 +84,7 @@ impl Office {
         keys.extend(each(set.keys).map(|key| entry(&self.keys[key], PEOPLE[key], KeyUse::Instruction)));
         let kids = |keys: Keys| each(keys).map(|key| self.keys[key].id()).collect::<Vec<_>>();
         let mut roles = vec![(SetRole::Root, vec![self.root.id()], 1)];
-        let acts = [Act::Erase { media: false, minor: false }, Act::End, Act::Revoke(0)];
+        let acts = [Act::Erase { media: false, case: Case::None }, Act::End, Act::Revoke(0)];
         for act in acts {
             let Role { keys, threshold } = set.role(act);
             if keys != 0 {

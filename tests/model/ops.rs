@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
-use super::rules::{ALL, Keys, Role, Set, people};
+use super::rules::{ALL, Case, Keys, Role, Set, people};
 
 pub const HOLD: i64 = 40;
 /// How long a key set is in force.
@@ -61,7 +61,7 @@ pub struct Instruct {
 pub enum About {
     One {
         media: bool,
-        minor: bool,
+        case: Case,
     },
     /// A contract's end, so many seconds ahead.
     End(i64),
@@ -151,13 +151,18 @@ fn a_next(time: Time) -> impl Strategy<Value = Next> {
 }
 
 fn an_instruction(time: Time) -> impl Strategy<Value = Instruct> {
-    let one = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
+    let case = prop_oneof![
+        2 => Just(Case::None),
+        2 => Just(Case::Named { minor: false }),
+        1 => Just(Case::Named { minor: true }),
+    ];
+    let one = (prop::bool::weighted(0.3), case);
     let (ahead, life) = match time {
         Time::Own => (vec![0, 60], vec![50, 400]),
         Time::Real => (vec![0], vec![LONG]),
     };
     let about = prop_oneof![
-        5 => one.prop_map(|(media, minor)| About::One { media, minor }),
+        5 => one.prop_map(|(media, case)| About::One { media, case }),
         1 => prop::sample::select(ahead).prop_map(About::End),
         3 => (0usize..8).prop_map(|slot| About::Order { slot }),
     ];

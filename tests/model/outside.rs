@@ -284,13 +284,13 @@ impl Door for Outside {
         .await
     }
 
-    async fn minors_case(&mut self) -> RequestId {
+    async fn case(&mut self, minor: bool) -> RequestId {
         let request_id = uuid_v7(&SystemClock, &SystemEntropy).to_string();
         let opened = self.ask(async |side| {
             let call = v1::CreateRequestRequest {
                 app: side.enterprise.app.resource_name(),
                 rights: vec!["delete".into()],
-                guardian: true,
+                guardian: minor,
                 request_id: request_id.clone(),
                 ..Default::default()
             };

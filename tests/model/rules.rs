@@ -39,18 +39,25 @@ pub struct Set {
     pub erase: Role,
     pub end: Role,
     pub revoke: Role,
-    /// People that an erasure takes where it is about recordings, or answers for a minor; 0: no more than any.
+    /// People that an erasure takes where it is about recordings, or answers for a minor, or names no case; 0: no more than any.
     pub media: usize,
     pub minor: usize,
     pub hold: i64,
     pub exp: i64,
 }
 
+/// What an erasure answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Case {
+    None,
+    Named { minor: bool },
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
     Erase {
         media: bool,
-        minor: bool,
+        case: Case,
     },
     /// The end of a contract: it is about no person.
     End,
@@ -69,7 +76,8 @@ impl Set {
 
     fn needed(&self, act: Act) -> usize {
         match act {
-            Act::Erase { media, minor } => {
+            Act::Erase { media, case } => {
+                let minor = !matches!(case, Case::Named { minor: false });
                 let tier = |applies, people| if applies { people } else { 0 };
                 self.erase.threshold.max(tier(media, self.media)).max(tier(minor, self.minor))
             }
@@ -124,6 +132,12 @@ impl Order {
         }
     }
 
+    /// Its end comes by itself, where the gateway has handed nothing of it out: whether that was written down or not.
+    pub fn state_at(&self, now: i64) -> Option<State> {
+        let is_over = now >= self.exp && self.is_open() && !self.leased;
+        if is_over { Some(State::Expired) } else { self.state }
+    }
+
     /// There is something for an agent to do.
     pub fn has_executions(&self) -> bool {
         self.admitted.is_some() && !matches!(self.act, Act::Revoke(_))
@@ -147,6 +161,18 @@ pub type Answer = Result<(State, usize), Reason>;
 
 fn refused(applies: bool, reason: Reason) -> Result<(), Reason> {
     if applies { Err(reason) } else { Ok(()) }
+}
+
+/// More signatures may come to it, or be taken back.
+fn waits(order: &Order, now: i64) -> Result<(), Reason> {
+    refused(order.state_at(now) == Some(State::Expired), Reason::InstructionExpired)?;
+    refused(order.state != Some(State::Waiting), Reason::StageConflict)
+}
+
+/// There is something left of it to stop.
+fn stoppable(order: &Order, now: i64) -> Result<(), Reason> {
+    refused(order.state_at(now) == Some(State::Expired), Reason::InstructionExpired)?;
+    refused(!order.is_open(), Reason::StageConflict)
 }
 
 #[derive(Debug)]
@@ -175,25 +201,25 @@ impl Rules {
             Act::Revoke(target) => {
                 let target = &self.orders[target];
                 refused(target.state.is_none(), Reason::TargetUnknown)?;
-                refused(!target.is_open(), Reason::StageConflict)?;
+                stoppable(target, now)?;
             }
             _ => refused(now.max(order.begins) + set.hold >= order.exp, Reason::InstructionLifetime)?,
         }
         Ok(set.needed(order.act).saturating_sub(people(order.signed)))
     }
 
-    pub fn shown(&self, slot: usize) -> Answer {
+    pub fn shown(&self, slot: usize, now: i64) -> Answer {
         let order = &self.orders[slot];
-        let state = order.state.ok_or(Reason::NotFound)?;
+        let state = order.state_at(now).ok_or(Reason::NotFound)?;
         let needed = self.sets[order.version - 1].needed(order.act);
         let waits = state == State::Waiting;
         Ok((state, if waits { needed - people(order.signed) } else { 0 }))
     }
 
     /// What its bytes get once more; none before they came.
-    pub fn first_answer(&self, slot: usize) -> Option<Answer> {
+    pub fn first_answer(&self, slot: usize, now: i64) -> Option<Answer> {
         let order = &self.orders[slot];
-        order.refused.map(Err).or_else(|| order.state.map(|_| self.shown(slot)))
+        order.refused.map(Err).or_else(|| order.state.map(|_| self.shown(slot, now)))
     }
 
     /// With these missing it is admitted or waits.
@@ -202,7 +228,7 @@ impl Rules {
         let order = &mut self.orders[slot];
         if missing > 0 {
             order.state = Some(State::Waiting);
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
         order.admitted = Some(now);
         if let Act::Revoke(target) = order.act {
@@ -212,13 +238,13 @@ impl Rules {
             let held = order.begins.max(now) + hold > now;
             order.state = Some(if held { State::Held } else { State::Admitted });
         }
-        self.shown(slot)
+        self.shown(slot, now)
     }
 
     /// Its bytes come, for the first time or again.
     pub fn submitted(&mut self, slot: usize, now: i64) -> Answer {
         // For ever, whatever became of those who signed it.
-        if let Some(answer) = self.first_answer(slot) {
+        if let Some(answer) = self.first_answer(slot, now) {
             return answer;
         }
         let order = &self.orders[slot];
@@ -247,12 +273,12 @@ impl Rules {
         let hides = hides && matches!(order.act, Act::Erase { .. });
         // What counts once counts for ever.
         if order.state.is_some() && has(order.signed, key) && !hides {
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
         self.countersigned(slot, key)?;
         let order = &self.orders[slot];
         refused(hides, Reason::DisclosureMissing)?;
-        refused(order.state != Some(State::Waiting), Reason::StageConflict)?;
+        waits(order, now)?;
         refused(order.withdrawn.contains(PEOPLE[key]), Reason::SignatureWithdrawn)?;
         let mut after = order.clone();
         after.signed |= 1 << key;
@@ -262,31 +288,32 @@ impl Rules {
     }
 
     /// By any key of his that the set lists, all that he signed is taken back.
-    pub fn withdrawn(&mut self, slot: usize, key: usize) -> Answer {
+    pub fn withdrawn(&mut self, slot: usize, key: usize, now: i64) -> Answer {
         let order = &self.orders[slot];
         let listed = |version: usize| key < PEOPLE.len() && has(self.sets[version - 1].keys, key);
         // The same signer again, by a key that he had when it was taken.
         if order.state.is_some() && listed(order.version) && order.withdrawn.contains(PEOPLE[key]) {
-            return self.shown(slot);
+            return self.shown(slot, now);
         }
         self.countersigned(slot, key)?;
         let order = &mut self.orders[slot];
         let own: Vec<usize> = each(order.signed).filter(|other| PEOPLE[*other] == PEOPLE[key]).collect();
-        refused(order.state != Some(State::Waiting) || own.is_empty(), Reason::StageConflict)?;
+        waits(order, now)?;
+        refused(own.is_empty(), Reason::StageConflict)?;
         order.withdrawn.insert(PEOPLE[key]);
         own.iter().for_each(|key| order.signed &= !(1 << key));
         if order.signed & order.sent == 0 {
             // Approvals alone order nothing.
             order.end(State::Revoked);
         }
-        self.shown(slot)
+        self.shown(slot, now)
     }
 
-    pub fn contested(&mut self, slot: usize) -> Result<(), Reason> {
+    pub fn contested(&mut self, slot: usize, now: i64) -> Result<(), Reason> {
         let order = &mut self.orders[slot];
         refused(order.state.is_none(), Reason::NotFound)?;
         if order.state != Some(State::Contested) {
-            refused(!order.is_open(), Reason::StageConflict)?;
+            stoppable(order, now)?;
             order.stop(State::Contested);
         }
         Ok(())

@@ -9,10 +9,15 @@ use serde::Deserialize;
 
 use super::world::{Circumstances, Taken, World};
 use crate::authority::admission::{Judged, held_until, judge};
-use crate::authority::precedent::{Case, Precedent, Signed, check_case, check_target, precedent};
+use crate::authority::precedent::{
+    Case, Precedent, Signed, check_case, check_stoppable, check_target, precedent,
+};
 use crate::authority::warrant::{AdmissionFacts, Lease, Order, Standing, check_order};
 use crate::authority::{AdmissionContext, KeySetChain, TakenBack};
-use crate::domain::{InstructionId, InstructionState, Reason, Refusal, RequestStage, RightStage, Stop};
+use crate::domain::execution::{Stand, state_at};
+use crate::domain::{
+    ExecutionState, InstructionId, InstructionState, Reason, Refusal, RequestStage, RightStage, Stop,
+};
 use crate::token::{Detached, Digest, Envelope, Instruction, KeyId, KeySet, Says, SignedStatement};
 
 /// One thing that comes before, and the answer it gets: `OK` where none is named.
@@ -55,9 +60,15 @@ struct Kept {
 }
 
 impl Kept {
-    fn signed(&self) -> Signed<'_> {
+    /// No agent begins anything here.
+    fn state_at(&self, now: i64) -> InstructionState {
+        let unbegun = Stand::of(ExecutionState::Pending, false, None, false);
+        state_at(self.state, &[unbegun], self.statement.exp, now)
+    }
+
+    fn signed(&self, now: i64) -> Signed<'_> {
         let key_set_version = self.statement.key_set.version;
-        Signed { state: self.state, key_set_version, withdrawn: &self.withdrawn }
+        Signed { state: self.state_at(now), key_set_version, withdrawn: &self.withdrawn }
     }
 }
 
@@ -174,7 +185,7 @@ impl<'a> Sequence<'a> {
     }
 
     fn answer(&self, instruction: Instruction) -> Taken {
-        let state = self.kept.get(&instruction.statement().jti).map(|kept| kept.state);
+        let state = self.kept.get(&instruction.statement().jti).map(|kept| kept.state_at(self.now));
         Taken { waits: state == Some(InstructionState::Waiting), instruction }
     }
 
@@ -218,7 +229,7 @@ impl<'a> Sequence<'a> {
         let stage = RequestStage::Acknowledged;
         check_case(statement, app.as_ref().map(|app| Case { app, stage, rights: &rights }))?;
         let target = statement.target.as_ref().and_then(|target| self.kept.get(target));
-        check_target(statement, target.map(|kept| (&kept.statement.app, kept.state)))?;
+        check_target(statement, target.map(|kept| (&kept.statement.app, kept.state_at(self.now))))?;
         Ok(match judged {
             Judged::Waits(_) => InstructionState::Waiting,
             Judged::Good(_) if statement.target.is_some() => InstructionState::Done,
@@ -248,7 +259,7 @@ impl<'a> Sequence<'a> {
 
     /// With the disclosures of `of`: what the approver saw and sends.
     pub fn approve(&mut self, input: &str, of: &str) -> Result<Taken, Refusal> {
-        let newest = self.newest()?;
+        let (newest, now) = (self.newest()?, self.now);
         let approval = Detached::parse(Says::Approved, input)?;
         let expected = self.world.expected();
         let seen = Envelope::read(of.as_bytes())?.disclosures().to_vec();
@@ -261,15 +272,15 @@ impl<'a> Sequence<'a> {
         };
         // What counts is answered as the first time, whatever became of its key.
         let own = self.set_of(kept)?;
-        if kept.signed().counts(&approval.kid(), own, kept.envelope.kids())
+        if kept.signed(now).counts(&approval.kid(), own, kept.envelope.kids())
             && let Ok((whole, _)) = signed(own)
         {
             return Ok(self.answer(whole));
         }
-        kept.signed().check_set(newest)?;
+        kept.signed(now).check_set(newest)?;
         let (whole, signer) = signed(newest)?;
-        kept.signed().check_waits()?;
-        kept.signed().check_approver(&signer, newest)?;
+        kept.signed(now).check_waits()?;
+        kept.signed(now).check_approver(&signer, newest)?;
         let back: BTreeSet<&str> =
             kept.withdrawn.iter().filter_map(|kid| newest.key(kid)).map(|key| key.signer.as_str()).collect();
         let state = self.decide(&whole, newest, &back)?;
@@ -278,18 +289,18 @@ impl<'a> Sequence<'a> {
     }
 
     pub fn withdraw(&mut self, input: &str, of: &str) -> Result<(), Refusal> {
-        let newest = self.newest()?;
+        let (newest, now) = (self.newest()?, self.now);
         let withdrawal = Detached::parse(Says::Withdrawn, input)?;
         let id = self.meant(of)?;
         let kept = &self.kept[&id];
         let own = |set: &KeySet| {
             let signer = withdrawal.verify(&kept.envelope, set)?;
-            kept.signed().taken_back_by(&signer, set, kept.envelope.kids())
+            kept.signed(now).taken_back_by(&signer, set, kept.envelope.kids())
         };
         if own(self.set_of(kept)?).is_ok_and(|own| own.is_empty()) {
             return Ok(());
         }
-        kept.signed().check_set(newest)?;
+        kept.signed(now).check_set(newest)?;
         let own = own(newest)?;
         let rest = kept.envelope.without(&own);
         if let Some(kept) = self.kept.get_mut(&id).filter(|_| !own.is_empty()) {
@@ -305,10 +316,9 @@ impl<'a> Sequence<'a> {
 
     fn contest(&mut self, name: &str) -> Result<(), Refusal> {
         let id = InstructionId::from_resource_name(name).map_err(|_| Reason::NotFound)?;
+        let now = self.now;
         let kept = self.kept.get_mut(&id).ok_or(Reason::NotFound)?;
-        if kept.state.is_over() || kept.state.is_stopped() {
-            return Err(Reason::StageConflict.into());
-        }
+        check_stoppable(kept.state_at(now), "name")?;
         kept.state = InstructionState::Contested;
         Ok(())
     }

@@ -13,8 +13,7 @@ use crate::authority::{AgreementTerms, Sinks};
 use crate::cli::CliError;
 use crate::domain::clock::FixedClock;
 use crate::domain::{
-    AppId, Category, ControllerId, Purpose, Reason, Refusal, Region, Right, StoreId, SubProcessorId,
-    Timestamp,
+    AppId, Category, ControllerId, Reason, Refusal, Region, Right, StoreId, SubProcessorId, Timestamp,
 };
 use crate::grpc::access::{Access as CallAccess, rule_for};
 use crate::identity::{AccessKey, AccessKeys, AccessTokens, Peer, bearer};
@@ -190,7 +189,6 @@ impl World {
             controller: self.controller.clone(),
             apps: apps.collect::<Result<_, _>>().map_err(|_| unknown())?,
             categories: agreement.categories.clone(),
-            purposes: [Purpose::ServiceDelivery].into(),
             stores: agreement.stores.clone(),
             regions: agreement.regions.clone(),
             sub_processors: agreement.sub_processors.clone(),

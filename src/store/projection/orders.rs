@@ -9,7 +9,7 @@ use crate::domain::event::{
     DataShredded, ExecutionDeferred, ExecutionFailed, ExecutionLeased, ExecutionReported, ExportReleased,
     InstructionAdmitted, InstructionContested, InstructionEnded, InstructionRefused, InstructionSaid,
 };
-use crate::domain::execution::{Stand, is_expired, settled};
+use crate::domain::execution::{Stand, settled};
 use crate::domain::request::{right_after, served_by, stage_of};
 use crate::domain::{
     Act, ControllerId, ExecutionState, InstructionState, RequestStage, Right, RightStage, Stop,
@@ -168,7 +168,7 @@ async fn stop(conn: &mut Conn, controller: &ControllerId, id: &str, why: Stop) -
     one(conn, set, "there was nothing left to stop").await?;
     query(
         "UPDATE executions SET reason = ?, version = version + 1 WHERE controller_id = ? AND instruction_id = ? \
-         AND attempt > 0 AND state IN ('pending', 'leased')",
+         AND (state = 'leased' OR state = 'pending' AND begun = 1)",
     )
     .bind(refusal_of(why).code())
     .bind(controller.as_str())
@@ -303,19 +303,23 @@ pub(super) async fn leased(conn: &mut Conn, at: At<'_>, event: &ExecutionLeased)
 }
 
 pub(super) async fn deferred(conn: &mut Conn, at: At<'_>, event: &ExecutionDeferred) -> Projected {
+    let id = id_in(at, "executions")?;
     let defer = query(
-        "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, next_attempt_at = ?, updated_at = ?, version = version + 1 \
+        "UPDATE executions SET state = ?, lease_token = NULL, lease_expires_at = NULL, reason = ?, begun = CASE WHEN ? = 1 THEN 1 ELSE begun END, \
+         next_attempt_at = ?, updated_at = ?, version = version + 1 \
          WHERE id = ? AND state = ? AND agent_id = ? AND attempt = ?",
     )
     .bind(ExecutionState::Pending.as_str())
     .bind(event.reason.code())
+    .bind(event.begun)
     .bind(event.next)
     .bind(at.seconds)
-    .bind(id_in(at, "executions")?)
+    .bind(id)
     .bind(ExecutionState::Leased.as_str())
     .bind(event.agent.as_str())
     .bind(event.attempt);
-    one(conn, defer, "the execution was not that agent's").await
+    one(conn, defer, "the execution was not that agent's").await?;
+    settle(conn, id).await
 }
 
 pub(super) async fn failed(conn: &mut Conn, at: At<'_>, event: &ExecutionFailed) -> Projected {
@@ -361,7 +365,7 @@ pub(super) async fn reported(conn: &mut Conn, at: At<'_>, event: &ExecutionRepor
 /// Moves the instruction to where its executions stand.
 async fn settle(conn: &mut Conn, execution: &str) -> Projected {
     let rows = query(
-        "SELECT o.controller_id, o.instruction_id, o.state, o.reason, i.state AS so_far FROM executions e JOIN executions o \
+        "SELECT o.controller_id, o.instruction_id, o.state, o.begun, o.reason, o.report, i.state AS so_far FROM executions e JOIN executions o \
          ON o.controller_id = e.controller_id AND o.instruction_id = e.instruction_id JOIN instructions i \
          ON i.controller_id = e.controller_id AND i.id = e.instruction_id WHERE e.id = ?",
     )
@@ -373,7 +377,8 @@ async fn settle(conn: &mut Conn, execution: &str) -> Projected {
         .iter()
         .map(|row| {
             let state = row.get::<String>("state").parse().map_err(unknown)?;
-            Ok(Stand { state, expired: is_expired(state, row.get::<Option<String>>("reason").as_deref()) })
+            let (reason, report) = (row.get::<Option<String>>("reason"), row.get::<Option<String>>("report"));
+            Ok(Stand::of(state, row.get("begun"), reason.as_deref(), report.is_some()))
         })
         .collect::<Result<_, ProjectError>>()?;
     let Some(first) = rows.first() else { return Err(ProjectError::Contradiction(NOT_OPEN)) };

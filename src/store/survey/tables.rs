@@ -217,6 +217,7 @@ pub const TABLES: &[Table] = &[
             ("store_id", Text),
             ("state", Text),
             ("attempt", Int),
+            ("begun", Int),
             ("next_attempt_at", Int),
             ("agent_id", Text),
             ("reason", Text),

@@ -4,8 +4,8 @@ from typing import Any
 
 from collector import Cases
 from forms import (
-    EVIDENCE, KEY_SETS, claims, compact, export, general, key_set_digest, name_of, placeholders, text_of,
-    with_private,
+    EVIDENCE, KEY_SETS, REQUEST, claims, compact, export, general, key_set_digest, name_of, placeholders,
+    text_of, with_private,
 )
 from published import b64
 
@@ -64,4 +64,4 @@ def third_party(label: str, basis: str = "pipl-13-1", req: Any = ..., **changes:
 def careful(label: str, name: str = "ed", act: str = "preview", key_set: str = "careful", **changes: Any) -> str:
     """Signed under another of the world's key sets."""
     named = {"version": 1, "digest": key_set_digest(KEY_SETS[key_set])}
-    return signed(label, name, act, key_set=named, **changes)
+    return signed(label, name, act, key_set=named, **({"req": REQUEST} | changes))

@@ -91,6 +91,9 @@ bad("minor", "one signer, where the policy asks for two if the case is a minor's
 bad("recordings", "one signer, where the policy asks for three if recordings are meant: it waits", "WAITS",
     "Have as many signers sign as the policy's tier asks for, or leave media out.",
     careful("recordings", categories=["media"]), key_set="careful", agreement="media")
+bad("no-case", "one signer, where the policy asks for two if the case is a minor's, and no case is named: it waits", "WAITS",
+    "Name the case that it answers, if it is an adult's; else have as many signers sign as the policy's tier asks for.",
+    careful("no-case", req=...), key_set="careful")
 good("no-tier", "the same, of an adult's data without recordings", careful("no-tier"), key_set="careful")
 bad("witnesses", "the policy asks for more witnesses than the gateway has", "WITNESSES_MISSING",
     "Have the operator add witnesses, or ask for fewer in the next key set.", careful("witnesses", key_set="witnessed"), key_set="witnessed")
@@ -144,6 +147,10 @@ bad("revokes-what-is-contested", "revokes what the processor contests", "STAGE_C
 bad("revokes-a-revocation", "revokes a revocation, which is done", "STAGE_CONFLICT",
     "Sign a new instruction under another jti if the first is wanted after all.", revoke("revokes-a-revocation", revoke("a-revocation", first)),
     before=before(instruction_step(first), instruction_step(revoke("a-revocation", first))))
+brief = signed("brief", exp=NOW + 60)
+bad("revokes-what-has-ended", "revokes what nobody had begun when its end came", "INSTRUCTION_EXPIRED",
+    "Leave it: it has ended by itself, and nothing of it is carried out.", revoke("revokes-what-has-ended", brief),
+    before=before(instruction_step(brief), {"wait": 60}))
 waiting = signed("revoked-while-it-waits", "ed", "erase")
 good("revokes-what-waits", "revokes what still waits for a second signer", revoke("revokes-what-waits", waiting),
      before=before(instruction_step(waiting, "WAITS")))

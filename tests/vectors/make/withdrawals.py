@@ -5,7 +5,7 @@ The input is `<protected>..<signature>`, `of` the instruction. On the wire the t
 
 from approvals import CAREFUL, recordings, waiting
 from collector import Later
-from forms import APPROVAL, INSTRUCTION, WITHDRAWAL, approval_step, before, detached, instruction_step, withdrawal_step
+from forms import APPROVAL, DAY, INSTRUCTION, WITHDRAWAL, approval_step, before, detached, instruction_step, withdrawal_step
 from published import KEYS, b64
 
 cases = Later("withdrawal")
@@ -32,6 +32,8 @@ SIGNED = "Withdraw what you signed yourself; what others ordered is taken back w
 bad("not-his", "a signer who has signed nothing here", "STAGE_CONFLICT", SIGNED, of, withdrawal("p256", of))
 bad("admitted", "enough have signed: it no longer waits", "STAGE_CONFLICT", "Revoke it: a signature is taken back only while it waits.",
     of, withdrawal("ed", of), before=before(instruction_step(of, "WAITS"), approval_step(of, detached("p256", of))))
+bad("ended-meanwhile", "its end came while it waited", "INSTRUCTION_EXPIRED", "Leave it: it has ended by itself, and nothing of it is carried out.",
+    of, withdrawal("ed", of), before=before(instruction_step(of, "WAITS"), {"wait": 7 * DAY}))
 bad("stranger", "a key that is not in the key set", "KEY_UNKNOWN", "Withdraw with a key of the newest key set.", of, withdrawal("stranger", of))
 TYP = "Set typ to instruction-withdrawal+jwt."
 bad("typ-instruction", "typ is an instruction's", "HEADER_INVALID", TYP, of, detached("ed", of, INSTRUCTION))
