@@ -61,6 +61,7 @@ mod report_keys;
 mod return_and_erase;
 mod rotation;
 mod shredding;
+mod silence;
 mod stopping;
 mod sub_processors;
 mod taken_over_gateway;

@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::{App, AppResult};
 use crate::store::{Conn, Head, StoreError, logs};
 use crate::vault::Mark;
 
 /// Between two marks, where the trail grows without a pause. One costs a sync of the keyring.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long the last one may take. The next start makes up for it.
+const LAST_MARK: Duration = Duration::from_secs(5);
 
 impl App {
     /// Tells the keyring how far the trail has come. What earlier runs told is looked at first, once.
@@ -42,8 +46,12 @@ impl App {
     /// Commits what waits, tells the keyring the last of it, and closes both.
     pub async fn close(&self) -> AppResult<()> {
         self.store.close().await;
-        if let Err(error) = self.mark_trail().await {
-            tracing::warn!(%error, "the keyring was not told how far the trail has come");
+        match timeout(LAST_MARK, self.mark_trail()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the keyring was not told how far the trail has come"),
+            Err(_) => {
+                tracing::warn!("the keyring did not answer when it was told how far the trail has come")
+            }
         }
         Ok(self.vault.keyring().close().await?)
     }

@@ -4,6 +4,7 @@
 //! each new head to the witnesses; cosignatures are state, kept through [`crate::app`].
 
 pub mod log_files;
+mod overdue;
 pub mod witness_line;
 pub mod witnesses;
 

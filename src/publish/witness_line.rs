@@ -46,6 +46,8 @@ pub enum Failure {
     /// It changed its mind on the size more than once.
     #[error("it does not say where to begin")]
     Conflict,
+    #[error("the turn to ask it was over before it answered")]
+    TurnOver,
 }
 
 impl Failure {
@@ -53,7 +55,7 @@ impl Failure {
         match self {
             Failure::RolledBack(_) => Reason::CheckpointRolledBack,
             Failure::Forked => Reason::CheckpointForked,
-            Failure::Line(_) | Failure::Conflict => Reason::Unavailable,
+            Failure::Line(_) | Failure::Conflict | Failure::TurnOver => Reason::Unavailable,
             Failure::Proof(_) => Reason::Internal,
             Failure::Refused(_, code) => Reason::from_code(code).unwrap_or(Reason::Unavailable),
             Failure::NoCosignature => Reason::SignatureInvalid,
@@ -62,7 +64,7 @@ impl Failure {
 
     /// Waiting helps with a witness that is away; with one that refuses only a person does.
     fn passes(&self) -> bool {
-        matches!(self, Failure::Line(_) | Failure::Conflict | Failure::Proof(_))
+        matches!(self, Failure::Line(_) | Failure::Conflict | Failure::Proof(_) | Failure::TurnOver)
     }
 
     /// How long not to ask again: 0.5 s, 1 s, 2 s, … at most 10 s, or 60 s for what does not pass; ±25 %.

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::overdue::Overdue;
 use super::witness_line::{Failure, WitnessLine};
 use crate::app::{App, AppResult};
 use crate::domain::Reason;
@@ -27,9 +28,9 @@ const PACE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(500);
 /// How long a head may wait for enough witnesses before the log says so, and until it says so again.
 const PATIENCE: Duration = Duration::from_secs(5);
-const REMINDER: Duration = Duration::from_secs(60);
+pub(super) const REMINDER: Duration = Duration::from_secs(60);
 /// Between two looks at whose turn it is, where several gateways share the database.
-const TURN: Duration = Duration::from_secs(5);
+const TURN: Duration = Duration::from_secs(3);
 /// How often the state is looked at unasked.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -76,16 +77,25 @@ struct Coordinator {
 /// Asks until `stop`. `refresh`: how old a cosignature of the newest head may grow.
 pub async fn run(app: Arc<App>, lines: Vec<WitnessLine>, refresh: Duration, stop: CancellationToken) {
     let lines: Vec<Arc<WitnessLine>> = lines.into_iter().map(Arc::new).collect();
+    let mut overdue = Overdue::default();
     while !stop.is_cancelled() {
         match app.store.turn().await {
             Ok(Some(mut turn)) => {
-                if let Err(error) = coordinate(&app, &lines, refresh, &stop, &mut turn).await {
-                    tracing::error!(%error, "asking the witnesses begins anew");
+                overdue = Overdue::default();
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    done = coordinate(&app, &lines, refresh, &mut turn) => if let Err(error) = done {
+                        tracing::error!(%error, "asking the witnesses begins anew");
+                    }
                 }
-                turn.end().await;
+                turn.end(&app.store).await;
             }
             // Another gateway asks.
-            Ok(None) => {}
+            Ok(None) => {
+                if let Err(error) = overdue.look(&app).await {
+                    tracing::warn!(%error, "whether the witnesses cosign is not known");
+                }
+            }
             Err(error) => tracing::warn!(%error, "whose turn it is to ask the witnesses is not known"),
         }
         tokio::select! {
@@ -95,12 +105,11 @@ pub async fn run(app: Arc<App>, lines: Vec<WitnessLine>, refresh: Duration, stop
     }
 }
 
-/// Until the stop, or until the turn is lost.
+/// Until the turn is lost.
 async fn coordinate(
     app: &Arc<App>,
     lines: &[Arc<WitnessLine>],
     refresh: Duration,
-    stop: &CancellationToken,
     turn: &mut Turn,
 ) -> AppResult<()> {
     let now = Instant::now();
@@ -114,13 +123,15 @@ async fn coordinate(
     let mut changes = app.store.head_changes();
     let required = app.settings.witnessing.required;
     let mut coordinator = Coordinator { app: app.clone(), required, refresh, parties, rounds, answers };
-    let mut looked = now;
     loop {
         coordinator.advance().await?;
-        coordinator.ask_all();
+        if !turn.keep(&app.store).await {
+            tracing::warn!("the turn to ask the witnesses was lost");
+            return Ok(());
+        }
+        coordinator.ask_all(turn.ends());
         coordinator.complain();
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
             Some(asked) = incoming.recv() => {
                 let mut all = vec![asked];
                 while let Ok(more) = incoming.try_recv() {
@@ -131,13 +142,6 @@ async fn coordinate(
             // The store is gone: so is what there was to cosign.
             changed = changes.changed() => if changed.is_err() { return Ok(()) },
             () = tokio::time::sleep(TICK) => {}
-        }
-        if looked.elapsed() >= TURN {
-            looked = Instant::now();
-            if !turn.is_held().await {
-                tracing::warn!("the turn to ask the witnesses was lost");
-                return Ok(());
-            }
         }
     }
 }
@@ -195,7 +199,8 @@ impl Coordinator {
         Ok(())
     }
 
-    fn ask_all(&mut self) {
+    /// Whoever has not answered by `end` did not answer.
+    fn ask_all(&mut self, end: Option<Instant>) {
         let now = Instant::now();
         for (index, party) in self.parties.iter_mut().enumerate() {
             if party.busy || party.not_before > now {
@@ -210,7 +215,11 @@ impl Coordinator {
             let (app, line, answers) = (Arc::clone(&self.app), Arc::clone(&party.line), self.answers.clone());
             let (log, head) = (round.log, round.head.clone());
             tokio::spawn(async move {
-                let result = line.ask(&app, log, &head).await;
+                let asked = line.ask(&app, log, &head);
+                let result = match end {
+                    Some(end) => timeout_at(end, asked).await.unwrap_or(Err(Failure::TurnOver)),
+                    None => asked.await,
+                };
                 // Gone only when the gateway stops.
                 let _ = answers.send(Asked { party: index, log, head, result }).await;
             });

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::sqlite::SqliteConnection;
 
+use super::silence::AT_ONCE;
 use super::value::{Row, Value, add_array, postgres, sqlite};
 use super::{Conn, Db};
 
@@ -17,11 +19,13 @@ const ROWS_PER_INSERT: usize = 256;
 pub struct Query {
     sql: Cow<'static, str>,
     values: Vec<Value>,
+    /// How long a server may take; `None` where the connection says.
+    limit: Option<Duration>,
 }
 
 /// `?` stands for the next parameter. No literal in a statement holds a question mark.
 pub fn query(sql: impl Into<Cow<'static, str>>) -> Query {
-    Query { sql: sql.into(), values: Vec::new() }
+    Query { sql: sql.into(), values: Vec::new(), limit: None }
 }
 
 impl Query {
@@ -77,29 +81,36 @@ impl Query {
         self
     }
 
+    /// Where a server has nothing to wait for.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        self.limit = Some(AT_ONCE);
+        self
+    }
+
     /// Returns the number of rows affected.
     pub async fn execute(self, conn: &mut Conn) -> Result<u64, sqlx::Error> {
-        match conn.db() {
+        match conn.db(self.limit)? {
             Db::Sqlite(conn) => {
                 let done = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), sqlite(self.values)?);
                 Ok(done.execute(conn).await?.rows_affected())
             }
-            Db::Postgres(conn) => {
+            Db::Postgres(conn, wait) => {
                 let done = sqlx::query_with(AssertSqlSafe(numbered(&self.sql)), postgres(self.values)?);
-                Ok(done.execute(conn).await?.rows_affected())
+                Ok(wait.on(done.execute(conn)).await?.rows_affected())
             }
         }
     }
 
     pub async fn fetch_all(self, conn: &mut Conn) -> Result<Vec<Row>, sqlx::Error> {
-        match conn.db() {
+        match conn.db(self.limit)? {
             Db::Sqlite(conn) => {
                 let rows = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), sqlite(self.values)?);
                 Ok(rows.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect())
             }
-            Db::Postgres(conn) => {
+            Db::Postgres(conn, wait) => {
                 let rows = sqlx::query_with(AssertSqlSafe(numbered(&self.sql)), postgres(self.values)?);
-                Ok(rows.fetch_all(conn).await?.into_iter().map(Row::Postgres).collect())
+                Ok(wait.on(rows.fetch_all(conn)).await?.into_iter().map(Row::Postgres).collect())
             }
         }
     }
@@ -139,9 +150,9 @@ impl Insert {
     }
 
     pub async fn execute(self, conn: &mut Conn) -> Result<(), sqlx::Error> {
-        match conn.db() {
+        match conn.db(None)? {
             Db::Sqlite(conn) => self.execute_sqlite(conn).await,
-            Db::Postgres(conn) => self.execute_postgres(conn).await,
+            Db::Postgres(conn, wait) => wait.on(self.execute_postgres(conn)).await,
         }
     }
 

@@ -523,10 +523,23 @@ async fn of_two_gateways_one_has_the_turn_to_ask_the_witnesses_until_it_ends() {
     let place = place(Kind::Postgres).await;
     let (one, other) = (place.open().await.unwrap(), place.open().await.unwrap());
     let mut turn = one.turn().await.unwrap().expect("nobody has it");
-    assert!(turn.is_held().await);
+    assert!(turn.keep(&one).await);
     assert!(other.turn().await.unwrap().is_none());
-    turn.end().await;
-    other.turn().await.unwrap().expect("it is free again").end().await;
+    turn.end(&one).await;
+    let mut turn = other.turn().await.unwrap().expect("it is free again");
+    assert!(one.turn().await.unwrap().is_none());
+    // Whoever has it is not heard of for so long that it is over.
+    let mut conn = place.database.connect().await.unwrap();
+    query("UPDATE turns SET ends_at = ends_at - 60000").execute(&mut conn).await.unwrap();
+    let mut next = one.turn().await.unwrap().expect("it is over");
+    assert!(turn.ends() < next.ends());
+    // It is to be put off by now, and cannot be.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(!turn.keep(&other).await, "another gateway has it");
+    // It is put off only by who has it, and given back only by them.
+    turn.end(&other).await;
+    assert!(next.keep(&one).await && other.turn().await.unwrap().is_none());
+    conn.close().await.unwrap();
     one.close().await;
     other.close().await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -16,13 +16,13 @@ use super::listener;
 use super::standing::Standing;
 use super::wakes::Wakes;
 use super::{OpenError, logs};
-use crate::sql::{Conn, Pool, PostgresUrl};
+use crate::sql::{Conn, Pool, PostgresUrl, silence};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Connections that read, at most.
-const READERS: u32 = 8;
+pub(super) const READERS: u32 = 8;
 
 /// Where the state lies.
 #[derive(Clone)]
@@ -43,12 +43,7 @@ impl Database {
                 conn.close().await.map_err(OpenError::Database)
             }
             Database::Postgres(url) => {
-                let mut conn = url
-                    .options()
-                    .map_err(OpenError::Database)?
-                    .connect()
-                    .await
-                    .map_err(OpenError::Database)?;
+                let mut conn = connect(url).await?;
                 POSTGRES.run(&mut conn).await.map_err(OpenError::Migrate)?;
                 conn.close().await.map_err(OpenError::Database)
             }
@@ -58,9 +53,7 @@ impl Database {
     /// A file's schema is brought up to date; a server's must be: `mandate migrate` does it.
     pub(super) async fn prepare(&self) -> Result<(), OpenError> {
         let Database::Postgres(url) = self else { return self.migrate().await };
-        let mut conn =
-            url.options().map_err(OpenError::Database)?.connect().await.map_err(OpenError::Database)?;
-        demand_schema(&mut conn, &POSTGRES).await
+        demand_schema(&mut connect(url).await?, &POSTGRES).await
     }
 
     /// That the database holds at least `marked` leaves of the trail, as it did once; nothing of it is changed,
@@ -100,13 +93,7 @@ impl Database {
     pub(super) async fn connect(&self) -> Result<Conn, OpenError> {
         Ok(match self {
             Database::Sqlite(_) => self.sqlite_options().connect().await.map_err(OpenError::Database)?.into(),
-            Database::Postgres(url) => url
-                .options()
-                .map_err(OpenError::Database)?
-                .connect()
-                .await
-                .map_err(OpenError::Database)?
-                .into(),
+            Database::Postgres(url) => connect(url).await?.into(),
         })
     }
 
@@ -123,11 +110,7 @@ impl Database {
                     .options()
                     .map_err(OpenError::Database)?
                     .options([("default_transaction_read_only", "on")]);
-                let pool = PgPoolOptions::new()
-                    .max_connections(READERS)
-                    .acquire_timeout(Duration::from_secs(10))
-                    .connect_with(options)
-                    .await;
+                let pool = silence::pool(READERS).connect_with(options).await;
                 Pool::Postgres(pool.map_err(OpenError::Database)?)
             }
         })
@@ -144,17 +127,15 @@ impl Database {
             }
             Database::Postgres(url) => {
                 let options = url.options().map_err(OpenError::Database)?;
-                let mut read = options
-                    .options([
-                        ("default_transaction_read_only", "on"),
-                        ("statement_timeout", "10min"),
-                        ("idle_in_transaction_session_timeout", "10min"),
-                    ])
-                    .connect()
-                    .await
-                    .map_err(OpenError::Database)?;
+                let options = options.options([
+                    ("default_transaction_read_only", "on"),
+                    ("statement_timeout", "10min"),
+                    ("idle_in_transaction_session_timeout", "10min"),
+                ]);
+                let mut read = silence::connect(&options).await.map_err(OpenError::Database)?;
                 demand_schema(&mut read, &POSTGRES).await?;
-                (read.into(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                let read = Conn::from(read).with_patience(Duration::from_secs(11 * 60));
+                (read, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             }
         };
         crate::sql::query(begin).execute(&mut conn).await.map_err(OpenError::Database)?;
@@ -191,6 +172,12 @@ impl Database {
     }
 }
 
+/// A session on the server.
+async fn connect(url: &PostgresUrl) -> Result<PgConnection, OpenError> {
+    let options = url.options().map_err(OpenError::Database)?;
+    silence::connect(&options).await.map_err(OpenError::Database)
+}
+
 /// For a look at a file as it lies there: not even its journal's mode is changed.
 fn looking_at(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -202,8 +189,10 @@ fn looking_at(path: &Path) -> SqliteConnectOptions {
 
 /// The migrations that were applied are those of this program, no more and no fewer.
 async fn demand_schema<C: sqlx::migrate::Migrate>(conn: &mut C, ours: &Migrator) -> Result<(), OpenError> {
-    let applied =
-        conn.list_applied_migrations("_sqlx_migrations").await.map_err(|_| OpenError::Unmigrated)?;
+    let applied = tokio::time::timeout(silence::ANSWER, conn.list_applied_migrations("_sqlx_migrations"))
+        .await
+        .map_err(|_| OpenError::Database(silence::no_answer()))?
+        .map_err(|_| OpenError::Unmigrated)?;
     let wanted: Vec<_> = ours.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
     let same = applied.len() == wanted.len()
         && applied.iter().zip(&wanted).all(|(a, w)| a.version == w.version && a.checksum == w.checksum);

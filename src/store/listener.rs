@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::sequencer::error_class;
 use super::standing::{Standing, listens};
 use super::wakes::{CHANNEL, Wakes};
+use crate::sql::silence::no_answer;
 
 /// How long nothing may be heard before the server is asked whether it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -27,11 +28,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn listen(options: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
     let pool =
         PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options.clone());
-    let mut listener = PgListener::connect_with(&pool).await?;
-    // A session that comes back by itself does not say so before it listens.
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
+    let listening = async {
+        let mut listener = PgListener::connect_with(&pool).await?;
+        // A session that comes back by itself does not say so before it listens.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    timeout(PATIENCE, listening).await.unwrap_or_else(|_| Err(no_answer()))
 }
 
 /// Passes on what is heard, until it is aborted.
@@ -62,7 +66,7 @@ async fn attend(listener: &mut PgListener, wakes: &Wakes) -> sqlx::Error {
             Err(_) => match timeout(PATIENCE, sqlx::query("SELECT 1").execute(&mut *listener)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return error,
-                Err(_) => return sqlx::Error::PoolTimedOut,
+                Err(_) => return no_answer(),
             },
         }
     }
@@ -72,10 +76,9 @@ async fn attend(listener: &mut PgListener, wakes: &Wakes) -> sqlx::Error {
 async fn again(options: &PgConnectOptions, told: &watch::Sender<Standing>) -> PgListener {
     let mut pause = FIRST_PAUSE;
     loop {
-        match timeout(PATIENCE, listen(options)).await {
-            Ok(Ok(listener)) => return listener,
-            Ok(Err(error)) => tracing::debug!(error = error_class(&error), "the server is not back yet"),
-            Err(_) => tracing::debug!("the server is silent"),
+        match listen(options).await {
+            Ok(listener) => return listener,
+            Err(error) => tracing::debug!(error = error_class(&error), "the server is not back yet"),
         }
         listens(told, false);
         sleep(pause).await;

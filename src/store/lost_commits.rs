@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 
 use super::conformance::{Kind, Place, Write, place};
 use super::*;
@@ -19,7 +20,7 @@ const SOCKET: &str = ".s.PGSQL.5432";
 const SSL_REQUEST: u32 = 80_877_103;
 
 #[derive(Clone, Copy, PartialEq)]
-enum Cut {
+pub(super) enum Cut {
     /// The server does not hear of the COMMIT.
     Before,
     /// The server has committed; the client does not hear of it.
@@ -33,12 +34,16 @@ struct State {
     /// After the cut no connection is let through.
     stays_away: bool,
     away: bool,
+    /// What is cut is not closed: nobody is told.
+    silent: bool,
 }
 
 /// The line, for as long as this lives.
-struct Line {
+pub(super) struct Line {
     folder: tempfile::TempDir,
     state: Arc<Mutex<State>>,
+    /// Rings when every connection falls silent.
+    silence: Arc<Notify>,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -57,39 +62,63 @@ impl Line {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
         let (state, server) = (Arc::new(Mutex::new(State::default())), server.join(SOCKET));
-        let shared = Arc::clone(&state);
+        let silence = Arc::new(Notify::new());
+        let (shared, silenced) = (Arc::clone(&state), Arc::clone(&silence));
         let listening = tokio::spawn(async move {
+            let mut unheard = Vec::new();
             while let Ok((client, _)) = listener.accept().await {
-                if !locked(&shared).away {
-                    tokio::spawn(relay(client, server.clone(), Arc::clone(&shared)));
+                let (away, silent) = {
+                    let state = locked(&shared);
+                    (state.away, state.silent)
+                };
+                if away && silent {
+                    unheard.push(client);
+                } else if !away {
+                    let relay = relay(client, server.clone(), Arc::clone(&shared), Arc::clone(&silenced));
+                    tokio::spawn(relay);
                 }
             }
         });
-        Line { folder, state, listening }
+        Line { folder, state, silence, listening }
+    }
+
+    /// The next COMMIT is the last that passes over its connection, one way or both; neither side is told.
+    pub(super) fn swallow(&self, cut: Cut) {
+        *locked(&self.state) = State { cut: Some(cut), silent: true, ..State::default() };
+    }
+
+    /// Nothing passes any more over any connection that there is, nor over new ones where it is `dark`.
+    pub(super) fn fall_silent(&self, dark: bool) {
+        *locked(&self.state) = State { away: dark, silent: true, ..State::default() };
+        self.silence.notify_waiters();
     }
 
     fn cut(&self, cut: Cut, stays_away: bool) {
-        *locked(&self.state) = State { cut: Some(cut), stays_away, away: false };
+        *locked(&self.state) = State { cut: Some(cut), stays_away, ..State::default() };
     }
 
     fn mend(&self) {
         *locked(&self.state) = State::default();
     }
 
-    fn was_cut(&self) -> bool {
+    pub(super) fn was_cut(&self) -> bool {
         locked(&self.state).cut.is_none()
     }
 }
 
-/// One connection, until either side closes it or it is cut.
-async fn relay(client: UnixStream, server: PathBuf, state: Arc<Mutex<State>>) {
+/// One connection, until either side closes it or it is cut; a silent cut leaves it open on both sides.
+async fn relay(client: UnixStream, server: PathBuf, state: Arc<Mutex<State>>, silence: Arc<Notify>) {
     let Ok(server) = UnixStream::connect(server).await else { return };
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+    let (mut from_client, to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
     let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
-    tokio::select! {
-        _ = asks(from_client, to_server, Arc::clone(&to_client), &state) => {}
-        _ = answers(from_server, to_client, &state) => {}
+    let cut = tokio::select! {
+        cut = asks(&mut from_client, &mut to_server, Arc::clone(&to_client), &state) => cut.is_ok(),
+        cut = answers(&mut from_server, Arc::clone(&to_client), &state) => cut.is_ok(),
+        () = silence.notified() => true,
+    };
+    if cut && locked(&state).silent {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -114,13 +143,13 @@ fn texts(message: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 async fn asks(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
     back: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
     loop {
-        let (_, first) = message(&mut from, false).await?;
+        let (_, first) = message(from, false).await?;
         if first[4..8] != SSL_REQUEST.to_be_bytes() {
             to.write_all(&first).await?;
             break;
@@ -129,7 +158,7 @@ async fn asks(
     }
     let mut commit = None;
     loop {
-        let (kind, bytes) = message(&mut from, true).await?;
+        let (kind, bytes) = message(from, true).await?;
         let mut texts = texts(&bytes);
         let (one, two) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
         if kind == b'P' && two == b"COMMIT" {
@@ -146,12 +175,12 @@ async fn asks(
 }
 
 async fn answers(
-    mut from: OwnedReadHalf,
+    from: &mut OwnedReadHalf,
     to: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
     loop {
-        let (kind, bytes) = message(&mut from, true).await?;
+        let (kind, bytes) = message(from, true).await?;
         let committed = kind == b'C' && texts(&bytes).next() == Some(b"COMMIT");
         if committed && locked(state).cut == Some(Cut::After) {
             cut_now(state);
@@ -167,7 +196,7 @@ fn cut_now(state: &Mutex<State>) {
 }
 
 /// A database, and the same through a line that can be cut.
-async fn place_behind_a_line() -> (Place, Place, Line) {
+pub(super) async fn place_behind_a_line() -> (Place, Place, Line) {
     let place = place(Kind::Postgres).await;
     let url = place.url.clone().unwrap();
     let (rest, server) = url.rsplit_once("host=").unwrap();
@@ -177,7 +206,7 @@ async fn place_behind_a_line() -> (Place, Place, Line) {
     (place, behind, line)
 }
 
-fn is_unavailable<T>(answer: Result<T, StoreError>) -> bool {
+pub(super) fn is_unavailable<T>(answer: Result<T, StoreError>) -> bool {
     matches!(answer, Err(StoreError::Refused(refusal)) if refusal.reason == Reason::Unavailable)
 }
 

@@ -33,6 +33,8 @@ pub mod report_keys;
 pub mod requests;
 pub mod restore;
 mod sequencer;
+#[cfg(test)]
+mod silence_tests;
 mod standing;
 pub mod sub_processors;
 pub mod survey;
@@ -43,8 +45,10 @@ mod wakes;
 mod writer;
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::domain::{Clock, Entropy, Reason};
 use crate::trail::{Note, Receipt};
@@ -132,6 +136,9 @@ impl Origins {
     }
 }
 
+/// How long the writer may take over what waits when the store closes, where it writes to a server.
+const CLOSING: Duration = Duration::from_secs(15);
+
 pub struct Store {
     read: Pool,
     /// `None` once closed.
@@ -218,14 +225,22 @@ impl Store {
         Ok(store)
     }
 
-    /// Takes no more commands, lets those in the queue commit, and leaves the file whole.
+    /// Takes no more commands, lets those in the queue commit, and leaves the file whole. A server that does not
+    /// answer is not waited for longer than [`CLOSING`]: what it has not committed by then it rolls back.
     pub async fn close(&self) {
         self.queue.write().unwrap_or_else(PoisonError::into_inner).take();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.await.is_err()
-        {
-            tracing::error!("the writer ended with a panic");
+        if let Some(mut writer) = writer {
+            let ended =
+                if self.is_shared() { timeout(CLOSING, &mut writer).await } else { Ok((&mut writer).await) };
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => tracing::error!("the writer ended with a panic"),
+                Err(_) => {
+                    tracing::error!("the database does not answer: what waited to be written was given up");
+                    writer.abort();
+                }
+            }
         }
         if let Some(listener) = &self.listener {
             listener.abort();
@@ -293,7 +308,7 @@ impl Store {
 
     /// The right to ask the witnesses; none while another gateway has it.
     pub async fn turn(&self) -> Result<Option<Turn>, StoreError> {
-        Turn::take(&self.read).await
+        Turn::take(self).await
     }
 
     pub fn wakes(&self) -> &Wakes {

@@ -52,8 +52,11 @@ pub const BATCH: usize = 256;
 const GATHER: Duration = Duration::from_millis(3);
 /// And how long nobody may come before it goes.
 const LULL: Duration = Duration::from_millis(1);
-/// Attempts to commit a batch on a database whose faults may pass: about ten seconds in all.
+/// Attempts to commit a batch on a database whose faults may pass: about ten seconds in all, or as long as a few
+/// attempts take where each of them waits.
 const ATTEMPTS: u32 = 9;
+const FEW: u32 = 4;
+const LONG: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a command returned, durable, with the receipt of its first leaf.
@@ -328,7 +331,8 @@ impl Sequencer {
     /// Commits a batch, again where the database asks for it, and answers every command.
     async fn settle(&mut self, batch: Vec<Box<dyn Queued>>) -> Result<(), Fatal> {
         let mut batch = Batch::new(batch);
-        for attempt in 0..ATTEMPTS {
+        let begun = Instant::now();
+        for attempt in (0..ATTEMPTS).take_while(|n| *n < FEW || begun.elapsed() < LONG) {
             let done = self.commit(&mut batch).await;
             if done.is_err() {
                 self.doubt.did_not_write(Instant::now());

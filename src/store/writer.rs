@@ -145,7 +145,7 @@ impl Writer {
     /// once, opened to read alone).
     pub(super) async fn rollback(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
-        if query("ROLLBACK").execute(&mut conn).await.is_err() {
+        if query("ROLLBACK").at_once().execute(&mut conn).await.is_err() {
             tracing::debug!("there was nothing to roll back");
         }
     }
@@ -198,7 +198,7 @@ impl Writer {
         let conn = self.conn.insert(conn);
         lock_heads(conn, true, end.size == 0).await?;
         let stands = logs::leaf_at(conn, log, end.size).await?;
-        query("ROLLBACK").execute(conn).await?;
+        query("ROLLBACK").at_once().execute(conn).await?;
         Ok(Some(stands.as_deref() == Some(first.bytes.as_slice())))
     }
 
@@ -244,7 +244,7 @@ async fn database_time(conn: &mut Conn) -> Result<i64, sqlx::Error> {
 
 async fn lock_heads(conn: &mut Conn, shared: bool, opening: bool) -> Result<Heads, sqlx::Error> {
     let rows = if shared {
-        query("BEGIN").execute(conn).await?;
+        query("BEGIN").at_once().execute(conn).await?;
         if opening {
             // There are no rows to lock yet.
             query("SELECT pg_advisory_xact_lock(?)").bind(OPENING_LOCK).fetch_all(conn).await?;

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::data_key::{DataKey, KeyId, KeyMaterial, RetentionClass};
@@ -30,6 +31,7 @@ use super::keyring_place::KeyringPlace;
 use super::keyring_table::{Bounds, NewKey, NewRow, Removed, Room, Spare, Table};
 use crate::domain::{Clock, Entropy, Timestamp};
 use crate::fault;
+use crate::sql::silence;
 
 /// Spares made in one commit.
 const BATCH: u32 = 256;
@@ -152,8 +154,8 @@ impl Keyring {
     /// Closes the keyring and forgets every key. Without it, locks fall when the process ends.
     pub async fn close(&self) -> Result<(), VaultError> {
         let closed = self.0.table.close().await;
-        // What a refill under way still adds goes too.
-        let _none = self.0.refill.lock().await;
+        // What a refill under way still adds goes too, unless it hangs.
+        let _none = timeout(silence::AT_ONCE, self.0.refill.lock()).await;
         self.spares().keys.clear();
         self.0.cache.clear();
         closed

@@ -11,6 +11,7 @@ use super::data_key::KeyId;
 use super::error::VaultError;
 use super::keyring_mark::Mark;
 use super::keyring_place::{KeyringPlace, demand_schema};
+use crate::sql::silence;
 
 /// An open look.
 pub enum KeyringPeek {
@@ -27,7 +28,7 @@ impl KeyringPeek {
             KeyringPlace::Postgres(url) => {
                 demand_schema(url).await?;
                 let options = url.options()?.options([("default_transaction_read_only", "on")]);
-                Ok(Self::Postgres(options.connect().await?))
+                Ok(Self::Postgres(silence::connect(&options).await?))
             }
         }
     }

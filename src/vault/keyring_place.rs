@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{Migrate as _, Migrator};
-use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
 
 use super::error::VaultError;
 use super::key_cache::KeyCache;
@@ -13,7 +14,7 @@ use super::keyring_peek::KeyringPeek;
 use super::keyring_rows::FileTable;
 use super::keyring_rows_postgres::PostgresTable;
 use super::keyring_table::Table;
-use crate::sql::PostgresUrl;
+use crate::sql::{PostgresUrl, silence};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres-keyring");
 
@@ -30,7 +31,7 @@ impl KeyringPlace {
     /// Brings a server's schema up to date. A file makes its own when it is opened.
     pub async fn migrate(&self) -> Result<(), VaultError> {
         let Self::Postgres(url) = self else { return Ok(()) };
-        let mut connection = url.options()?.connect().await?;
+        let mut connection = silence::connect(&url.options()?).await?;
         POSTGRES.run(&mut connection).await.map_err(VaultError::KeyringMigrate)?;
         Ok(connection.close().await?)
     }
@@ -43,7 +44,7 @@ impl KeyringPlace {
             return Ok(None);
         }
         let mut peek = KeyringPeek::open(self).await?;
-        let mark = peek.mark(origin).await;
+        let mark = timeout(silence::ANSWER, peek.mark(origin)).await.map_err(|_| silence::no_answer())?;
         peek.close().await?;
         mark
     }
@@ -60,10 +61,10 @@ impl KeyringPlace {
 }
 
 pub(super) async fn demand_schema(url: &PostgresUrl) -> Result<(), VaultError> {
-    let mut connection = url.options()?.connect().await?;
-    let applied = connection
-        .list_applied_migrations("_sqlx_migrations")
+    let mut connection = silence::connect(&url.options()?).await?;
+    let applied = timeout(silence::ANSWER, connection.list_applied_migrations("_sqlx_migrations"))
         .await
+        .map_err(|_| silence::no_answer())?
         .map_err(|_| VaultError::KeyringVersion)?;
     let wanted: Vec<_> = POSTGRES.iter().filter(|m| !m.migration_type.is_down_migration()).collect();
     let same = applied.len() == wanted.len()

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::data_key::KeyId;
 use super::error::VaultError;
 use super::key_cache::KeyCache;
+use crate::sql::silence;
 
 /// Where ids of destroyed keys are told.
 pub(super) const CHANNEL: &str = "mandate_keyring";
@@ -69,7 +70,8 @@ pub(super) struct Presence {
 impl Presence {
     /// Begins a run.
     pub(super) async fn begin(options: PgConnectOptions, cache: Arc<KeyCache>) -> Result<Self, VaultError> {
-        let session = Session::begin(&options, None).await?;
+        let session = timeout(WAIT, Session::begin(&options, None)).await;
+        let session = session.unwrap_or_else(|_| Err(silence::no_answer()))?;
         let (told, state) = watch::channel(session.state());
         let (reaches, reached) = watch::channel(true);
         let stop = CancellationToken::new();
@@ -241,7 +243,7 @@ impl Session {
             match timeout(PATIENCE, self.heartbeat()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error,
-                Err(_) => return sqlx::Error::PoolTimedOut,
+                Err(_) => return silence::no_answer(),
             }
             // What came before the answer counts as heard only after it was passed on.
             while let Some(told) = self.listener.next_buffered() {

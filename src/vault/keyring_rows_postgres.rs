@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{Row as _, Transaction};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,14 +26,14 @@ use super::key_cache::KeyCache;
 use super::keyring_mark::Mark;
 use super::keyring_presence::{CHANNEL, GRACE, LOCK_CLASS, Presence};
 use super::keyring_table::{Added, Bounds, Make, Moved, NewRow, OverRuns, PAGE, Removed, Room, Table, Wrap};
-use crate::sql::{PostgresUrl, passes};
+use crate::sql::{PostgresUrl, passes, silence};
 
 /// Connections at most, beside the one of [`Presence`].
 const CONNECTIONS: u32 = 4;
-/// How long a call waits for a connection, and how long it is tried again after it lost one.
+/// How long a call is tried again after it lost its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A call that takes longer hangs on a line that is dead: the server ends statements and locks sooner.
-const LONGEST_CALL: Duration = Duration::from_secs(40);
+/// A call that takes longer hangs on a line that is dead.
+const LONGEST_CALL: Duration = silence::ANSWER;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Ids in one notification: PostgreSQL carries less than 8000 bytes.
@@ -52,11 +52,7 @@ impl PostgresTable {
     /// Begins a run of this process. The schema is there.
     pub(super) async fn open(url: &PostgresUrl, cache: Arc<KeyCache>) -> Result<Self, VaultError> {
         let options = url.options()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options.clone())
-            .await?;
+        let pool = silence::pool(CONNECTIONS).connect_with(options.clone()).await?;
         let presence = Presence::begin(options, cache).await?;
         Ok(Self { pool, presence, untidy: Arc::default() })
     }
@@ -240,9 +236,9 @@ impl Table for PostgresTable {
             tokio::spawn(async move {
                 sleep(TIDY_PAUSE).await;
                 untidy.store(false, Ordering::Release);
-                match sqlx::raw_sql(TIDY).execute(&pool).await {
-                    Ok(_) | Err(sqlx::Error::PoolClosed) => {}
-                    Err(error) => tracing::warn!(%error, "the keyring could not be vacuumed"),
+                match timeout(LONGEST_CALL, sqlx::raw_sql(TIDY).execute(&pool)).await {
+                    Ok(Ok(_) | Err(sqlx::Error::PoolClosed)) | Err(_) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "the keyring could not be vacuumed"),
                 }
             });
         }
@@ -268,16 +264,22 @@ impl Table for PostgresTable {
     }
 
     async fn epochs(&self) -> Result<Vec<u32>, VaultError> {
-        let rows = sqlx::query("SELECT DISTINCT epoch FROM data_keys").fetch_all(&self.pool).await?;
-        rows.iter().map(|row| epoch_of(row, "epoch")).collect()
+        let epochs = || async {
+            let rows = sqlx::query("SELECT DISTINCT epoch FROM data_keys").fetch_all(&self.pool).await?;
+            rows.iter().map(|row| epoch_of(row, "epoch")).collect()
+        };
+        again(epochs).await
     }
 
     async fn sample(&self, epoch: u32) -> Result<Vec<(KeyId, Vec<u8>)>, VaultError> {
-        let rows = sqlx::query("SELECT id, wrapped FROM data_keys WHERE epoch = $1 LIMIT 3")
-            .bind(i64::from(epoch))
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| Ok((id_of(row)?, row.try_get("wrapped")?))).collect()
+        let sample = || async {
+            let rows = sqlx::query("SELECT id, wrapped FROM data_keys WHERE epoch = $1 LIMIT 3")
+                .bind(i64::from(epoch))
+                .fetch_all(&self.pool)
+                .await?;
+            rows.iter().map(|row| Ok((id_of(row)?, row.try_get("wrapped")?))).collect()
+        };
+        again(sample).await
     }
 
     async fn rewrap(
@@ -322,7 +324,7 @@ impl Table for PostgresTable {
 
     async fn close(&self) -> Result<(), VaultError> {
         self.presence.end().await;
-        self.pool.close().await;
+        silence::close(&self.pool).await;
         Ok(())
     }
 }
