@@ -78,8 +78,13 @@ struct Coordinator {
 pub async fn run(app: Arc<App>, lines: Vec<WitnessLine>, refresh: Duration, stop: CancellationToken) {
     let lines: Vec<Arc<WitnessLine>> = lines.into_iter().map(Arc::new).collect();
     let mut overdue = Overdue::default();
-    while !stop.is_cancelled() {
-        match app.store.turn().await {
+    loop {
+        // A database that does not answer does not hold up the stop.
+        let turn = tokio::select! {
+            () = stop.cancelled() => return,
+            turn = app.store.turn() => turn,
+        };
+        match turn {
             Ok(Some(mut turn)) => {
                 overdue = Overdue::default();
                 tokio::select! {
@@ -91,15 +96,16 @@ pub async fn run(app: Arc<App>, lines: Vec<WitnessLine>, refresh: Duration, stop
                 turn.end(&app.store).await;
             }
             // Another gateway asks.
-            Ok(None) => {
-                if let Err(error) = overdue.look(&app).await {
+            Ok(None) => tokio::select! {
+                () = stop.cancelled() => return,
+                looked = overdue.look(&app) => if let Err(error) = looked {
                     tracing::warn!(%error, "whether the witnesses cosign is not known");
                 }
-            }
+            },
             Err(error) => tracing::warn!(%error, "whose turn it is to ask the witnesses is not known"),
         }
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(TURN) => {}
         }
     }
