@@ -11,7 +11,7 @@ use mandate::token::{
     KeyEntryDraft, KeyKind, KeySetDraft, KeySetRef, KeyUse, PrivateKey, SetRole, SignedKeySet,
 };
 
-/// The acts that the sample key sets give to their signers.
+/// The acts that the sample key sets give to their signers, but for `revoke`: who needs it says so.
 const ACTS: [Act; 4] = [Act::Preview, Act::Erase, Act::Export, Act::ReturnAndErase];
 
 pub fn new_key() -> PrivateKey {

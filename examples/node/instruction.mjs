@@ -12,8 +12,12 @@ import { algorithm, b64url, keyMaterial, require, sha256, uuid7 } from "./mandat
 
 export const TYP = "instruction+sd-jwt";
 export const APPROVAL = "instruction-approval+jwt";
+export const WITHDRAWAL = "instruction-withdrawal+jwt";
 const LIFETIME_SECONDS = 7 * 24 * 3600; // The longest allowed is 30 days.
-const BASIS = { preview: "pipl-45", export: "pipl-45", erase: "pipl-47" };
+// On what ground each act is ordered here; yours may be another. (A revoke has that of what it takes back, or this.)
+const BASIS = {
+  preview: "pipl-45", export: "pipl-45", erase: "pipl-47", return_and_erase: "contract-end", revoke: "pipl-15",
+};
 
 export const hashing = {
   hashAlg: "sha-256",
@@ -56,7 +60,8 @@ export function maySign(keySet, kid, act) {
 export const user = (app, id) => ({ format: "iss_sub", iss: app, sub: id });
 export const device = (id) => ({ format: "opaque", id });
 
-// The members of an instruction. Each identifier of the subject becomes one disclosure.
+// The members of an instruction. Each identifier of the subject becomes one disclosure; `revoke` and `return_and_erase`
+// are about nobody in particular, and have none.
 export function instructionClaims(profile, keySet, act, subject, categories, more = {}) {
   const now = Math.floor(Date.now() / 1000);
   return {
@@ -67,13 +72,16 @@ export function instructionClaims(profile, keySet, act, subject, categories, mor
     exp: now + LIFETIME_SECONDS,
     act,
     app: profile.app,
-    sub_id: { format: "aliases", identifiers: subject },
+    ...(subject.length > 0 && { sub_id: { format: "aliases", identifiers: subject } }),
     categories,
     basis: BASIS[act],
     key_set: { version: keySet.version, digest: keySet.digest },
     ...more,
   };
 }
+
+// Takes an instruction back, `instructions/<jti>`: what was not begun never is, what was begun stops.
+export const revokeClaims = (profile, keySet, target) => instructionClaims(profile, keySet, "revoke", [], ["*"], { target });
 
 // Signs the ASCII bytes in JOSE's form: ECDSA as r || s, PS256 with a salt of 32 bytes.
 export function signBytes(data, jwk) {
@@ -113,7 +121,8 @@ export async function signTogether(claims, [first, ...others]) {
 }
 
 // One more signature over a payload segment that exists already. With `APPROVAL` it is what ApproveInstruction takes,
-// for an instruction that was submitted and waits.
+// for an instruction that was submitted and waits, and with `WITHDRAWAL` what takes one's own signature back. Look first
+// whether it `isWhole`, and whom its disclosures name.
 export async function coSign(payload, jwk, typ = TYP) {
   const header = b64url(JSON.stringify(await protectedHeader(jwk, typ)));
   return { protected: header, signature: signBytes(`${header}.${payload}`, jwk) };
@@ -142,4 +151,4 @@ export function isWhole(instruction) {
 // What receipts and reports call the instruction by: SHA-256 over the payload segment.
 export const instructionDigest = (instruction) => b64url(sha256(payloadSegment(instruction)));
 
-export const subjectDigests = (instruction) => payloadOf(instruction).sub_id.identifiers.map((one) => one["..."]);
+export const subjectDigests = (instruction) => (payloadOf(instruction).sub_id?.identifiers ?? []).map((one) => one["..."]);

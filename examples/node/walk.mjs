@@ -3,8 +3,8 @@
 // Usage:  node walk.mjs --profile DIR/profiles/xingyu.toml [--subject USER_ID] [--dir OUT] [--wait S] [--patience S]
 //
 // Takes a waiting request for the user (or opens one), then signs a preview, an export and an erase, follows each to
-// its end, downloads and decrypts the export, and verifies receipts and reports offline. Then it tries what must fail.
-// Prints each step; exits 0 only if everything held. Files (instructions, receipts, reports, evidence, the encrypted
+// its end, downloads and decrypts the export, and verifies receipts and reports offline. It signs what is to be done when
+// the contract ends, and takes that back. Then it tries what must fail. Prints each step; exits 0 only if everything held. Files (instructions, receipts, reports, evidence, the encrypted
 // package) are left in OUT.
 
 import { randomUUID } from "node:crypto";
@@ -18,7 +18,8 @@ import tar from "tar-stream";
 
 import { checkSignedReport, follow, stateName, storeId } from "./execution.mjs";
 import {
-  checkRootSignatures, device, instructionClaims, instructionDigest, maySign, payloadOf, readKeySet, signAlone, user,
+  checkRootSignatures, device, instructionClaims, instructionDigest, maySign, payloadOf, readKeySet, revokeClaims,
+  signAlone, user,
 } from "./instruction.mjs";
 import { b64url, Failed, Gateway, grpc, loadProfile, reasonOf, require, sha256 } from "./mandate-client.mjs";
 import { checkAdmission, checkConsistency, checkReceipt, checkReport } from "./proof.mjs";
@@ -26,6 +27,8 @@ import { checkAdmission, checkConsistency, checkReceipt, checkReport } from "./p
 // Which acts answer which rights; a preview may precede any. (A transfer goes to a third party: private.account, a
 // basis of consent or contract, export.evidence.)
 const SERVES = { export: ["access", "copy"], erase: ["delete", "close_account", "withdraw_consent"] };
+
+const DAY_SECONDS = 24 * 3600;
 
 const say = (text) => console.log(text);
 
@@ -110,7 +113,9 @@ class Walk {
       require(keySet.digest === pin.key_set_digest, "the key set is not the pinned one");
     }
     const kid = await calculateJwkThumbprint(this.key);
-    for (const act of ["preview", "export", "erase"]) require(maySign(keySet, kid, act), `our key may not sign ${act}`);
+    for (const act of ["preview", "export", "erase", "return_and_erase", "revoke"]) {
+      require(maySign(keySet, kid, act), `our key may not sign ${act}`);
+    }
     this.keySet = keySet;
     say(`key set   version ${keySet.version}, signed by its root; our key may sign`);
   }
@@ -163,6 +168,38 @@ class Walk {
     const claims = await checkSignedReport(text, execution, this.profile.pins.agents);
     this.save(`${act}-${storeId(execution.store)}.report.jwt`, execution.report);
     say(`          report of ${claims.iss} verified`);
+  }
+
+  // -- taking back ----------------------------------------------------------------------------------
+
+  // Signs now what is to be done when the contract ends, in a year: it is held until then. Then revokes it.
+  async endContractAndTakeBack() {
+    const nbf = Math.floor(Date.now() / 1000) + 365 * DAY_SECONDS;
+    const section = { nbf, exp: nbf + 30 * DAY_SECONDS, export: await this.exportSection("cn") };
+    const ending = instructionClaims(this.profile, this.keySet, "return_and_erase", [], ["*"], section);
+    const held = await this.takeIn("ending", await signAlone(ending, this.key));
+    require(held.state === "INSTRUCTION_STATE_HELD", "it is not held");
+    say(`held      until ${new Date(held.hold_until_time.seconds * 1000).toISOString()}`);
+    const revoke = () => signAlone(revokeClaims(this.profile, this.keySet, held.name), this.key);
+    const done = await this.takeIn("revoke", await revoke());
+    require(done.state === "INSTRUCTION_STATE_DONE", "the revoke is not done");
+    const { instruction: back } = await this.gateway.call(this.gateway.instructions, "GetInstruction", { name: held.name });
+    require(back.state === "INSTRUCTION_STATE_REVOKED", "it was not taken back");
+    for (const name of back.executions) {
+      const { store, reason } = await follow(this.gateway, name, this.patience);
+      require(reason === "INSTRUCTION_REVOKED", `${store}: ${reason}`);
+    }
+    say(`revoke    ${held.name} is taken back before anything was begun`);
+    await this.refused("revoked once more", await revoke(), ["STAGE_CONFLICT"]);
+  }
+
+  // Submits, and verifies the receipt.
+  async takeIn(name, text) {
+    this.save(`${name}.sd-jwt`, text);
+    const { instruction, receipt } = await this.submit(text);
+    await this.receive(receipt);
+    checkAdmission(receipt.leaf, text);
+    return instruction;
   }
 
   // -- the export -----------------------------------------------------------------------------------
@@ -315,6 +352,7 @@ class Walk {
     await this.renewReceipt(erase);
     await this.saveEvidence(erase);
     await this.submitAgain(erase);
+    await this.endContractAndTakeBack();
     await this.tryAttacks(erase);
     this.gateway.close();
   }

@@ -21,7 +21,11 @@ from mandate_client import Profile, algorithm, b64url, b64url_decode, uuid7
 LIFETIME_SECONDS = 7 * 24 * 3600  # The longest allowed is 30 days.
 TYP = "instruction+sd-jwt"
 APPROVAL = "instruction-approval+jwt"
-BASIS = {"preview": "pipl-45", "export": "pipl-45", "erase": "pipl-47"}
+WITHDRAWAL = "instruction-withdrawal+jwt"
+# On what ground each act is ordered here; yours may be another. (A revoke has that of what it takes back, or this.)
+BASIS = {
+    "preview": "pipl-45", "export": "pipl-45", "erase": "pipl-47", "return_and_erase": "contract-end", "revoke": "pipl-15",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def instruction_claims(
     request: str = "",
     **more: Any,
 ) -> dict[str, Any]:
-    """The members of an instruction. Each identifier of the subject becomes one disclosure."""
+    """The members of an instruction. Each identifier of the subject becomes one disclosure; `revoke` and
+    `return_and_erase` are about nobody in particular, and have none."""
     now = int(time.time())
     claims: dict[str, Any] = {
         "iss": profile.principal,
@@ -79,15 +84,21 @@ def instruction_claims(
         "exp": now + LIFETIME_SECONDS,
         "act": act,
         "app": profile.app,
-        "sub_id": {"format": "aliases", "identifiers": [SDObj(one) for one in subject]},
         "categories": categories,
         "basis": BASIS[act],
         "key_set": {"version": key_set.version, "digest": key_set.digest},
     }
+    if subject:
+        claims["sub_id"] = {"format": "aliases", "identifiers": [SDObj(one) for one in subject]}
     if request:
         claims["req"] = request
     claims.update(more)
     return claims
+
+
+def revoke_claims(profile: Profile, key_set: KeySet, target: str) -> dict[str, Any]:
+    """Takes an instruction back, `instructions/<jti>`: what was not begun never is, what was begun stops."""
+    return instruction_claims(profile, key_set, "revoke", [], ["*"], target=target)
 
 
 def sign_alone(claims: dict[str, Any], key: JWK) -> str:
@@ -110,7 +121,8 @@ def sign_together(claims: dict[str, Any], keys: list[JWK]) -> str:
 
 def co_sign(payload: str, key: JWK, typ: str = TYP) -> dict[str, str]:
     """One more signature over a payload segment that exists already. With `typ=APPROVAL` it is what
-    ApproveInstruction takes, for an instruction that was submitted and waits."""
+    ApproveInstruction takes, for an instruction that was submitted and waits, and with `typ=WITHDRAWAL` what takes
+    one's own signature back. Look first whether it `is_whole`, and whom its disclosures name."""
     header = {"typ": typ, "alg": algorithm(key), "kid": key.thumbprint()}
     jws = JWS(b64url_decode(payload))
     jws.add_signature(key, protected=json.dumps(header))
@@ -151,4 +163,5 @@ def instruction_digest(instruction: str) -> str:
 
 
 def subject_digests(instruction: str) -> list[str]:
-    return [one["..."] for one in payload_of(instruction)["sub_id"]["identifiers"]]
+    subject = payload_of(instruction).get("sub_id", {})
+    return [one["..."] for one in subject.get("identifiers", [])]

@@ -4,7 +4,8 @@ Usage:  python walk.py --profile DIR/profiles/xingyu.toml [--subject USER_ID] [-
 
 Takes a waiting request for the user (or opens one), then signs a preview, an export and an erase,
 follows each to its end, downloads and decrypts the export, and verifies receipts and reports
-offline. Then it tries what must fail. Prints each step; exits 0 only if everything held.
+offline. It signs what is to be done when the contract ends, and takes that back. Then it tries what must fail. Prints
+each step; exits 0 only if everything held.
 Files (instructions, receipts, reports, evidence, the encrypted package) are left in OUT.
 Make the stubs first: ./generate.sh
 """
@@ -15,6 +16,7 @@ import io
 import json
 import sys
 import tarfile
+import time
 import uuid
 from base64 import b64encode
 from pathlib import Path
@@ -31,6 +33,7 @@ from instruction import (
     instruction_claims,
     instruction_digest,
     payload_of,
+    revoke_claims,
     sign_alone,
     user,
 )
@@ -51,6 +54,7 @@ from mandate.v1 import request_service_pb2_grpc as requests_grpc
 from mandate.v1.receipt_pb2 import Receipt
 
 CALL_SECONDS = 30
+DAY_SECONDS = 24 * 3600
 # Which acts answer which rights; a preview may precede any.
 SERVES = {
     # A transfer goes to a third party: private.account, a basis of consent or contract, export.evidence.
@@ -157,7 +161,7 @@ class Walk:
         if key_set.version == 1:
             pin = self.profile.pins["controllers"][self.profile.controller_id]
             require(key_set.digest == pin["key_set_digest"], "the key set is not the pinned one")
-        for act in ("preview", "export", "erase"):
+        for act in ("preview", "export", "erase", "return_and_erase", "revoke"):
             require(key_set.may_sign(self.key.thumbprint(), act), f"our key may not sign {act}")
         say(f"key set   version {key_set.version}, as pinned; our key may sign")
         return key_set
@@ -214,6 +218,45 @@ class Walk:
         act, store = payload_of(instruction)["act"], store_id(execution.store)
         self.save(f"{act}-{store}.report.jwt", execution.report)
         say(f"          report of {claims['iss']} verified")
+
+    # -- taking back ---------------------------------------------------------------------------
+
+    def end_contract_and_take_back(self) -> None:
+        """Signs now what is to be done when the contract ends, in a year: it is held until then. Then revokes it."""
+        begins = int(time.time()) + 365 * DAY_SECONDS
+        ending = instruction_claims(
+            self.profile,
+            self.key_set,
+            "return_and_erase",
+            [],
+            ["*"],
+            nbf=begins,
+            exp=begins + 30 * DAY_SECONDS,
+            export=export_section(self.profile, "cn"),
+        )
+        held = self.take_in("ending", sign_alone(ending, self.key))
+        require(held.state == instructions.INSTRUCTION_STATE_HELD, "it is not held")
+        say(f"held      until {held.hold_until_time.ToJsonString()}")
+        revoke = sign_alone(revoke_claims(self.profile, self.key_set, held.name), self.key)
+        done = self.take_in("revoke", revoke)
+        require(done.state == instructions.INSTRUCTION_STATE_DONE, "the revoke is not done")
+        call = instructions.GetInstructionRequest(name=held.name)
+        back = self.instructions.GetInstruction(call, timeout=CALL_SECONDS).instruction
+        require(back.state == instructions.INSTRUCTION_STATE_REVOKED, "it was not taken back")
+        for name in back.executions:
+            ended = follow(self.executions, name, self.patience)
+            require(ended.reason == "INSTRUCTION_REVOKED", f"{ended.store}: {ended.reason}")
+        say(f"revoke    {held.name} is taken back before anything was begun")
+        again = sign_alone(revoke_claims(self.profile, self.key_set, held.name), self.key)
+        self.refused("revoked once more", again, {"STAGE_CONFLICT"})
+
+    def take_in(self, name: str, instruction: str) -> instructions.Instruction:
+        """Submits, and verifies the receipt."""
+        self.save(f"{name}.sd-jwt", instruction)
+        answer = self.submit(instruction)
+        self.receive(answer.receipt)
+        check_admission(answer.receipt.leaf, instruction)
+        return answer.instruction
 
     # -- the export ----------------------------------------------------------------------------
 
@@ -371,6 +414,7 @@ class Walk:
         self.renew_receipt(erase)
         self.save_evidence(erase)
         self.submit_again(erase)
+        self.end_contract_and_take_back()
         self.try_attacks(erase)
 
     def save(self, name: str, content: str | bytes) -> None:

@@ -132,7 +132,7 @@ fn controller(folder: &Path, iss: ControllerId, now: i64, entropy: &dyn Entropy)
         kids.push(key.id());
         keys.push(entry(&key, signer, KeyUse::Instruction));
     }
-    let acts = [Act::Preview, Act::Erase, Act::Export, Act::ReturnAndErase];
+    let acts = [Act::Preview, Act::Erase, Act::Export, Act::ReturnAndErase, Act::Revoke];
     let mut roles = vec![(SetRole::Root, vec![root.id()], 1)];
     roles.extend(acts.map(|act| (SetRole::Act(act), kids.clone(), 1)));
     let aud = format!("{GATEWAY}/trail");

@@ -1,5 +1,7 @@
 //! What is ordered, as flags or as a JSON file with the same members, and the draft that comes of it.
 
+use std::str::FromStr;
+
 use clap::Args;
 use serde::Deserialize;
 
@@ -11,7 +13,7 @@ use crate::domain::{
 };
 use crate::token::{
     Categories, Digest, ExportFormat, ExportOrder, InstructionDraft, KeySetRef, PreviewRef, Private,
-    SignedKeySet, base64url,
+    SignedKeySet, Window, base64url,
 };
 
 /// What is ordered.
@@ -46,6 +48,12 @@ pub struct Order {
     /// requests/<id>, which it answers
     #[arg(long)]
     req: Option<String>,
+    /// instructions/<id>, which a revoke takes back
+    #[arg(long)]
+    target: Option<String>,
+    /// Only what was stored from FROM on and before UNTIL: 2026-01-01T00:00:00Z/2026-04-01T00:00:00Z
+    #[arg(long, value_name = "FROM/UNTIL")]
+    window: Option<Period>,
     /// age recipient of an export, or of what a return_and_erase returns
     #[arg(long)]
     pub recipient: Option<String>,
@@ -79,6 +87,34 @@ pub struct Order {
     /// The instruction's id (UUIDv7); made if absent
     #[arg(long)]
     jti: Option<String>,
+}
+
+/// Two instants with a slash between them, the second left out (ISO 8601).
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Period(Window);
+
+impl FromStr for Period {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str =
+            "FROM/UNTIL is expected, as 2026-01-01T00:00:00Z/2026-04-01T00:00:00Z, to the second";
+        // Part of a second would be lost without a word.
+        let seconds = |text: &str| {
+            let at: Timestamp = text.parse().map_err(|_| RULE)?;
+            if at.subsec_nanosecond() == 0 { Ok(at.as_second()) } else { Err(RULE) }
+        };
+        let (from, until) = text.split_once('/').ok_or(RULE)?;
+        let (from, until) = (seconds(from)?, seconds(until)?);
+        if from < until { Ok(Self(Window { from, until })) } else { Err("UNTIL comes after FROM") }
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
 }
 
 /// Hours an instruction is valid unless said otherwise.
@@ -156,7 +192,12 @@ impl Order {
                 .map(RequestId::from_resource_name)
                 .transpose()
                 .map_err(CliError::plain)?,
-            target: None,
+            target: self
+                .target
+                .as_deref()
+                .map(InstructionId::from_resource_name)
+                .transpose()
+                .map_err(|error| CliError::Plain(format!("--target: {error}")))?,
             subject: self.subject(&app),
             app,
             private: match &self.account {
@@ -166,7 +207,7 @@ impl Order {
             },
             categories,
             stores,
-            window: None,
+            window: self.window.map(|Period(window)| window),
             basis: parse::<Basis>(required(&self.basis, "--basis")?, "--basis")?,
             key_set: KeySetRef { version: set.version(), digest: set.digest() },
             preview,
@@ -216,7 +257,7 @@ mod tests {
     use crate::cli::files;
     use crate::cli::signing::load_key;
     use crate::domain::clock::{FixedClock, SystemEntropy};
-    use crate::token::{Envelope, Expected, PrivateKey};
+    use crate::token::{Envelope, Expected, OpenInstruction, PrivateKey};
     use serde_json::json;
 
     /// A controller's folder as `init` makes it.
@@ -278,5 +319,60 @@ mod tests {
         assert!(ending.export.is_none());
         let wrong = said(Order { basis: Some("because-secret".into()), ..order() });
         assert!(wrong.contains("--basis") && !wrong.contains("because-secret"), "{wrong}");
+    }
+
+    /// The order of these members, sealed: its payload, or what it is refused with.
+    fn sealed(members: serde_json::Value) -> Result<serde_json::Value, String> {
+        let (_dir, set, _) = xingyu();
+        let order: Order = serde_json::from_value(members).map_err(|error| error.to_string())?;
+        let draft = order.draft(&set, &FixedClock::at(NOW), &SystemEntropy);
+        let open = OpenInstruction::of_draft(&draft.map_err(|error| error.to_string())?, &SystemEntropy);
+        let open = open.map_err(|refusal| format!("{} {:?}", refusal.reason.code(), refusal.field))?;
+        let payload = base64url::decode(open.payload_segment()).unwrap();
+        Ok(serde_json::from_slice(&payload).unwrap())
+    }
+
+    #[test]
+    fn a_revoke_names_what_it_takes_back_and_nobody() {
+        let target = "instructions/01938a5e-7c1d-7b2e-9f7a-3d2c1b0a9e88";
+        let revoke = |more: serde_json::Value| {
+            let mut members = json!({"act": "revoke", "app": "apps/xingyu-live", "basis": "pipl-15"});
+            members.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            sealed(members)
+        };
+        let payload = revoke(json!({"target": target})).unwrap();
+        assert_eq!((&payload["act"], &payload["target"]), (&json!("revoke"), &json!(target)));
+        assert!(payload.get("sub_id").is_none(), "{payload}");
+        for (more, said) in [
+            (json!({}), "MEMBER_MISSING Some(\"payload.target\")"),
+            (json!({"target": target, "user": ["u_8839201"]}), "MEMBER_INVALID Some(\"payload.sub_id\")"),
+            (json!({"target": "requests/01938a5e-7c1d-7b2e-9f7a-3d2c1b0a9e88"}), "--target"),
+            (json!({"target": target, "act": "erase", "user": ["u_8839201"]}), "MEMBER_INVALID"),
+            (json!({"target": target, "act": "erase"}), "MEMBER_MISSING Some(\"payload.sub_id\")"),
+        ] {
+            let error = revoke(more.clone()).unwrap_err();
+            assert!(error.contains(said), "{more}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_two_instants_with_a_slash() {
+        let window = |text: &str| {
+            sealed(
+                json!({"act": "preview", "app": "apps/xingyu-live", "user": ["u_8839201"], "basis": "pipl-45",
+                          "window": text}),
+            )
+        };
+        let payload = window("2026-01-01T00:00:00Z/2026-04-01T00:00:00+08:00").unwrap();
+        assert_eq!(payload["window"], json!({"from": 1_767_225_600, "until": 1_774_972_800}));
+        for wrong in [
+            "2026-01-01T00:00:00Z",
+            "2026-01-01/2026-04-01",
+            "2026-04-01T00:00:00Z/2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00.5Z/2026-04-01T00:00:00Z",
+            "1767225600/1774972800",
+        ] {
+            assert!(window(wrong).is_err(), "{wrong}");
+        }
     }
 }
