@@ -107,7 +107,17 @@ async fn keys_are_rotated_and_orders_approved_withdrawn_and_contested_from_the_c
     let shown = bare(&["sign", "--show", text(&out)]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("user        \"u-0\"\n"), "{shown:?}");
 
-    let approve = output(&world, "xingyu", &["authority", "approve", text(first), "--key", text(&two)]);
+    // His key is elsewhere: the first step needs neither profile nor gateway.
+    let [public, bytes, signature] =
+        ["two.pub.jwk", "to-sign", "signature"].map(|name| world.path().join(name));
+    let key = key_of(world.path(), "xingyu", "instruction-2");
+    std::fs::write(&public, key.public().canonical()).expect("written");
+    let step = ["authority", "approve", text(first), "--public-key", text(&public)];
+    let (good, said) = told(&bare(&[&step[..], &["--signing-input-out", text(&bytes)]].concat()));
+    assert!(good && said.contains("user        \"u-0\"\n"), "{said}");
+    let signed = key.sign(&std::fs::read(&bytes).expect("the bytes")).expect("signs");
+    std::fs::write(&signature, signed).expect("written");
+    let approve = output(&world, "xingyu", &[&step[..], &["--signature", text(&signature)]].concat());
     assert!(String::from_utf8_lossy(&approve.stderr).contains("user        \"u-0\"\n"), "{approve:?}");
     let admitted: Value = serde_json::from_slice(&approve.stdout).expect("JSON alone");
     assert_eq!(admitted["state"], "admitted");

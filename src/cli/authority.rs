@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Line};
 use super::instruct::instruction;
 use super::print::{given, print, receipt};
 use super::signing::{Outcome, Signing};
 use super::{As, CliError, files, order_text};
+use crate::aside;
 use crate::domain::InstructionId;
-use crate::grpc::v1;
+use crate::grpc::v1::{self, instruction_service_client::InstructionServiceClient};
 use crate::token::{Envelope, Says, ToSign, base64url};
 
 #[derive(Debug, Args)]
@@ -61,29 +62,30 @@ struct Countersign {
 
 impl Authority {
     pub async fn run(self) -> Result<(), CliError> {
-        let client = Client::connect(&self.who).await?;
-        let mut instructions = client.instructions();
+        let who = &self.who;
         match self.command {
             Command::Rotate { file } => {
                 let call = v1::RotateKeySetRequest { key_set: files::read(&file)?.into() };
-                let done = instructions.rotate_key_set(call).await?.into_inner();
+                let done = connect(who).await?.rotate_key_set(call).await?.into_inner();
                 let mut shown = json!({"version": done.version, "digest": done.digest});
-                if self.who.json {
+                if who.json {
                     shown["receipt"] = receipt(done.receipt.as_ref());
                 }
-                print(self.who.json, &shown);
+                print(who.json, &shown);
             }
             Command::Approve(sign) => {
-                let Signed { name, parts: (protected, signature), disclosures } = sign.approve()?;
+                let Some(signed) = sign.approve()? else { return Ok(()) };
+                let Signed { name, parts: (protected, signature), disclosures } = signed;
                 let call = v1::ApproveInstructionRequest { name, protected, signature, disclosures };
-                let done = instructions.approve_instruction(call).await?.into_inner();
-                print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
+                let done = connect(who).await?.approve_instruction(call).await?.into_inner();
+                print(who.json, &instruction(&given(done.instruction, "instruction")?));
             }
             Command::Withdraw(sign) => {
-                let Signed { name, parts: (protected, signature), .. } = sign.withdraw()?;
+                let Some(signed) = sign.withdraw()? else { return Ok(()) };
+                let Signed { name, parts: (protected, signature), .. } = signed;
                 let call = v1::WithdrawApprovalRequest { name, protected, signature };
-                let done = instructions.withdraw_approval(call).await?.into_inner();
-                print(self.who.json, &instruction(&given(done.instruction, "instruction")?));
+                let done = connect(who).await?.withdraw_approval(call).await?.into_inner();
+                print(who.json, &instruction(&given(done.instruction, "instruction")?));
             }
             Command::SignedWith { kid, since } => {
                 let since_time = since.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
@@ -93,10 +95,11 @@ impl Authority {
                     since_time,
                     ..Default::default()
                 };
+                let mut instructions = connect(who).await?;
                 loop {
                     let page = instructions.list_instructions(call.clone()).await?.into_inner();
                     for found in &page.instructions {
-                        print(self.who.json, &instruction(found));
+                        print(who.json, &instruction(found));
                     }
                     call.page_token = page.next_page_token;
                     if call.page_token.is_empty() {
@@ -106,12 +109,17 @@ impl Authority {
             }
             Command::Contest { controller, name, ground } => {
                 let call = v1::ContestInstructionRequest { controller, name: name.clone(), ground };
-                let done = instructions.contest_instruction(call).await?.into_inner();
-                print(self.who.json, &json!({"contested": name, "receipt": receipt(done.receipt.as_ref())}));
+                let done = connect(who).await?.contest_instruction(call).await?.into_inner();
+                print(who.json, &json!({"contested": name, "receipt": receipt(done.receipt.as_ref())}));
             }
         }
         Ok(())
     }
+}
+
+/// Only where something is to be sent: what is signed elsewhere in two steps needs no gateway for the first.
+async fn connect(who: &As) -> Result<InstructionServiceClient<Line>, CliError> {
+    Ok(Client::connect(who).await?.instructions())
 }
 
 /// A signature over the payload of an instruction.
@@ -123,31 +131,35 @@ struct Signed {
 }
 
 impl Countersign {
-    /// Orders it, too. What that is stands on stderr before anything is signed.
-    fn approve(&self) -> Result<Signed, CliError> {
+    /// Orders it, too. What that is stands on stderr before anything is signed. None: the bytes lie in their file,
+    /// to be signed elsewhere.
+    fn approve(&self) -> Result<Option<Signed>, CliError> {
         let open = order_text::read_aloud(&self.file)?;
-        let parts = self.sign(Says::Approved, open.payload_segment())?;
         let name = open.order().jti.resource_name();
-        Ok(Signed { name, parts, disclosures: open.disclosures().to_vec() })
+        let parts = self.sign(Says::Approved, open.payload_segment())?;
+        Ok(parts.map(|parts| Signed { name, parts, disclosures: open.disclosures().to_vec() }))
     }
 
     /// Orders nothing: what cannot be approved may still be taken back.
-    fn withdraw(&self) -> Result<Signed, CliError> {
+    fn withdraw(&self) -> Result<Option<Signed>, CliError> {
         let envelope = Envelope::read(files::read(&self.file)?.trim_ascii())?;
         let name = name_of(&envelope)?;
         let parts = self.sign(Says::Withdrawn, envelope.payload_segment())?;
-        Ok(Signed { name, parts, disclosures: Vec::new() })
+        Ok(parts.map(|parts| Signed { name, parts, disclosures: Vec::new() }))
     }
 
-    fn sign(&self, says: Says, payload_segment: &str) -> Result<(String, String), CliError> {
+    fn sign(&self, says: Says, payload_segment: &str) -> Result<Option<(String, String)>, CliError> {
         let outcome = self.signing.run(&|key| ToSign::new(says.typ(), payload_segment, key))?;
         let Outcome::Signed(signatures) = outcome else {
-            return Err(CliError::plain("sign these bytes elsewhere, then: the same with --signature FILE"));
+            aside!(
+                "sign these bytes elsewhere, then: the same with --signature in the place of --signing-input-out"
+            );
+            return Ok(None);
         };
         let [signature] = signatures.as_slice() else {
             return Err(CliError::plain("one signer at a time: give one --key"));
         };
-        Ok((signature.protected_segment().to_owned(), signature.signature_segment().to_owned()))
+        Ok(Some((signature.protected_segment().to_owned(), signature.signature_segment().to_owned())))
     }
 }
 

@@ -5,7 +5,8 @@
 #                                                     made anew by `mandate keyset`, its root in the token
 #         keys_elsewhere.sh submit MANDATE DIR WORK    each key signs a preview, and the gateway admits it
 #         keys_elsewhere.sh rotate MANDATE DIR WORK    the next version, signed by the root in the token, comes into
-#                                                     force; then the token approves what the office signed
+#                                                     force; then the token approves what the office signed, and the
+#                                                     office takes back what it signed for the end of the contract
 set -euo pipefail
 
 action=$1 mandate=$2 dir=$3 work=$4
@@ -82,7 +83,8 @@ prepare() {
     done
     "$mandate" keyset new --iss controllers/leting --aud "$(sed -n '/^\[trail\]/,/^\[/s/^origin = "\(.*\)"/\1/p' "$dir/pins.toml")" \
         --root "board=$work/token-root.pub" "${holders[@]}" \
-        --role "preview=1:$signers" --role "erase=1:$signers" --role "export=1:$signers" --out "$work/1.unsigned"
+        --role "preview=1:$signers" --role "erase=1:$signers" --role "export=1:$signers" --role "revoke=1:$signers" \
+        --role "return_and_erase=1:$signers" --out "$work/1.unsigned"
     "$mandate" keyset sign "$work/1.unsigned" --public-key "$work/token-root.pub" \
         --external "$hsm/pkcs11.sh ${id[root]}" --out "$work/1.json"
     "$mandate" keyset show "$work/1.json" | tee "$work/shown"
@@ -115,6 +117,19 @@ submit() {
     "$mandate" sign --onto "$work/two-steps.sd-jwt" --public-key "$work/token-rsa.pub" \
         --external "$hsm/pkcs11.sh ${id[rsa]}" --out "$work/two-signers.json"
     grep -q '"signatures":\[{' "$work/two-signers.json"
+    # What the second signer was shown: by the very bytes that he signed.
+    "$mandate" sign --show "$work/two-signers.json" | tee "$work/shown-order"
+    grep -q '^user        "two-steps"$' "$work/shown-order"
+    # An order whose disclosure was swapped is signed by nobody.
+    python3 - "$work/two-steps.sd-jwt" "$work/swapped.sd-jwt" <<'SWAP'
+import base64, sys
+jws, disclosure, end = open(sys.argv[1]).read().split("~")
+named = base64.urlsafe_b64decode(disclosure + "==").decode().replace("two-steps", "harmless")
+open(sys.argv[2], "w").write("~".join([jws, base64.urlsafe_b64encode(named.encode()).decode().rstrip("="), end]))
+SWAP
+    if "$mandate" sign --onto "$work/swapped.sd-jwt" --public-key "$work/token-rsa.pub" \
+        --external "$hsm/pkcs11.sh ${id[rsa]}" --out "$work/wrong" 2>"$work/refused"; then exit 1; fi
+    grep DISCLOSURE_ALIEN "$work/refused"
     # What the key set's holder did not sign is not taken back.
     if "$mandate" sign "${order[@]}" --user wrong --public-key "$work/openssl-p256.pub" \
         --external "$hsm/openssl.sh $work/openssl-p384.pem" --out "$work/wrong" 2>"$work/refused"; then exit 1; fi
@@ -142,6 +157,34 @@ rotate() {
     "$mandate" authority --profile "$dir/profiles/leting.toml" approve "$work/waits.sd-jwt" \
         --public-key "$work/token-p256.pub" --external "$hsm/pkcs11.sh ${id[p256]}" | tee "$work/approved"
     grep -q 'state  admitted' "$work/approved"
+    # Another, approved in two steps, the first of which needs no connection.
+    "$mandate" sign "${order[@]}" --key-set "$work/2.json" --user by-two-steps --key "$keys/instruction.jwk" --out "$work/waits-2.sd-jwt"
+    "$mandate" instruct --profile "$dir/profiles/leting.toml" "$work/waits-2.sd-jwt"
+    "$mandate" authority approve "$work/waits-2.sd-jwt" --public-key "$work/token-p256.pub" --signing-input-out "$work/to-approve"
+    MANDATE_ALG=ES256 "$hsm/pkcs11.sh" "${id[p256]}" <"$work/to-approve" >"$work/approval"
+    "$mandate" authority --profile "$dir/profiles/leting.toml" approve "$work/waits-2.sd-jwt" \
+        --public-key "$work/token-p256.pub" --signature "$work/approval" | tee "$work/approved-2"
+    grep -q 'state  admitted' "$work/approved-2"
+    # The third version, which only the whole chain shows to be good.
+    "$mandate" keyset rotate "$work/2.json" --days 60 --out "$work/3.unsigned"
+    "$mandate" keyset sign "$work/3.unsigned" --previous "$work/1.json" --previous "$work/2.json" \
+        --public-key "$work/token-root.pub" --external "$hsm/pkcs11.sh ${id[root]}" --out "$work/3.json"
+    "$mandate" keyset show "$work/3.json" --previous "$work/2.json" | tee "$work/shown-3"
+    grep -q 'NOT JUDGED: whether version 2 itself is good' "$work/shown-3"
+    "$mandate" keyset show "$work/3.json" --previous "$work/2.json" --previous "$work/1.json" | tee "$work/shown-3"
+    grep -q 'good: both root thresholds are met' "$work/shown-3"
+    "$mandate" authority --profile "$dir/profiles/leting.toml" rotate "$work/3.json"
+    # What is signed for the end of the contract is held, and taken back before that.
+    local office=(--profile "$dir/profiles/leting.toml" --key-set "$work/3.json" --key "$keys/instruction.jwk" --app apps/leting-fm)
+    "$mandate" sign "${office[@]}" --act return_and_erase --basis contract-end --erase-only \
+        --not-before "$(date -u -d '+1 year' +%FT%TZ)" --out "$work/ending.sd-jwt"
+    "$mandate" instruct --profile "$dir/profiles/leting.toml" "$work/ending.sd-jwt" | tee "$work/held"
+    grep -q 'state  held' "$work/held"
+    if "$mandate" sign "${office[@]}" --act revoke --basis pipl-15 --out "$work/wrong" 2>"$work/refused"; then exit 1; fi
+    grep MEMBER_MISSING "$work/refused"
+    "$mandate" sign "${office[@]}" --act revoke --basis pipl-15 --target "$(sed -n 's/^name  //p' "$work/held")" --out "$work/revoke.sd-jwt"
+    "$mandate" instruct --profile "$dir/profiles/leting.toml" "$work/revoke.sd-jwt" | tee "$work/revoked"
+    grep -q 'state  done' "$work/revoked"
 }
 
 "$action"
