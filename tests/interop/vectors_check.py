@@ -1,7 +1,7 @@
 """The published vectors, judged by libraries that are not ours: PyPI `sd-jwt` and `jwcrypto`.
 
 Usage:  vectors_check.py            holds tests/vectors against them
-        vectors_check.py sign DIR   signs the inputs of tests/vectors/client.json, for `mandate conformance client DIR`
+        vectors_check.py sign DIR   signs or refuses the inputs of tests/vectors/client.json, for `mandate conformance client DIR`
 
 A library knows signatures, algorithms, keys and disclosures; it does not know our members. So it must accept every
 good vector and find its subject, must refuse what is wrong by what it knows, and may not find in the rest what was
@@ -19,7 +19,7 @@ from jwcrypto.jws import JWS
 from sd_jwt.common import SDObj
 from sd_jwt.verifier import SDJWTVerifier
 
-from instruction import sign_alone, sign_together
+from instruction import APPROVAL, WITHDRAWAL, co_sign, is_whole, payload_segment, sign_alone, sign_together
 from mandate_client import algorithm, b64url, b64url_decode
 
 VECTORS = client_path.ROOT / "tests" / "vectors"
@@ -187,16 +187,32 @@ def sign_inputs(folder: Path) -> None:
         header = {"typ": "at+jwt", "alg": algorithm(key), "kid": key.thumbprint()}
         token.add_signature(key, protected=json.dumps(header))
         (folder / case["file"]).write_text(token.serialize(compact=True))
-    print(len(cases["instructions"]) + len(cases["access_tokens"]), "inputs signed")
+    for case in cases["brought"]:
+        (folder / case["file"]).write_text(answer(case))
+    print(sum(len(one) for one in cases.values()), "inputs signed or refused")
 
 
 def sign_instruction(case: dict) -> str:
     claims = {name: value for name, value in case["members"].items() if name != "_sd_alg"}
-    claims["sub_id"] = {"format": "aliases", "identifiers": [SDObj(one) for one in case["subject"]]}
+    if case["subject"]:
+        claims["sub_id"] = {"format": "aliases", "identifiers": [SDObj(one) for one in case["subject"]]}
     if case["private"]:
         claims["private"] = {SDObj(name): value for name, value in case["private"].items()}
     keys = [known_key(name) for name in case["keys"]]
     return sign_alone(claims, keys[0]) if len(keys) == 1 else sign_together(claims, keys)
+
+
+def answer(case: dict) -> str:
+    """What another signed: signed, too, or taken back; refused where it is not proven or not whole."""
+    try:
+        disclosed(case["of"], INSTRUCTION_KEYS)
+    except Refused:
+        return "REFUSED"
+    if not is_whole(case["of"]):
+        return "REFUSED"
+    typ = {"approval": APPROVAL, "withdrawal": WITHDRAWAL}[case["says"]]
+    signed = co_sign(payload_segment(case["of"]), known_key(case["key"]), typ)
+    return f"{signed['protected']}..{signed['signature']}"
 
 
 def main() -> None:

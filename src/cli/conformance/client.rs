@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::brought::Brought;
+use super::sequence::Step;
 use super::world::{Circumstances, Taken, World};
 use crate::cli::print::print;
 use crate::cli::{CliError, files};
@@ -19,6 +21,8 @@ use crate::token::{Instruction, Private, base64url};
 pub struct Cases {
     instructions: Vec<Order>,
     access_tokens: Vec<Token>,
+    /// What others signed, good and bad.
+    pub(super) brought: Vec<Brought>,
 }
 
 /// Names of the world's keys sign, in any order. `members` is the payload but for `sub_id` and `private`,
@@ -33,6 +37,9 @@ struct Order {
     members: Map<String, Value>,
     subject: Vec<Value>,
     private: Map<String, Value>,
+    /// What the gateway has seen when it arrives.
+    #[serde(default)]
+    before: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -47,10 +54,10 @@ struct Token {
 }
 
 /// What is wrong with what a client signed: a reason code or `DIFFERENT`, what exactly, what to change.
-struct Fault {
-    code: &'static str,
-    what: String,
-    change: String,
+pub(super) struct Fault {
+    pub code: &'static str,
+    pub what: String,
+    pub change: String,
 }
 
 impl From<Refusal> for Fault {
@@ -63,7 +70,7 @@ impl From<Refusal> for Fault {
     }
 }
 
-fn different(what: impl Into<String>, change: &str) -> Fault {
+pub(super) fn different(what: impl Into<String>, change: &str) -> Fault {
     Fault { code: "DIFFERENT", what: what.into(), change: change.to_owned() }
 }
 
@@ -117,6 +124,10 @@ pub async fn run(world: &World, cases: &Cases, folder: &Path, as_json: bool) -> 
         };
         count.tell(as_json, &token.name, &token.what, verdict);
     }
+    for case in &cases.brought {
+        let verdict = given(folder, &case.file).and_then(|text| case.judge(&text, world));
+        count.tell(as_json, &case.name, &case.what, verdict);
+    }
     Ok(count)
 }
 
@@ -167,7 +178,8 @@ fn same_members(expected: &Map<String, Value>, members: &Map<String, Value>) -> 
 
 impl Order {
     fn judge(&self, text: &str, world: &World) -> Result<(), Fault> {
-        let Taken { instruction, waits } = world.instruction(text, &Circumstances::default())?;
+        let under = Circumstances { before: self.before.clone(), ..Circumstances::default() };
+        let Taken { instruction, waits } = world.instruction(text, &under)?;
         if waits {
             return Err(Refusal::new(Reason::ThresholdNotMet).into());
         }
@@ -214,12 +226,12 @@ fn private_of(private: &Private) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{CLIENT, WORLD};
     use super::*;
     use crate::token::{Digest, PrivateKey, ToSign};
 
-    fn private_key(name: &str) -> PrivateKey {
+    pub fn private_key(name: &str) -> PrivateKey {
         let world: Value = serde_json::from_str(WORLD).unwrap();
         PrivateKey::from_jwk(world["keys"][name]["jwk"].to_string().as_bytes()).unwrap()
     }
@@ -235,13 +247,15 @@ mod tests {
             .collect();
         let digests: Vec<Value> = disclosures.iter().map(|text| json!({"...": Digest::of(text)})).collect();
         let mut payload = members.clone();
-        payload.insert("sub_id".into(), json!({"format": "aliases", "identifiers": digests}));
+        if !digests.is_empty() {
+            payload.insert("sub_id".into(), json!({"format": "aliases", "identifiers": digests}));
+        }
         let payload = base64url::encode(Value::Object(payload).to_string());
         let to_sign = ToSign::new("instruction+sd-jwt", &payload, key.public().clone()).unwrap();
         let signature = key.sign(to_sign.bytes()).unwrap();
         let signature = to_sign.signed(&signature).unwrap();
         let jws = format!("{}.{payload}.{}", signature.protected_segment(), signature.signature_segment());
-        format!("{jws}~{}~", disclosures.join("~"))
+        [jws].into_iter().chain(disclosures).map(|part| part + "~").collect()
     }
 
     async fn judge(
@@ -276,6 +290,13 @@ mod tests {
         );
         assert_eq!(judge("preview-everything", |_, s| s.reverse(), "ed").await, "DIFFERENT");
         assert_eq!(judge("erase-two-signers", |_, _| {}, "ed").await, "THRESHOLD_NOT_MET");
+        assert_eq!(judge("return-and-erase", |_, _| {}, "ed").await, "OK");
+        assert_eq!(judge("revoke", |_, _| {}, "ed").await, "OK");
+        assert_eq!(judge("revoke", |m, _| drop(m.remove("target")), "ed").await, "MEMBER_MISSING");
+        let user = json!({"format": "iss_sub", "iss": "apps/xingyu-live", "sub": "u_8839201"});
+        assert_eq!(judge("revoke", |_, s| s.push(user), "ed").await, "MEMBER_INVALID");
+        let other = json!("instructions/01938a5e-7c1d-7b2e-9f7a-3d2c1b0a9e88");
+        assert_eq!(judge("revoke", |m, _| m["target"] = other, "ed").await, "TARGET_UNKNOWN");
     }
 
     #[tokio::test]
@@ -283,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let world = World::read(WORLD.as_bytes()).unwrap();
         let cases: Cases = serde_json::from_str(CLIENT).unwrap();
-        let all = cases.instructions.len() + cases.access_tokens.len();
+        let all = cases.instructions.len() + cases.access_tokens.len() + cases.brought.len();
         let count = run(&world, &cases, folder.path(), false).await.unwrap();
         assert_eq!(count, Count { right: 0, wrong: all });
     }

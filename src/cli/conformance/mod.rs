@@ -1,8 +1,9 @@
 //! `mandate conformance`: does a client sign what the gateway takes?
 //!
 //! Needs no gateway and no network. `vectors` runs the published good and bad inputs through this very release;
-//! `inputs` prints what a client is to sign, and `client` judges what it signed.
+//! `inputs` prints what a client is to sign and what it is to refuse, and `client` judges what it made of them.
 
+mod brought;
 mod client;
 #[cfg(test)]
 mod coverage;
@@ -40,9 +41,9 @@ enum Command {
         /// The folder with world.json (tests/vectors)
         folder: PathBuf,
     },
-    /// Print what a client is to sign, and with which published keys
+    /// Print what a client is to sign or to refuse, and with which published keys
     Inputs,
-    /// Judge what a client signed
+    /// Judge what a client signed and refused
     Client {
         /// One file for each case of `inputs`, named as it says
         folder: PathBuf,

@@ -1,7 +1,7 @@
 // The published vectors, judged by libraries that are not ours: npm `jose` and `@sd-jwt/core`.
 //
 // Usage:  node vectors.mjs VECTORS            holds tests/vectors against them
-//         node vectors.mjs VECTORS sign DIR   signs the inputs of client.json, for `mandate conformance client DIR`
+//         node vectors.mjs VECTORS sign DIR   signs or refuses the inputs of client.json, for `mandate conformance client DIR`
 //
 // The libraries know signatures, algorithms, keys and disclosures; they do not know our members. So they must accept
 // every good vector and find its subject, must refuse what is wrong by what they know, and may not find in the rest
@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { SDJwtInstance } from "@sd-jwt/core";
 import { compactVerify, decodeProtectedHeader, importJWK } from "jose";
 
-import { hashing, signAlone, signTogether } from "./instruction.mjs";
+import { APPROVAL, coSign, hashing, isWhole, payloadSegment, signAlone, signTogether, WITHDRAWAL } from "./instruction.mjs";
 import { algorithm, keyMaterial, signToken } from "./mandate-client.mjs";
 
 const ALGORITHMS = ["EdDSA", "Ed25519", "ES256", "ES384", "PS256"];
@@ -124,13 +124,23 @@ async function signInputs() {
   const cases = json("client.json");
   for (const { file, keys, members, subject, private: personal } of cases.instructions) {
     const { _sd_alg, ...claims } = members; // The library sets it.
-    claims.sub_id = { format: "aliases", identifiers: subject };
+    if (subject.length > 0) claims.sub_id = { format: "aliases", identifiers: subject };
     if (Object.keys(personal).length > 0) claims.private = personal;
     const jwks = keys.map(knownKey);
     writeFileSync(join(out, file), jwks.length === 1 ? await signAlone(claims, jwks[0]) : await signTogether(claims, jwks));
   }
   for (const { file, key, claims } of cases.access_tokens) writeFileSync(join(out, file), await signToken(claims, knownKey(key)));
-  console.log(`${cases.instructions.length + cases.access_tokens.length} inputs signed`);
+  for (const { file, says, key, of } of cases.brought) writeFileSync(join(out, file), await answer(says, key, of));
+  console.log(`${Object.values(cases).flat().length} inputs signed or refused`);
+}
+
+// What another signed: signed, too, or taken back; refused where it is not proven or not whole.
+async function answer(says, key, of) {
+  const proven = await disclosed(of, KEYS.instruction).then(() => true, () => false);
+  if (!proven || !isWhole(of)) return "REFUSED";
+  const typ = { approval: APPROVAL, withdrawal: WITHDRAWAL }[says];
+  const signed = await coSign(payloadSegment(of), knownKey(key), typ);
+  return `${signed.protected}..${signed.signature}`;
 }
 
 const run = mode === "sign" && out ? signInputs : checkAll;

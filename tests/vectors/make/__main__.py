@@ -53,7 +53,9 @@ def world() -> dict:
 def made() -> dict[str, str]:
     files = {
         "world.json": collector.json_file(world()),
-        "client.json": collector.json_file({"instructions": client.INSTRUCTIONS, "access_tokens": client.ACCESS_TOKENS}),
+        "client.json": collector.json_file({
+            "instructions": client.INSTRUCTIONS, "access_tokens": client.ACCESS_TOKENS, "brought": client.BROUGHT,
+        }),
     }
     for cases in FORMS:
         files |= cases.files()
