@@ -89,7 +89,13 @@ async fn an_order_that_is_held_back_is_revoked_before_any_row_is_touched() {
     // What cannot be revoked: another's, one of another app, what never was, without the role.
     let nobodys = revocation(&xingyu, erasure(&xingyu, USER).jti);
     assert_eq!(refusal(&xingyu, &signed(&nobodys, &one)).await.as_deref(), Some("TARGET_UNKNOWN"));
-    let leting = world.enterprise("leting").await;
+    let mut leting = world.enterprise("leting").await;
+    let theirs = revocation(&leting, order.jti);
+    assert_eq!(refusal(&leting, &signed(&theirs, &leting.key)).await.as_deref(), Some("TARGET_UNKNOWN"));
+    let root = key_of(world.path(), "leting", "root");
+    let set = next(&leting, &root, &[(&leting.key, "privacy-office-1")]).sign(&[&root]).expect("signs");
+    rotate(&leting, &set).await.expect("it is in force");
+    leting.key_set = named(&set);
     let theirs = revocation(&leting, order.jti);
     assert_eq!(refusal(&leting, &signed(&theirs, &leting.key)).await.as_deref(), Some("SIGNER_ROLE"));
 
