@@ -199,17 +199,15 @@ impl AgentConfig {
     /// That a store may lie where its overlay says: in the mainland, or where every agreement over it lets data
     /// go (R22). Of an app's agreements those count that are not over; where all are, the one that ended last.
     pub fn check_region(&self, store: &StoreId, region: Region, now: i64) -> Result<(), Refusal> {
-        let terms = self.terms();
-        let over: Vec<_> = terms.iter().filter(|terms| terms.stores.contains(store)).collect();
+        let mut over = self.terms();
+        over.retain(|terms| terms.stores.contains(store));
         let apps: BTreeSet<&AppId> = over.iter().flat_map(|terms| &terms.apps).collect();
         let mut lawful = apps.into_iter().map(|app| {
-            let (ended, counts): (Vec<_>, Vec<_>) = over
-                .iter()
-                .filter(|terms| terms.apps.contains(app))
-                .partition(|terms| terms.valid_until.is_some_and(|until| until <= now));
+            let of_app = over.iter().filter(|terms| terms.apps.contains(app)).cloned();
+            let (ended, counts): (Vec<AgreementTerms>, Vec<AgreementTerms>) =
+                of_app.partition(|terms| terms.valid_until.is_some_and(|until| until <= now));
             match counts.is_empty() {
-                true => AgreementTerms::joined(ended.into_iter().map(|terms| (*terms).clone()))
-                    .is_none_or(|terms| terms.may_lie_in(region)),
+                true => AgreementTerms::joined(ended).is_none_or(|terms| terms.may_lie_in(region)),
                 false => counts.iter().all(|terms| terms.may_lie_in(region)),
             }
         });

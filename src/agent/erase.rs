@@ -2,6 +2,7 @@
 //!
 //! The dangerous lines, and what survives a crash there:
 //!
+//! 0. Where its signers saw a preview and the plan finds more, the act ends here, and its answer is kept.
 //! 1. The plan (every row's key and the value it was found by) is sealed in the
 //!    ledger and durable. Before it nothing was touched; a repeat plans anew.
 //! 2. A batch is marked *intended*, durably. Between here and 4 its rows may or
@@ -19,7 +20,7 @@ use super::connectors::BATCH;
 use super::faults::Point;
 use super::ledger::{Begun, Run};
 use super::ledger_batches::{Batch, BatchState, NewBatch};
-use super::outcome::Outcome;
+use super::outcome::{CollectionOutcome, Outcome};
 use super::plan::{Plan, plan};
 use super::statement::Held;
 use super::task::Task;
@@ -44,7 +45,8 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
     let (mut outline, traces) = match work.ledger.outline(&run).await? {
         Some(recorded) => recorded,
         None => match first_plan(work, task, &run).await {
-            Ok(recorded) => recorded,
+            Ok(First::Recorded(outline, traces)) => (outline, traces),
+            Ok(First::Stopped(outcome)) => return Ok(*outcome),
             Err(refusal) => {
                 // Nothing was recorded, so nothing was touched: the subject is free again.
                 work.ledger.withdraw(&run).await?;
@@ -93,6 +95,7 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
             collections: outline,
             package: None,
             preview: None,
+            stopped: None,
             ledger,
         })
         .await?;
@@ -100,17 +103,24 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
     Ok(outcome)
 }
 
-async fn first_plan(
-    work: &Workplace<'_>,
-    task: &Task,
-    run: &Run,
-) -> Result<(Vec<super::outcome::CollectionOutcome>, Traces), Refusal> {
+/// What the first plan led to.
+enum First {
+    Recorded(Vec<CollectionOutcome>, Traces),
+    /// There is more than its signers saw.
+    Stopped(Box<Outcome>),
+}
+
+async fn first_plan(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<First, Refusal> {
     work.faults.at(Point::Begun)?;
     let plan = plan(work, task, &Traces::new()).await?;
     work.faults.at(Point::Planned)?;
+    let moved = plan.moved(task);
+    if !moved.is_empty() {
+        return Ok(First::Stopped(Box::new(work.stop(task, run, moved).await?)));
+    }
     let outline = plan.outcomes();
     work.ledger.record_first(run, &outline, &plan.traces, &batches(&plan)).await?;
-    Ok((outline, plan.traces))
+    Ok(First::Recorded(outline, plan.traces))
 }
 
 /// A plan's rows in batches of one collection and one column, dependents first.

@@ -63,6 +63,10 @@ async fn write(
 ) -> Result<Outcome, Refusal> {
     let now = work.clock.now();
     let mut plan = plan(work, task, &Traces::new()).await?;
+    let moved = plan.moved(task);
+    if !moved.is_empty() {
+        return work.stop(task, run, moved).await;
+    }
     let file = package_name(run.execution());
     let mut index = Index::new(&run.execution().resource_name(), &now.to_string());
     let mut sheets = Vec::new();
@@ -96,6 +100,7 @@ async fn write(
             collections,
             package: Some(Package { file, sha256, size }),
             preview: None,
+            stopped: None,
             ledger,
         })
         .await
@@ -173,7 +178,8 @@ pub(super) mod tests {
     use aws_lc_rs::digest::{SHA256, digest};
 
     use super::*;
-    use crate::agent::test_store::{Order, TestStore, user};
+    use crate::agent::preview::Bound;
+    use crate::agent::test_store::{NOW, Order, TestStore, user};
     use crate::domain::Category;
 
     async fn exported(shop: &TestStore, key: &Identity, number: u8, subject: &str) -> Outcome {
@@ -286,6 +292,36 @@ pub(super) mod tests {
         let package = std::fs::read(shop.folder.path().join(&outcome.package.unwrap().file)).unwrap();
         let parts = opened(&package, &key);
         assert_eq!(parts.keys().collect::<Vec<_>>(), ["index.html", "manifest.json"]);
+    }
+
+    #[tokio::test]
+    async fn more_rows_than_the_signers_saw_make_no_package() {
+        let shop = TestStore::new().await;
+        let key = Identity::generate();
+        let seen = |pings: u64| {
+            let counts = [
+                ("people", 1),
+                ("devices", 2),
+                ("pings", pings),
+                ("logs", 3),
+                ("members", 1),
+                ("odd \"name", 3),
+                ("parts", 3),
+            ];
+            let counts: BTreeMap<String, u64> =
+                counts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+            Bound { as_of: NOW, counts }
+        };
+        let order = |number| Order::new(Act::Export, number).to(key.to_public().to_string()).task();
+        let task = order(1).within(seen(1_199));
+        let stopped = export(&shop.work(), &task, shop.folder.path()).await.unwrap();
+        assert_eq!((stopped.stopped, &stopped.package), (Some(Reason::PreviewCountMoved), &None));
+        let told: Vec<_> = stopped.collections.iter().map(|of| (of.collection.as_str(), of.rows)).collect();
+        assert_eq!(told, [("pings", 1_200)]);
+        assert!(!shop.folder.path().join(package_name(task.execution())).exists());
+        // As many as were seen are read, those that the law keeps from erasure, too.
+        let task = order(2).within(seen(1_200));
+        assert!(export(&shop.work(), &task, shop.folder.path()).await.unwrap().package.is_some());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ledger_chain::Anchor;
-use crate::domain::{Act, Category, ExecutionId, Ground, StoreId};
+use crate::domain::{Act, Category, ExecutionId, Ground, Reason, StoreId};
 
 /// Why a collection was not, or not wholly, acted on, without a lawful ground.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,6 +82,14 @@ pub struct CollectionOutcome {
     pub excluded: Option<Exclusion>,
 }
 
+impl CollectionOutcome {
+    /// All rows that were found, those that stay, too.
+    pub fn found(&self) -> u64 {
+        let kept: u64 = self.kept.iter().filter_map(|kept| kept.rows).sum();
+        self.rows + kept + self.unfounded
+    }
+}
+
 /// An encrypted export package, as it lies at the agent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Package {
@@ -118,6 +126,9 @@ pub struct Outcome {
     pub package: Option<Package>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub preview: Option<PreviewSeal>,
+    /// Why it ended before anything was touched: then `collections` are those of which more was found than was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped: Option<Reason>,
     /// Where the agent's ledger stood when the act had ended.
     pub ledger: Anchor,
 }
@@ -126,9 +137,8 @@ impl Outcome {
     /// Whether nothing is left open: all is done, or stays on a ground, until a date where the ground has an end.
     /// An excluded collection leaves it open.
     pub fn is_complete(&self) -> bool {
-        self.collections
-            .iter()
-            .all(|collection| collection.excluded.is_none() && collection.kept.iter().all(Kept::is_shown))
+        let done = |of: &CollectionOutcome| of.excluded.is_none() && of.kept.iter().all(Kept::is_shown);
+        self.stopped.is_none() && self.collections.iter().all(done)
     }
 
     pub fn rows(&self) -> u64 {

@@ -13,6 +13,7 @@ use super::data_map::{Collection, DataMap, Retention, Tenancy, Until};
 use super::delete_order::delete_order;
 use super::name::Name;
 use super::outcome::{CollectionOutcome, Exclusion, Kept, keep, longest};
+use super::returning::blank;
 use super::schema::Fit;
 use super::task::{Reach, Task};
 use super::value::{Key, Value};
@@ -32,6 +33,9 @@ pub struct Part {
     pub outcome: CollectionOutcome,
     /// Rows of the subject that were found and are not to be acted on.
     left: u64,
+    /// Rows the order reaches, to act on or retained, that are dated before the cut-off of the preview its signers saw,
+    /// or not at all.
+    seen: u64,
 }
 
 pub struct Plan {
@@ -46,6 +50,21 @@ pub struct Plan {
 impl Plan {
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|part| part.outcome.rows).sum()
+    }
+
+    /// The collections that hold more than the order's signers saw, with how many rows that would have counted.
+    /// Nothing may be touched then.
+    pub fn moved(&self, task: &Task) -> Vec<CollectionOutcome> {
+        let Some(bound) = task.bound() else { return Vec::new() };
+        let exceeded = |part: &&Part| bound.is_exceeded(part.collection.as_str(), part.seen);
+        let told = |part: &Part| CollectionOutcome {
+            categories: part.outcome.categories.clone(),
+            rows: part.seen,
+            ..blank(part.collection.as_str())
+        };
+        let mut moved: Vec<_> = self.parts.iter().filter(exceeded).map(told).collect();
+        moved.sort_by(|a, b| a.collection.cmp(&b.collection));
+        moved
     }
 
     /// The report so far: each collection, in the map's order, then what is not mapped.
@@ -104,6 +123,7 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
             excluded: None,
         },
         left: count,
+        seen: 0,
     };
     let whole = |ground| Kept { rows: reached.then_some(count), ground, until: None, needed_by: None };
     let reach = task.reach(&collection.categories);
@@ -143,6 +163,9 @@ fn decide(collection: &Collection, task: &Task, walked: &Walked, now: i64) -> Pa
                 continue;
             }
             _ => {}
+        }
+        if task.bound().is_some_and(|bound| hit.at.is_none_or(|at| at < bound.as_of)) {
+            part.seen += 1;
         }
         if let Some((ground, until)) = retention.and_then(|r| retained(r, hit.at, now)) {
             keep(&mut part.outcome.kept, ground, until);

@@ -3,9 +3,12 @@
 //! The counts are upper bounds for rows dated before the cut-off (a row without
 //! a time counts). They tell whether data exists, so they and the salt are for
 //! the controller alone, sealed. The digest may stand in the clear: it is over
-//! the salt, the store, the map's version, the cut-off, and the predicates as
-//! they are rendered, tenant and identifiers included. Whoever has the salt and
-//! the disclosures can compute it again.
+//! the salt, the store, the map's version, the cut-off, the predicates as
+//! they are rendered, tenant and identifiers included, and the counts. Whoever has the salt,
+//! the counts and the disclosures can compute it again; so nobody can tell the agent of other counts
+//! than were signed.
+
+use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -19,7 +22,7 @@ use super::tenanted::Tenanted;
 use super::value::Value;
 use super::walk::Traces;
 use super::workplace::Workplace;
-use crate::domain::{Act, Reason, Refusal};
+use crate::domain::{Act, Category, Reason, Refusal};
 use crate::grpc::v1;
 use crate::token::PreviewRef;
 
@@ -46,16 +49,19 @@ async fn count(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<Outcome, 
     let as_of = work.clock.now_seconds();
     let plan = plan(work, task, &Traces::new()).await?;
     let salt: [u8; 32] = work.entropy.array();
-    let digest = preview_digest(work.map, task, &salt, as_of)?;
+    let collections = plan.outcomes();
+    let counts = collections.iter().map(|of| (of.collection.clone(), of.found())).collect();
+    let digest = preview_digest(work.map, task, task.categories(), &salt, &Bound { as_of, counts })?;
     work.ledger
         .end(run, as_of, |ledger| Outcome {
             execution: run.execution(),
             store: task.store().clone(),
             act: task.act(),
             map_version: hex::encode(work.map.version()),
-            collections: plan.outcomes(),
+            collections,
             package: None,
             preview: Some(PreviewSeal { salt: hex::encode(salt), digest: hex::encode(digest), as_of }),
+            stopped: None,
             ledger,
         })
         .await
@@ -65,6 +71,22 @@ async fn count(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<Outcome, 
 pub struct Seen {
     salt: [u8; 32],
     map_version: String,
+    counts: BTreeMap<String, u64>,
+}
+
+/// What the signers saw of each collection: so many rows of the subject, those that would go and those that would stay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// Rows dated from here on were not seen, and are not counted. Seconds.
+    pub as_of: i64,
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Bound {
+    /// Whether so many rows of a collection, dated before the cut-off or not at all, are more than were seen.
+    pub fn is_exceeded(&self, collection: &str, rows: u64) -> bool {
+        rows > self.counts.get(collection).copied().unwrap_or_default()
+    }
 }
 
 impl Seen {
@@ -72,41 +94,66 @@ impl Seen {
     pub fn read(message: &v1::PreviewSeen) -> Option<Self> {
         let mut salt = [0; 32];
         hex::decode_to_slice(&message.salt, &mut salt).ok()?;
-        Some(Self { salt, map_version: message.map_version.clone() })
+        let counts = message.counts.iter().map(|of| (of.collection.clone(), of.rows)).collect();
+        Some(Self { salt, map_version: message.map_version.clone(), counts })
     }
 }
 
-/// The order still reaches what its signers saw: the same store, map, subject, categories and window. Otherwise it
-/// says what moved.
+/// The order still reaches what its signers saw: the same store, map, subject, categories and window. What they saw
+/// of it bounds the order. Otherwise it says what moved.
 pub fn check_seen(
     map: &DataMap,
     task: &Task,
     signed: &PreviewRef,
     seen: Option<&Seen>,
-) -> Result<(), Refusal> {
+) -> Result<Bound, Refusal> {
     let seen = seen.ok_or(Reason::PreviewUnknown)?;
-    let digest = preview_digest(map, task, &seen.salt, signed.as_of)?;
-    if digest == *signed.digest.as_bytes() {
-        return Ok(());
+    let bound = Bound { as_of: signed.as_of, counts: seen.counts.clone() };
+    let is_of = |categories: &[Category]| -> Result<bool, Refusal> {
+        Ok(preview_digest(map, task, categories, &seen.salt, &bound)? == *signed.digest.as_bytes())
+    };
+    if is_of(task.categories())? {
+        return Ok(bound);
     }
-    if seen.map_version == hex::encode(map.version()) {
-        Err(Reason::PreviewScopeMoved.into())
-    } else {
-        Err(Reason::PreviewMapMoved.into())
+    if seen.map_version != hex::encode(map.version()) {
+        return Err(Reason::PreviewMapMoved.into());
     }
+    // `["*"]` is spelt out by the agent's agreement: with other categories it would be what was seen.
+    if task.instructs_everything() {
+        for categories in subsets(Category::ALL) {
+            if is_of(&categories)? {
+                return Err(Reason::PreviewAgreementMoved.into());
+            }
+        }
+    }
+    Err(Reason::PreviewScopeMoved.into())
+}
+
+/// All ways to choose some of them. The vocabulary is a handful.
+fn subsets(all: &[Category]) -> impl Iterator<Item = Vec<Category>> {
+    (0..1u32 << all.len()).map(move |chosen| {
+        let is_in = |(place, category): (usize, &Category)| ((chosen >> place) & 1 == 1).then_some(*category);
+        all.iter().enumerate().filter_map(is_in).collect()
+    })
 }
 
 /// SHA-256 over length-prefixed parts, in this order: a label, salt, store, map version, cut-off,
 /// categories, window; for each collection its name, its identity predicates with their values;
-/// then the edges the walk may take.
-pub fn preview_digest(map: &DataMap, task: &Task, salt: &[u8; 32], as_of: i64) -> Result<[u8; 32], Refusal> {
+/// then the edges the walk may take; then the counts by name, each a name and a number.
+fn preview_digest(
+    map: &DataMap,
+    task: &Task,
+    categories: &[Category],
+    salt: &[u8; 32],
+    bound: &Bound,
+) -> Result<[u8; 32], Refusal> {
     let mut hash = Hash(Context::new(&SHA256));
-    hash.part(b"mandate preview v1");
+    hash.part(b"mandate preview v2");
     hash.part(salt);
     hash.part(map.store().as_str().as_bytes());
     hash.part(map.version());
-    hash.part(&as_of.to_be_bytes());
-    let mut categories: Vec<&str> = task.categories().iter().map(|category| category.as_str()).collect();
+    hash.part(&bound.as_of.to_be_bytes());
+    let mut categories: Vec<&str> = categories.iter().map(|category| category.as_str()).collect();
     categories.sort_unstable();
     hash.part(categories.join(",").as_bytes());
     if let Some((from, until)) = task.window() {
@@ -144,6 +191,10 @@ pub fn preview_digest(map: &DataMap, task: &Task, salt: &[u8; 32], as_of: i64) -
             hash.part(column.as_str().as_bytes());
         }
     }
+    for (collection, rows) in &bound.counts {
+        hash.part(collection.as_bytes());
+        hash.part(&rows.to_be_bytes());
+    }
     Ok(hash.finish())
 }
 
@@ -165,7 +216,9 @@ impl Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::test_store::{Order, ROWS_OF_U1, TestStore, user};
+    use crate::agent::erase::erase;
+    use crate::agent::test_store::{DAY, NOW, Order, ROWS_OF_U1, TestStore, user};
+    use crate::token::Digest;
 
     #[tokio::test]
     async fn a_preview_counts_what_an_erase_then_erases_and_touches_nothing() {
@@ -184,11 +237,22 @@ mod tests {
     async fn whoever_has_the_salt_can_compute_the_digest_again_and_any_change_changes_it() {
         let shop = TestStore::new().await;
         let task = Order::new(Act::Preview, 1).task();
-        let seal = preview(&shop.work(), &task).await.unwrap().preview.unwrap();
+        let outcome = preview(&shop.work(), &task).await.unwrap();
+        let counts: BTreeMap<_, _> =
+            outcome.collections.iter().map(|of| (of.collection.clone(), of.found())).collect();
+        let seal = outcome.preview.unwrap();
         let salt: [u8; 32] = hex::decode(&seal.salt).unwrap().try_into().unwrap();
-        let digest = |task: &Task, salt: &[u8; 32], as_of| {
-            hex::encode(preview_digest(&shop.map, task, salt, as_of).unwrap())
+        let digest_of = |task: &Task, salt: &[u8; 32], bound: &Bound| {
+            hex::encode(preview_digest(&shop.map, task, task.categories(), salt, bound).unwrap())
         };
+        let digest = |task: &Task, salt: &[u8; 32], as_of| {
+            digest_of(task, salt, &Bound { as_of, counts: counts.clone() })
+        };
+        let more = Bound {
+            as_of: seal.as_of,
+            counts: counts.iter().map(|(name, rows)| (name.clone(), rows + 1)).collect(),
+        };
+        assert_ne!(digest_of(&task, &salt, &more), seal.digest, "other counts than were seen");
         assert_eq!(digest(&task, &salt, seal.as_of), seal.digest);
         let others = [
             digest(&task, &[0; 32], seal.as_of),
@@ -198,6 +262,78 @@ mod tests {
             digest(&Order::new(Act::Preview, 1).window(0, 1).task(), &salt, seal.as_of),
         ];
         assert!(others.iter().all(|other| *other != seal.digest));
+    }
+
+    /// An order that names the preview of another order, as it is at the agent.
+    async fn bound(shop: &TestStore, previewed: Order, order: &Task) -> Result<Bound, Refusal> {
+        let outcome = preview(&shop.work(), &previewed.task()).await.unwrap();
+        let seal = outcome.preview.as_ref().unwrap();
+        let counts = outcome.collections.iter();
+        let message = v1::PreviewSeen {
+            salt: seal.salt.clone(),
+            map_version: outcome.map_version.clone(),
+            counts: counts
+                .map(|of| v1::CountSeen { collection: of.collection.clone(), rows: of.found() })
+                .collect(),
+        };
+        let mut digest = [0; 32];
+        hex::decode_to_slice(&seal.digest, &mut digest).unwrap();
+        let signed = PreviewRef { digest: Digest::from_bytes(digest), as_of: seal.as_of };
+        check_seen(&shop.map, order, &signed, Seen::read(&message).as_ref())
+    }
+
+    #[tokio::test]
+    async fn more_rows_before_the_cut_off_than_were_seen_stop_an_erasure_before_anything_goes() {
+        let shop = TestStore::new().await;
+        let order = Order::new(Act::Erase, 2).task();
+        let bound = bound(&shop, Order::new(Act::Preview, 1), &order).await.unwrap();
+        let order = order.within(bound);
+        // One comes in after it, with a time; four before it, one of them that the law keeps.
+        shop.run(&format!("INSERT INTO pings VALUES (990001, 'app-a', 'same-device', {NOW})")).await;
+        for sql in [
+            "INSERT INTO pings VALUES (990002, 'app-a', 'same-device', 1), (990003, 'app-a', 'same-device', NULL)",
+            "INSERT INTO devices VALUES (990001, 'app-a', 'u_1', 'new-one')",
+        ] {
+            shop.run(sql).await;
+        }
+        shop.run(&format!("INSERT INTO logs VALUES (990001, 'app-a', 'u_1', {})", NOW - DAY)).await;
+        let before = shop.everything_but("nobody").await;
+        let stopped = erase(&shop.work(), &order).await.unwrap();
+        assert!(shop.everything_but("nobody").await == before);
+        assert_eq!(stopped.stopped, Some(Reason::PreviewCountMoved));
+        assert!(!stopped.is_complete());
+        let told: Vec<_> = stopped.collections.iter().map(|of| (of.collection.as_str(), of.rows)).collect();
+        assert_eq!(told, [("devices", 3), ("logs", 4), ("pings", 1_202)]);
+        assert_eq!(erase(&shop.work(), &order).await.unwrap(), stopped, "a repeat gets the first answer");
+    }
+
+    #[tokio::test]
+    async fn what_went_or_came_in_after_the_cut_off_stops_nothing() {
+        let shop = TestStore::new().await;
+        let order = Order::new(Act::Erase, 2).task();
+        let bound = bound(&shop, Order::new(Act::Preview, 1), &order).await.unwrap();
+        shop.run(&format!("INSERT INTO pings VALUES (990001, 'app-a', 'same-device', {NOW})")).await;
+        shop.run("DELETE FROM logs WHERE app = 'app-a' AND id = 1").await;
+        let outcome = erase(&shop.work(), &order.within(bound)).await.unwrap();
+        assert!(outcome.is_complete());
+        assert_eq!(outcome.collection("pings").unwrap().rows, 1_201);
+    }
+
+    #[tokio::test]
+    async fn what_moved_since_the_preview_is_told_apart() {
+        let shop = TestStore::new().await;
+        let all = || Order::new(Act::Erase, 9).everything();
+        let reason = |of: Result<Bound, Refusal>| of.err().map(|refusal| refusal.reason);
+        let seen = |number| Order::new(Act::Preview, number).everything();
+        assert_eq!(reason(bound(&shop, seen(1), &all().task()).await), None);
+        let less = all().categories(&[Category::Device]).task();
+        let moved = Some(Reason::PreviewAgreementMoved);
+        assert_eq!(reason(bound(&shop, seen(2), &less).await), moved, "the agreement has fewer now");
+        let other = all().subject(vec![user("u_2")]).task();
+        let moved = Some(Reason::PreviewScopeMoved);
+        assert_eq!(reason(bound(&shop, seen(3), &other).await), moved, "another person");
+        let named = Order::new(Act::Erase, 9).categories(&[Category::Device]).task();
+        assert_eq!(reason(bound(&shop, seen(4), &named).await), moved, "other categories were signed");
     }
 
     #[tokio::test]

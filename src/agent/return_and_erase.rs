@@ -106,6 +106,7 @@ pub async fn return_and_erase(
             collections,
             package,
             preview: None,
+            stopped: None,
             ledger,
         })
         .await?;

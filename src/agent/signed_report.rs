@@ -113,6 +113,16 @@ pub fn ended(
     if outcome.act == Act::Preview {
         collections = collections.into_iter().map(without_findings).collect();
     }
+    if let Some(reason) = outcome.stopped {
+        return Ok(Report {
+            act: outcome.act,
+            outcome: ReportOutcome::Refused,
+            reason: Some(reason),
+            collections: outcome.collections.iter().map(|came| collection(Act::Preview, came)).collect(),
+            ledger: ledger_head(outcome.ledger),
+            ..bare(frame, leased, statement.jti, outcome.map_version.clone())
+        });
+    }
     let preview = match &outcome.preview {
         None => None,
         Some(seal) => Some(PreviewReport { digest: digest_of_hex(&seal.digest)?, as_of: seal.as_of }),
@@ -267,6 +277,7 @@ mod tests {
             collections: vec![came(3, &[], Some(Exclusion::Unmapped)), came(3, &[], excluded)],
             package: None,
             preview: None,
+            stopped: None,
             ledger: Anchor::GENESIS,
         };
         assert_eq!(why_partial(&outcome(Some(Exclusion::StillThere))), Reason::ReadBackFailed);
@@ -275,6 +286,25 @@ mod tests {
         endless.collections = vec![came(3, &[None], None)];
         assert!(!endless.is_complete());
         assert_eq!(why_partial(&endless), Reason::RowsUndated);
+    }
+
+    #[test]
+    fn what_a_line_says_was_found_is_what_was_found() {
+        let shared = |came: Came| (collection(Act::Preview, &came).found(), came.found());
+        let cases = [
+            came(3, &[], None),
+            came(3, &[Some(9), None], None),
+            came(0, &[Some(9)], None),
+            came(0, &[Some(9), Some(8)], None),
+            came(0, &[None], None),
+            Came { unfounded: 2, ..came(0, &[], Some(Exclusion::NoTime)) },
+            Came { unfounded: 2, ..came(1, &[Some(9)], Some(Exclusion::Undated)) },
+            came(0, &[], Some(Exclusion::Unmapped)),
+        ];
+        for came in cases {
+            let (told, found) = shared(came.clone());
+            assert_eq!(told, found, "{came:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::preview::Bound;
 use crate::authority::Warrant;
 use crate::domain::{Act, Category, ExecutionId, Identifier, Region, StoreId};
 
@@ -39,6 +40,7 @@ pub struct Task {
     everything: bool,
     window: Option<(i64, i64)>,
     export: Option<ExportTo>,
+    bound: Option<Bound>,
 }
 
 /// The fields of a [`Task`], named, so that no two of a kind can be swapped.
@@ -80,7 +82,13 @@ impl Task {
                 recipient: export.recipient.as_str().to_owned(),
                 region: export.region,
             }),
+            bound: None,
         }
+    }
+
+    /// No more than its signers saw in a preview.
+    pub fn within(self, bound: Bound) -> Self {
+        Self { bound: Some(bound), ..self }
     }
 
     /// A task without a warrant, for the data side's own tests.
@@ -109,6 +117,7 @@ impl Task {
             everything,
             window,
             export,
+            bound: None,
         }
     }
 
@@ -141,6 +150,14 @@ impl Task {
             false if self.everything => Reach::OutsideAgreement,
             false => Reach::NotInstructed,
         }
+    }
+    /// Whether `["*"]` was signed.
+    pub fn instructs_everything(&self) -> bool {
+        self.everything
+    }
+    /// What its signers saw, where they named a preview.
+    pub fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
     }
     pub fn window(&self) -> Option<(i64, i64)> {
         self.window

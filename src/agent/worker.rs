@@ -121,7 +121,7 @@ impl Worker {
             Err(refusal) => return self.defer(&hold, &refusal, false).await,
         };
         match self.judge(&leased).await {
-            Ok(warrant) => self.work(&hold, &leased, &warrant).await,
+            Ok((warrant, task)) => self.work(&hold, &leased, &warrant, &task).await,
             Err(refusal) => self.refuse(&hold, &leased, &refusal).await,
         }
     }
@@ -147,7 +147,8 @@ impl Worker {
         Err(Refusal::new(Reason::AuthorityStale).note("the log does not come to an end"))
     }
 
-    async fn judge(&mut self, leased: &Leased) -> Result<Warrant, Refusal> {
+    /// The permit, and what it lets the data side do.
+    async fn judge(&mut self, leased: &Leased) -> Result<(Warrant, Task), Refusal> {
         self.refresh().await?;
         let admitted = leased.admission(&self.replica)?;
         // A head that witnesses had to see first is older than those of replies: it has a mark of its own.
@@ -163,18 +164,19 @@ impl Worker {
         }
         let begun = self.ledger.begun_at(leased.execution).await?;
         let warrant = leased.warrant(&admitted, &self.replica, &self.own, begun, self.clock.now_seconds())?;
+        let mut task = Task::from_warrant(&warrant, leased.execution);
         if let (None, Some(signed)) = (begun, &warrant.instruction().statement().preview) {
             let site = self.sites.get(warrant.store()).ok_or(Reason::StoreUnknown)?;
-            let task = Task::from_warrant(&warrant, leased.execution);
-            check_seen(&site.map, &task, signed, leased.preview.as_ref())?;
+            let bound = check_seen(&site.map, &task, signed, leased.preview.as_ref())?;
+            task = task.within(bound);
         }
-        Ok(warrant)
+        Ok((warrant, task))
     }
 
     /// Works while the lease holds.
-    async fn work(&self, hold: &LeaseHold, leased: &Leased, warrant: &Warrant) {
+    async fn work(&self, hold: &LeaseHold, leased: &Leased, warrant: &Warrant, task: &Task) {
         let done = tokio::select! {
-            done = self.carry_out(hold, leased, warrant) => done,
+            done = self.carry_out(hold, leased, warrant, task) => done,
             () = self.keep(hold, leased.lease_end) => Err(Reason::LeaseLost.into()),
         };
         let Err(refusal) = done else { return };
@@ -188,9 +190,14 @@ impl Worker {
         }
     }
 
-    async fn carry_out(&self, hold: &LeaseHold, leased: &Leased, warrant: &Warrant) -> Result<(), Refusal> {
-        let task = Task::from_warrant(warrant, leased.execution);
-        let outcome = match self.act(&task, hold).await {
+    async fn carry_out(
+        &self,
+        hold: &LeaseHold,
+        leased: &Leased,
+        warrant: &Warrant,
+        task: &Task,
+    ) -> Result<(), Refusal> {
+        let outcome = match self.act(task, hold).await {
             Ok(outcome) => outcome,
             // It has ended, and since then its store, its map or its keys have gone: what was signed stands.
             Err(refusal) => match self.ledger.report(leased.execution).await? {

@@ -3,7 +3,8 @@
 use super::connectors::Connector;
 use super::data_map::DataMap;
 use super::faults::Faults;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Run};
+use super::outcome::{CollectionOutcome, Outcome};
 use super::task::Task;
 use crate::domain::{Clock, Entropy, Reason, Refusal};
 
@@ -25,5 +26,26 @@ impl Workplace<'_> {
             return Err(Reason::StoreUnknown.into());
         }
         Ok(())
+    }
+
+    /// Ends an act before anything was touched: there is more than its signers saw. A repeat gets this answer.
+    pub(super) async fn stop(
+        &self,
+        task: &Task,
+        run: &Run,
+        moved: Vec<CollectionOutcome>,
+    ) -> Result<Outcome, Refusal> {
+        let end = |ledger| Outcome {
+            execution: run.execution(),
+            store: task.store().clone(),
+            act: task.act(),
+            map_version: hex::encode(self.map.version()),
+            collections: moved,
+            package: None,
+            preview: None,
+            stopped: Some(Reason::PreviewCountMoved),
+            ledger,
+        };
+        self.ledger.end(run, self.clock.now_seconds(), end).await
     }
 }

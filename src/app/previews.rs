@@ -14,6 +14,8 @@ pub struct PreviewSeen {
     /// Lower-case hex.
     pub salt: String,
     pub map_version: String,
+    /// Rows of the subject in each collection.
+    pub counts: Vec<(String, u64)>,
 }
 
 /// The digest of the preview that the instruction names.
@@ -40,8 +42,11 @@ impl App {
             let report = self.taken_report(&mut conn, agent, text).await?;
             if report.preview.is_some_and(|preview| preview.digest.to_string() == digest) {
                 let details = self.open_details(&mut conn, &row).await?;
-                return Ok(details
-                    .map(|details| PreviewSeen { salt: details.salt, map_version: report.map_version }));
+                return Ok(details.map(|details| PreviewSeen {
+                    counts: details.counts.iter().map(|of| (of.collection.clone(), of.found())).collect(),
+                    salt: details.salt,
+                    map_version: report.map_version,
+                }));
             }
         }
         Ok(None)

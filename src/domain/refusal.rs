@@ -153,7 +153,9 @@ reasons! {
         TargetUnknown = "TARGET_UNKNOWN", Missing, "there is no such instruction of yours to revoke", "name an instruction of the same app";
         PreviewUnknown = "PREVIEW_UNKNOWN", Precondition, "the preview that the instruction names is not known for this store, or was shredded", "order a new preview of this store and name its digest";
         PreviewMapMoved = "PREVIEW_MAP_MOVED", Precondition, "the data map has changed since the preview that the signers saw", "order a new preview and sign again";
-        PreviewScopeMoved = "PREVIEW_SCOPE_MOVED", Precondition, "the instruction reaches other data than the preview that its signers saw", "name the preview of this subject, these categories and this window";
+        PreviewScopeMoved = "PREVIEW_SCOPE_MOVED", Precondition, "the instruction reaches other data than the preview that its signers saw", "name the preview of this subject, these categories and this window; if it is that one, order a new one and sign again";
+        PreviewAgreementMoved = "PREVIEW_AGREEMENT_MOVED", Precondition, "every category is instructed, and the agent's agreement has others than the preview that the signers saw", "order a new preview and sign again";
+        PreviewCountMoved = "PREVIEW_COUNT_MOVED", Precondition, "more rows are dated before the preview than its signers saw", "see in the report of which collections and how many; order a new preview and sign again";
         PreviewRequired = "PREVIEW_REQUIRED", Precondition, "the key set's policy asks for the preview that the signers saw", "order a preview and name its digest";
         ActNotSupported = "ACT_NOT_SUPPORTED", Precondition, "the act is known but not carried out by this release", "see docs for the acts of this release";
         AgreementMissing = "AGREEMENT_MISSING", Precondition, "no agreement is in force for the app", "have the agreement registered or renewed";

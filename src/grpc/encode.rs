@@ -238,6 +238,11 @@ pub fn order(order: &LeasedOrder) -> v1::Order {
         preview: order.preview.as_ref().map(|preview| v1::PreviewSeen {
             salt: preview.salt.clone(),
             map_version: preview.map_version.clone(),
+            counts: preview
+                .counts
+                .iter()
+                .map(|(collection, rows)| v1::CountSeen { collection: collection.clone(), rows: *rows })
+                .collect(),
         }),
     }
 }

@@ -28,7 +28,7 @@ const PROFILE: Profile = Profile { typ: "report+jwt", max_payload: 32 * 1024, ma
 pub enum ReportOutcome {
     /// Every collection is done or lawfully retained.
     Completed,
-    /// The agent's own warrant was refused; nothing was touched.
+    /// The agent's own warrant was refused, or more was found than was seen; nothing was touched.
     Refused,
     /// Given up.
     Failed,
@@ -41,7 +41,7 @@ pub enum ReportOutcome {
 pub enum CollectionOutcome {
     Erased,
     Exported,
-    /// A preview looked.
+    /// A preview looked, or an order was refused because there is more than a preview showed.
     Counted,
     /// Lawfully stays: `ground` says why and `until` how long. What is shared with others or was not
     /// instructed stays without a date.
@@ -89,6 +89,15 @@ pub struct CollectionReport {
 }
 
 impl CollectionReport {
+    /// Rows that were found: those that went, or were counted, and those that stay.
+    pub fn found(&self) -> u64 {
+        let kept: u64 = self.kept.iter().filter_map(|kept| kept.rows).sum();
+        let says_it_all = self.outcome == CollectionOutcome::Retained && self.kept.is_empty();
+        let acted = !matches!(self.outcome, CollectionOutcome::Retained | CollectionOutcome::Excluded);
+        let rows = self.rows.filter(|_| acted || says_it_all).unwrap_or_default();
+        kept.saturating_add(rows)
+    }
+
     /// Done, or lawfully retained, until a date where the ground has an end: what a completed report is made of.
     fn is_done(&self) -> bool {
         self.outcome != CollectionOutcome::Excluded
@@ -301,8 +310,13 @@ impl Report {
         if complete == self.reason.is_some() {
             return Err(invalid("a report has a reason exactly when it is not completed"));
         }
-        if self.outcome == ReportOutcome::Refused && !self.collections.is_empty() {
+        let refused = self.outcome == ReportOutcome::Refused;
+        let counted = |of: &CollectionReport| of.outcome == CollectionOutcome::Counted;
+        if refused && !self.collections.iter().all(counted) {
             return Err(invalid("a refused order touched no collection"));
+        }
+        if refused && !self.collections.is_empty() && self.reason != Some(Reason::PreviewCountMoved) {
+            return Err(invalid("a refused order tells of what was counted where that is why"));
         }
         if !is_name(&self.map_version, 64) || self.collections.len() > MAX_COLLECTIONS {
             return Err(invalid("map_version or the number of collections is out of bounds"));
@@ -329,7 +343,7 @@ impl Report {
             let fits = match collection.outcome {
                 CollectionOutcome::Erased => matches!(self.act, Act::Erase | Act::ReturnAndErase),
                 CollectionOutcome::Exported => matches!(self.act, Act::Export | Act::ReturnAndErase),
-                CollectionOutcome::Counted => self.act == Act::Preview,
+                CollectionOutcome::Counted => self.act == Act::Preview || refused,
                 CollectionOutcome::Retained | CollectionOutcome::Excluded => true,
             };
             if !fits {
@@ -490,7 +504,14 @@ mod tests {
             ..report()
         };
         assert!(refused.sign(&key("agent")).is_ok());
-        let touched = Report { collections: report().collections, ..refused };
+        let touched = Report { collections: report().collections, ..refused.clone() };
         assert!(touched.sign(&key("agent")).is_err(), "a refused order touched rows");
+        let counted = |reason| {
+            let of =
+                CollectionReport { outcome: CollectionOutcome::Counted, ..report().collections[0].clone() };
+            Report { reason: Some(reason), collections: vec![of], ..refused.clone() }.sign(&key("agent"))
+        };
+        assert!(counted(Reason::PreviewCountMoved).is_ok());
+        assert!(counted(Reason::SignatureInvalid).is_err(), "what was counted was no reason");
     }
 }
