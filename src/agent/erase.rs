@@ -46,7 +46,7 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
         Some(recorded) => recorded,
         None => match first_plan(work, task, &run).await {
             Ok(First::Recorded(outline, traces)) => (outline, traces),
-            Ok(First::Stopped(outcome)) => return Ok(outcome),
+            Ok(First::Stopped(outcome)) => return Ok(*outcome),
             Err(refusal) => {
                 // Nothing was recorded, so nothing was touched: the subject is free again.
                 work.ledger.withdraw(&run).await?;
@@ -107,7 +107,7 @@ pub async fn erase(work: &Workplace<'_>, task: &Task) -> Result<Outcome, Refusal
 enum First {
     Recorded(Vec<CollectionOutcome>, Traces),
     /// There is more than its signers saw.
-    Stopped(Outcome),
+    Stopped(Box<Outcome>),
 }
 
 async fn first_plan(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<First, Refusal> {
@@ -116,7 +116,7 @@ async fn first_plan(work: &Workplace<'_>, task: &Task, run: &Run) -> Result<Firs
     work.faults.at(Point::Planned)?;
     let moved = plan.moved(task);
     if !moved.is_empty() {
-        return work.stop(task, run, moved).await.map(First::Stopped);
+        return Ok(First::Stopped(Box::new(work.stop(task, run, moved).await?)));
     }
     let outline = plan.outcomes();
     work.ledger.record_first(run, &outline, &plan.traces, &batches(&plan)).await?;

@@ -298,8 +298,8 @@ pub(super) mod tests {
     async fn more_rows_than_the_signers_saw_make_no_package() {
         let shop = TestStore::new().await;
         let key = Identity::generate();
-        let counts = |pings| {
-            [
+        let seen = |pings: u64| {
+            let counts = [
                 ("people", 1),
                 ("devices", 2),
                 ("pings", pings),
@@ -307,19 +307,20 @@ pub(super) mod tests {
                 ("members", 1),
                 ("odd \"name", 3),
                 ("parts", 3),
-            ]
-            .map(|(name, rows)| (name.to_owned(), rows))
-            .into()
+            ];
+            let counts: BTreeMap<String, u64> =
+                counts.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+            Bound { as_of: NOW, counts }
         };
         let order = |number| Order::new(Act::Export, number).to(key.to_public().to_string()).task();
-        let task = order(1).within(Bound { as_of: NOW, counts: counts(1_199) });
+        let task = order(1).within(seen(1_199));
         let stopped = export(&shop.work(), &task, shop.folder.path()).await.unwrap();
         assert_eq!((stopped.stopped, &stopped.package), (Some(Reason::PreviewCountMoved), &None));
         let told: Vec<_> = stopped.collections.iter().map(|of| (of.collection.as_str(), of.rows)).collect();
         assert_eq!(told, [("pings", 1_200)]);
         assert!(!shop.folder.path().join(package_name(task.execution())).exists());
         // As many as were seen are read, those that the law keeps from erasure, too.
-        let task = order(2).within(Bound { as_of: NOW, counts: counts(1_200) });
+        let task = order(2).within(seen(1_200));
         assert!(export(&shop.work(), &task, shop.folder.path()).await.unwrap().package.is_some());
     }
 

@@ -131,8 +131,8 @@ pub fn check_seen(
 
 /// All ways to choose some of them. The vocabulary is a handful.
 fn subsets(all: &[Category]) -> impl Iterator<Item = Vec<Category>> {
-    (0..1u32 << all.len()).map(|chosen| {
-        let is_in = |(place, category): (usize, &Category)| (chosen >> place & 1 == 1).then_some(*category);
+    (0..1u32 << all.len()).map(move |chosen| {
+        let is_in = |(place, category): (usize, &Category)| ((chosen >> place) & 1 == 1).then_some(*category);
         all.iter().enumerate().filter_map(is_in).collect()
     })
 }

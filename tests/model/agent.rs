@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mandate::agent::AgentConfig;
 use mandate::agent::authority::Replica;
 use mandate::agent::orders::{Leased, Own};
-use mandate::authority::{Lease, Pins};
+use mandate::authority::Pins;
 use mandate::domain::clock::{SystemEntropy, uuid_v7};
 use mandate::domain::{AgentId, Clock, ExecutionId, Reason};
 use mandate::grpc::v1;
@@ -78,8 +78,7 @@ impl Agent {
     pub fn would_carry_out(&self, order: v1::Order, begun: bool, now: i64) -> bool {
         let Ok(leased) = Leased::read(order) else { return false };
         let Ok(admitted) = leased.admission(&self.replica) else { return false };
-        let lease = if begun { Lease::Resumed } else { Lease::First };
-        leased.warrant(&admitted, &self.replica, &self.own, lease, now).is_ok()
+        leased.warrant(&admitted, &self.replica, &self.own, begun.then_some(now), now).is_ok()
     }
 
     /// Its signed word about what it holds.
