@@ -572,4 +572,32 @@ mod tests {
         b.instruction = signed(&order);
         assert_eq!(judge(&b), None);
     }
+
+    #[test]
+    fn an_order_that_names_no_case_takes_as_many_signers_as_a_minors() {
+        let mut set = set_draft();
+        set.roles[5].2 = 1;
+        let policy = Policy { tiers: [(Tier::Minor, [(Act::Erase, 2)].into())].into(), ..Policy::default() };
+        let bytes = set.sign_with(&policy, &[&key("root")]).unwrap();
+        let set = SignedKeySet::read(&bytes).unwrap();
+        let digest = set.digest();
+        let mut b = beside();
+        b.chain = KeySetChain::begin(&"xingyu".parse().unwrap(), [ORIGIN], &digest, 2, set).unwrap();
+        let case = "requests/01938a5e-7c1d-7b2e-9f7a-3d2c1b0a9e77";
+        let mut answers = draft(Act::Erase);
+        answers.key_set = KeySetRef { version: 1, digest };
+        answers.req = Some(crate::domain::RequestId::from_resource_name(case).unwrap());
+        let mut none = answers.clone();
+        none.req = None;
+        let mut judge = |order: &InstructionDraft, signers: &[&str]| {
+            let keys: Vec<_> = signers.iter().map(|name| key(name)).collect();
+            let keys: Vec<_> = keys.iter().collect();
+            b.instruction = order.sign(&keys, &CountedEntropy::new()).unwrap().to_wire().into_bytes();
+            b.build().err().map(|refusal| refusal.reason)
+        };
+        assert_eq!(judge(&none, &["ann"]), Some(Reason::ThresholdNotMet));
+        assert_eq!(judge(&none, &["ann", "bob"]), None);
+        // Whose the case is that it names, the trail says: there the gateway and the audit count.
+        assert_eq!(judge(&answers, &["ann"]), None);
+    }
 }
