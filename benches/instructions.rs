@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mandate::authority::{AdmissionContext, AgreementTerms, admit};
 use mandate::domain::clock::SystemEntropy;
-use mandate::domain::{Act, AppId, Basis, Category, ControllerId, Identifier, Purpose, Region};
+use mandate::domain::{Act, AppId, Basis, Category, ControllerId, Identifier, Region};
 use mandate::token::{
     Categories, Envelope, Expected, InstructionDraft, KeyEntryDraft, KeyKind, KeySet, KeySetDraft, KeySetRef,
     KeyUse, Private, PrivateKey, SetRole, SignedKeySet, ToSign, VerifyingKey,
@@ -169,7 +169,6 @@ fn agreement() -> AgreementTerms {
         controller: "xingyu".parse().expect("an id"),
         apps: ["xingyu-live".parse().expect("an id")].into(),
         categories: [Category::Device, Category::Network].into(),
-        purposes: [Purpose::ServiceDelivery].into(),
         stores: ["sdk".parse().expect("an id")].into(),
         regions: [Region::Cn].into(),
         sub_processors: Default::default(),

@@ -193,6 +193,7 @@ async fn registered(operator: &Client, certificate: &str) -> String {
         principal: "support/s-9".into(),
         key: mandate::identity::tls_key::canonical_jwk(certificate.public_key()).expect("a key"),
         request_id: String::new(),
+        tls_keys: Vec::new(),
     };
     answer(operator.registry().create_access_key(call).await)
 }
