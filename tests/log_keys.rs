@@ -111,6 +111,7 @@ async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
     // Not beside a gateway that runs, and not half of it.
     let (done, text) = rotate(&dir, "trail", &[]);
     assert!(!done && text.contains("in use"), "{text}");
+    let kept = watched.world.export_and_verify().await;
     watched.world.gateway.take().expect("it runs").stop();
     let (done, text) = rotate(&dir, "trail", &["--finish"]);
     assert!(!done && text.contains("nothing is under way"), "{text}");
@@ -169,7 +170,22 @@ async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
     let proof = witnessed(&xingyu, &after).await;
     let note = Receipt::parse(&proof.proof).expect("a receipt").checkpoint;
     assert_eq!(note.signatures().iter().filter(|line| line.name() == origin).count(), 1);
-    verify_with(&watched.world, &[&old_pins, &new_pins]).await;
+    let out = verify_with(&watched.world, &[&old_pins, &new_pins]).await;
+    // Since a checkpoint that the old key signed alone, and since one that only the new key did.
+    for pins in [&old_pins, &new_pins] {
+        for earlier in [&kept, &out] {
+            let mut words = vec!["trail".to_owned(), out.display().to_string()];
+            for log in LOGS {
+                words.extend([
+                    "--since".to_owned(),
+                    earlier.join(log).join("checkpoint").display().to_string(),
+                ]);
+            }
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let (code, text) = verify(&words, pins);
+            assert_eq!(code, 0, "{words:?} {}: {text}", pins.display());
+        }
+    }
     let file = evidence(&watched.world, &before).await;
     for pins in [&old_pins, &new_pins] {
         let (code, text) = verify(&["evidence", file.to_str().expect("UTF-8")], pins);

@@ -250,6 +250,23 @@ impl Pins {
         }
     }
 
+    /// For heads that were kept: as [`Pins::followed`], and whichever key a log ever had is believed, be it
+    /// retired since or one that the pinned key followed on. Not for a log's newest head.
+    pub(super) fn of_any_time<'a>(&self, leaves: impl IntoIterator<Item = &'a [u8]> + Clone) -> Self {
+        let mut pins = self.followed(leaves.clone());
+        let successions = leaf_form::successions(leaves);
+        for pin in [&mut pins.trail, &mut pins.authority] {
+            pin.retired.clear();
+            // The newest first: each may name the former of the one after it. Both keys signed it.
+            for one in successions.iter().rev().filter(|one| one.origin == pin.origin) {
+                if pin.knows(&one.next) && !pin.knows(&one.former) {
+                    pin.vouched.push(one.former.clone());
+                }
+            }
+        }
+        pins
+    }
+
     /// The openings that led to the pinned origin, the last first.
     pub fn openings(&self) -> impl Iterator<Item = &LogReopened> {
         let mut origin = self.trail.origin.as_str();

@@ -26,7 +26,7 @@ use super::published_log::{self, Log};
 use super::rules::{LogName, Rule, Violation};
 use crate::domain::Timestamp;
 use crate::domain::event::LogReopened;
-use crate::trail::Checkpoint;
+use crate::trail::{Checkpoint, Note};
 
 pub use super::external_sort::TemporaryFile;
 
@@ -85,16 +85,24 @@ pub struct Since {
     pub authority: Option<Checkpoint>,
 }
 
+/// The pins that [`Since::take`] holds a kept checkpoint against: it was good when it was kept, so any key
+/// counts that the log ever had, as the published authority log tells. That the logs continue the checkpoint
+/// is checked all the same.
+pub fn pins_of_any_time<F: LogFiles + Sync>(authority: &F, pins: &Pins) -> Pins {
+    published_log::of_any_time(authority, pins)
+}
+
 impl Since {
     /// Takes a checkpoint of either log, signed as the pins ask. The error is one sentence.
     pub fn take(&mut self, note: &str, pins: &Pins) -> Result<(), String> {
-        let (place, head) = match head::open(note, &pins.trail, pins) {
-            Ok(head) => (&mut self.trail, head),
-            Err(what) => match head::open(note, &pins.authority, pins) {
-                Ok(head) => (&mut self.authority, head),
-                Err(_) => return Err(what.into()),
-            },
+        let claimed = Note::parse(note).map_err(|error| error.to_string())?;
+        let origin = claimed.text().lines().next().unwrap_or_default();
+        let (place, pin) = match origin {
+            _ if origin == pins.trail.origin => (&mut self.trail, &pins.trail),
+            _ if origin == pins.authority.origin => (&mut self.authority, &pins.authority),
+            _ => return Err("its origin is neither of the pinned ones".to_owned()),
         };
+        let head = head::open(note, pin, pins)?;
         match place.replace(head.checkpoint) {
             None => Ok(()),
             Some(_) => Err("there is another one of the same log".to_owned()),

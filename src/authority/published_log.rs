@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use super::head::{self, Head};
+use super::leaf_form;
 use super::pins::{LogPin, Pins};
 use super::published::{Fault, LogFiles};
 use super::rules::LogName;
@@ -40,21 +41,34 @@ impl fmt::Display for FileFault {
 /// The pins as the published authority log moves them. What cannot be read moves nothing, and is
 /// found when the log is checked.
 pub(super) fn followed<F: LogFiles + Sync>(authority: &F, pins: &Pins) -> Pins {
-    let mut pins = pins.clone();
-    let log = Log { name: LogName::Authority, files: authority, pin: &pins.authority.clone() };
+    let mut followed = pins.clone();
+    each_bundle(authority, pins, |entries| followed = followed.followed(entries.iter().copied()));
+    followed
+}
+
+/// The pins for heads that were kept ([`Pins::of_any_time`]).
+pub(super) fn of_any_time<F: LogFiles + Sync>(authority: &F, pins: &Pins) -> Pins {
+    let mut about_logs: Vec<Vec<u8>> = Vec::new();
+    each_bundle(authority, pins, |entries| {
+        let told = entries.iter().filter(|entry| leaf_form::log_event(entry).is_some());
+        about_logs.extend(told.map(|entry| entry.to_vec()));
+    });
+    pins.of_any_time(about_logs.iter().map(Vec::as_slice))
+}
+
+/// Shows the bundles of the authority log, in order, as far as they can be read. Nothing is proven.
+fn each_bundle<F: LogFiles + Sync>(authority: &F, pins: &Pins, mut show: impl FnMut(&[&[u8]])) {
+    let log = Log { name: LogName::Authority, files: authority, pin: &pins.authority };
     let note = log.read(CHECKPOINT_PATH).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let claimed = note.and_then(|note| Note::parse(&note).ok());
     let size =
         claimed.and_then(|note| Checkpoint::parse_body(note.text()).ok()).map_or(0, |head| head.size());
     // The size is nobody's word yet: the first bundle that is not there ends it.
     for tile in (0..).map_while(|index| TileId::in_tree(0, index, size)) {
-        let more = log.entries(tile, |entries| pins.followed(entries.iter().copied()));
-        match more {
-            Ok(moved) => pins = moved,
-            Err(_) => break,
+        if log.entries(tile, &mut show).is_err() {
+            break;
         }
     }
-    pins
 }
 
 impl<F: LogFiles + Sync> Log<'_, F> {

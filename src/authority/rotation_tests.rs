@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::log_fixtures::*;
-use super::published::{Fault, Options, Since, verify};
+use super::published::{Fault, Options, Since, pins_of_any_time, verify};
 use super::{Pins, proven, verdict};
 use crate::domain::event::{Event, LogKeyRetired, LogKeyVouched};
 use crate::token::fixtures as token;
@@ -67,6 +67,10 @@ impl Rotated {
 
     /// What a verifier with these pins says: nothing, or where the fault is.
     fn fault(&self, pins: &Pins) -> Option<String> {
+        self.fault_since(pins, &Since::default())
+    }
+
+    fn fault_since(&self, pins: &Pins, since: &Since) -> Option<String> {
         let scratch = || unreachable!("so small a log fits in memory");
         let options = Options {
             threads: NonZeroUsize::MIN,
@@ -75,7 +79,7 @@ impl Rotated {
             progress: &|_, _, _| {},
         };
         let (trail, authority) = (self.trail.files(), self.authority.files());
-        match verify(&trail, &authority, pins, &Since::default(), &options) {
+        match verify(&trail, &authority, pins, since, &options) {
             Ok(_) => None,
             Err(Fault::NotGood { which, rule: Some(rule), .. }) => Some(format!("{which} {rule}")),
             Err(Fault::NotGood { which, .. } | Fault::Unreadable { which, .. }) => Some(which),
@@ -154,4 +158,59 @@ fn a_receipt_alone_needs_the_pin_of_a_key_that_signed_it() {
     for pins in [pins(), new_pins()] {
         assert!(proven::verify(&receipt, leaf, &pins).is_ok());
     }
+}
+
+#[test]
+fn a_checkpoint_that_was_kept_counts_with_either_pin_whichever_of_the_keys_signed_it() {
+    let done = Rotated::same(&all(), 2);
+    let before = Rotated::same(&[], 0);
+    for (when, kept) in [("before", &before), ("meanwhile", &Rotated::same(&vouched(), 1)), ("after", &done)]
+    {
+        for (whose, pins) in [("old", pins()), ("new", new_pins())] {
+            let mut since = Since::default();
+            let believed = pins_of_any_time(&done.authority.files(), &pins);
+            for checkpoint in [&kept.trail.checkpoint, &kept.authority.checkpoint] {
+                since
+                    .take(checkpoint, &believed)
+                    .unwrap_or_else(|what| panic!("{when}, {whose} pin: {what}"));
+            }
+            assert_eq!(done.fault_since(&pins, &since), None, "{when}, {whose} pin");
+        }
+    }
+    // That counts for what was kept. What is shown now needs a key that is in force.
+    assert!(Rotated::same(&all(), 0).fault(&pins()).is_some());
+}
+
+#[test]
+fn a_checkpoint_that_was_kept_needs_a_key_that_the_log_had_and_tells_of_its_own_log() {
+    let stranger = SigningKey::from_seed(TRAIL, &[78; 32]).unwrap();
+    let done = Rotated::same(&all(), 2);
+    for pins in [pins(), new_pins()] {
+        let believed = pins_of_any_time(&done.authority.files(), &pins);
+        let forged = Log::of(TRAIL, done.trail.leaves.clone(), &stranger).checkpoint;
+        assert!(Since::default().take(&forged, &believed).is_err());
+        // Nobody who had one of its keys vouched for the stranger: not forward, not back.
+        for (former, next) in [(&stranger, &next_key(TRAIL)), (&trail_key(), &stranger)] {
+            let text = Succession::sign(former, next).unwrap().to_string();
+            let mangled =
+                text.replace(&stranger.verifier_key().to_string(), &trail_key().verifier_key().to_string());
+            let told = [(TRAIL, Event::from(LogKeyVouched { by: BY.into(), succession: mangled }))];
+            let lying = Rotated::new(&[], &told, 0).authority;
+            assert!(Since::default().take(&forged, &pins_of_any_time(&lying.files(), &pins)).is_err());
+        }
+    }
+    // The reason is the authority log's own: its witnesses, not "of another log".
+    let believed = pins_of_any_time(&done.authority.files(), &pins());
+    let unsigned = Log::of(
+        AUTHORITY,
+        done.authority.leaves.clone(),
+        &SigningKey::from_seed(AUTHORITY, &[79; 32]).unwrap(),
+    );
+    let what = Since::default().take(&unsigned.checkpoint, &believed).unwrap_err();
+    let told = crate::trail::Checkpoint::open_by(&unsigned.checkpoint, AUTHORITY, believed.authority.keys());
+    assert_eq!(what, told.unwrap_err().to_string());
+    let mut asking = believed;
+    asking.witnesses.required = 1;
+    let what = Since::default().take(&done.authority.checkpoint, &asking).unwrap_err();
+    assert!(what.contains("0 of the pinned witnesses"), "{what}");
 }

@@ -77,8 +77,8 @@ enum What {
 /// How a trail is verified. Nothing here but `since` changes what is checked.
 #[derive(clap::Args)]
 struct How {
-    /// A checkpoint that an earlier run with the same pins found good: the logs must continue it, and
-    /// signatures of leaves before it are not checked again. Once for each log
+    /// A checkpoint that an earlier run found good: the logs must continue it, and signatures of leaves
+    /// before it are not checked again. Once for each log
     #[arg(long, value_name = "FILE")]
     since: Vec<PathBuf>,
     /// Threads to work on; all cores if not given
@@ -127,7 +127,7 @@ fn verify_logs(path: &Path, pins: &Pins, how: &How, now: Timestamp) -> Result<Ou
         Directory::open(path.clone()).map_err(|error| Unanswered(format!("{}: {error}", path.display())))
     };
     let (trail, authority) = (open("trail")?, open("authority")?);
-    let since = match earlier(&how.since, pins)? {
+    let since = match earlier(&how.since, &authority, pins)? {
         Ok(since) => since,
         Err(outcome) => return Ok(outcome),
     };
@@ -147,12 +147,20 @@ fn verify_logs(path: &Path, pins: &Pins, how: &How, now: Timestamp) -> Result<Ou
 }
 
 /// The checkpoints of `--since`. One that is not signed as the pins ask proves nothing: not good.
-fn earlier(files: &[PathBuf], pins: &Pins) -> Result<Result<Since, Outcome>, Unanswered> {
+fn earlier(
+    files: &[PathBuf],
+    authority: &Directory,
+    pins: &Pins,
+) -> Result<Result<Since, Outcome>, Unanswered> {
     let mut since = Since::default();
+    if files.is_empty() {
+        return Ok(Ok(since));
+    }
+    let pins = published::pins_of_any_time(authority, pins);
     for file in files {
         let name = file.display().to_string();
-        let taken = match String::from_utf8(read(file, MAX_NOTE as u64)?) {
-            Ok(note) => since.take(&note, pins),
+        let taken = match String::from_utf8(read_kept(file)?) {
+            Ok(note) => since.take(&note, &pins),
             Err(_) => Err("it is no UTF-8".to_owned()),
         };
         if let Err(what) = taken {
@@ -183,6 +191,15 @@ fn verify_receipt(file: &Path, leaf: &Path, pins: &Pins) -> Result<Outcome, Unan
         Err(_) => Err("the receipt: it is no UTF-8".to_owned()),
     };
     Outcome::receipt(verdict)
+}
+
+/// A checkpoint that was kept, which is a file: nobody waits for one at a pipe.
+fn read_kept(path: &Path) -> Result<Vec<u8>, Unanswered> {
+    let unreadable = |error: std::io::Error| Unanswered(format!("{}: {error}", path.display()));
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Unanswered(format!("{}: it is no regular file", path.display())));
+    }
+    read(path, MAX_NOTE as u64)
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Unanswered> {

@@ -262,6 +262,20 @@ fn since_a_checkpoint_it_says_what_was_not_checked_again_and_names_rollback_and_
 
     fs::write(folder.path().join("earlier"), "no note").unwrap();
     assert_eq!(text(ask(folder.path(), &words)).0, 1);
+    // One of the authority log is told of as that log's.
+    let head = fs::read_to_string(folder.path().join("authority-earlier")).unwrap();
+    let text_of_it = head.split_inclusive("\n\n").next().unwrap().trim_end_matches('\n');
+    let stranger = SigningKey::from_seed(&format!("{GATEWAY}/authority"), &[99; 32]).unwrap();
+    let forged = Checkpoint::parse_body(&format!("{text_of_it}\n")).unwrap().sign(&stranger);
+    fs::write(folder.path().join("earlier"), forged.to_string()).unwrap();
+    let (code, said) = text(ask(folder.path(), &words));
+    assert_eq!((code, said.contains("earlier: ") && said.contains("sign")), (1, true), "{said}");
+    // Nobody waits at a pipe.
+    fs::remove_file(folder.path().join("earlier")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("earlier")).status().unwrap();
+    assert!(made.success());
+    let (code, said) = text(ask(folder.path(), &words));
+    assert_eq!((code, said.contains("no regular file")), (2, true), "{said}");
     fs::remove_file(folder.path().join("earlier")).unwrap();
     assert_eq!(text(ask(folder.path(), &words)).0, 2);
 }
