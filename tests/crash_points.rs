@@ -94,8 +94,9 @@ impl Scene {
         let subject = vec![Identifier::user(&xingyu.app, format!("u_{}", 8_840_002 + 2 * n))];
         let order = xingyu.order(act, subject, None).expect("an order");
         let wire = xingyu.sign(&order).expect("signs").to_wire();
-        let answer = xingyu.submit(&wire).await.expect("admitted");
-        self.ordered.extend(answer.instruction.expect("shown").executions);
+        let told = load::told(xingyu.submit(&wire).await.expect("admitted"));
+        self.ordered.extend(told.executions.clone());
+        self.told.push(told);
     }
 
     /// An instruction that is refused, with a leaf and a sealed salt whose time is up at once.

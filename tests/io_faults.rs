@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mandate::cli::client::Client;
@@ -315,8 +316,10 @@ async fn a_disk_that_is_full_for_longer_than_a_lock_may_hang_ends_no_gateway() {
 
     scene.shim.set(Mode::Always, WRITE, "", 0, libc::ENOSPC);
     let (name, xingyu) = (scene.told[0].name.clone(), &scene.ways[0]);
+    let over = AtomicBool::new(false);
     let trying = async {
-        loop {
+        // To the end of a call: one that is let go while the disk gets well might be done unseen.
+        while !over.load(Ordering::Relaxed) {
             let wire = String::from_utf8(load::erasure(xingyu)).expect("UTF-8");
             let refused = xingyu.refused(&wire).await;
             assert_eq!(refused.expect("a reason"), "UNAVAILABLE");
@@ -329,11 +332,9 @@ async fn a_disk_that_is_full_for_longer_than_a_lock_may_hang_ends_no_gateway() {
     let told = async {
         assert_eq!(whole.next().await, NotServing);
         tokio::time::sleep(FULL).await;
+        over.store(true, Ordering::Relaxed);
     };
-    tokio::select! {
-        () = trying => {}
-        () = told => {}
-    }
+    tokio::join!(trying, told);
     assert!(scene.shim.failed() > 0);
     scene.shim.off();
     assert_eq!(whole.next().await, Serving);
