@@ -34,6 +34,7 @@ pub const POINTS: &[(&str, &str)] = &[
         "agent: the gateway has what is returned, the ledger does not know, no row has gone",
     ),
     ("agent.signed", "agent: the report is in the ledger, the gateway has not got it"),
+    ("secret.drafted", "a command: a secret is on the disk, not under its name"),
     ("report_key.vouched", "key rotate report: the trail vouches for the next key, the old one still signs"),
     ("report_key.copied", "key rotate report: the old key lies beside itself, it still signs"),
     ("report_key.moved", "key rotate report: the next key signs"),

@@ -19,10 +19,16 @@ const LOGS: [&str; 2] = ["trail", "authority"];
 
 /// Whether it went through, and what it printed.
 fn rotate(dir: &Path, log: &str, more: &[&str]) -> (bool, String) {
+    rotate_until(dir, log, more, None)
+}
+
+/// It ends at the point, if one is named.
+fn rotate_until(dir: &Path, log: &str, more: &[&str], point: Option<&str>) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
         .args(["key", "rotate", "checkpoint", "--log", log, "--config"])
         .arg(dir.join("gateway.toml"))
         .args(more)
+        .envs(point.map(|point| ("MANDATE_FAULT", point)))
         .output()
         .expect("mandate runs");
     let text = [output.stdout, output.stderr].concat();
@@ -115,6 +121,12 @@ async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
     watched.world.gateway.take().expect("it runs").stop();
     let (done, text) = rotate(&dir, "trail", &["--finish"]);
     assert!(!done && text.contains("nothing is under way"), "{text}");
+    // Cut off while the next key is written: the gateway starts, and the command begins anew.
+    let (done, text) = rotate_until(&dir, "trail", &[], Some("secret.drafted"));
+    assert!(!done && text.contains("ends at secret.drafted"), "{text}");
+    assert!(!next_file(&dir, "trail").exists(), "half a key may stand under the name");
+    watched.restart_gateway();
+    watched.world.gateway.take().expect("it runs").stop();
     for log in LOGS {
         let (done, text) = rotate(&dir, log, &[]);
         assert!(done && text.contains(&vkey(&dir, log, &next_file(&dir, log))), "{text}");

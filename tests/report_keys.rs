@@ -17,8 +17,8 @@ use crate::load::On;
 use crate::witness::{edit, preview};
 
 /// Where the command is made to die here.
-pub const POINTS: [&str; 4] =
-    ["report_key.vouched", "report_key.copied", "report_key.moved", "report_key.retired"];
+pub const POINTS: [&str; 5] =
+    ["report_key.vouched", "report_key.copied", "report_key.moved", "report_key.retired", "secret.drafted"];
 
 /// Whether it went through, and what it printed. It ends at the point, if one is named.
 fn rotate(dir: &Path, finish: bool, point: Option<&str>) -> (bool, String) {
@@ -142,6 +142,9 @@ async fn an_agent_goes_on_across_a_new_report_key_whenever_the_command_dies(#[ca
     armed.ended(60, "the agent to die").await;
 
     // Wherever the first step dies: the old key signs on, and the same command goes on.
+    std::fs::remove_file(key_file(&dir, ".next")).expect("nobody has vouched for it");
+    dies(&dir, false, POINTS[4]);
+    assert!(!key_file(&dir, ".next").exists(), "half a key may stand under the name");
     dies(&dir, false, POINTS[0]);
     let next = private_key(&key_file(&dir, ".next")).expect("a key");
     dies(&dir, false, POINTS[1]);

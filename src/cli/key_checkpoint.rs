@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use super::key::BY;
 use super::{CliError, files, serve};
 use crate::app::App;
-use crate::config::{GatewayConfig, Place, folder_of};
+use crate::config::{GatewayConfig, Place};
 use crate::domain::Entropy;
 use crate::domain::clock::{SystemClock, SystemEntropy};
 use crate::say;
@@ -70,8 +70,8 @@ async fn begin(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), CliE
     if !next.exists() {
         let entropy: &dyn Entropy = &SystemEntropy;
         let seed = zeroize::Zeroizing::new(entropy.array::<32>());
-        files::write_secret(&next, format!("{}\n", base64url::encode(*seed)))?;
-        sync(&next)?;
+        let text = zeroize::Zeroizing::new(format!("{}\n", base64url::encode(*seed)));
+        files::write_secret(&next, &*text)?;
     }
     let app = serve::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
     let told = tell_vouched(&app, log).await;
@@ -112,15 +112,11 @@ async fn finish(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), Cli
     close(&app).await?;
     say!("signs no more: {}", retired?);
     std::fs::rename(&next, file).map_err(CliError::file(file))?;
-    sync(&folder_of(file))?;
+    files::sync(&files::folder(file))?;
     say!("{} is the new key; destroy every other copy of the old one", file.display());
     Ok(())
 }
 
 async fn close(app: &App) -> Result<(), CliError> {
     app.close().await.map_err(CliError::plain)
-}
-
-pub(super) fn sync(path: &Path) -> Result<(), CliError> {
-    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(CliError::file(path))
 }

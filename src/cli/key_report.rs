@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::key_checkpoint::sync;
 use super::{CliError, files};
 use crate::agent::report_key::{Desk, beside};
 use crate::agent::{AgentConfig, private_key};
-use crate::config::folder_of;
 use crate::domain::clock::SystemEntropy;
 use crate::fault;
 use crate::say;
@@ -69,12 +67,11 @@ async fn begin(config: &AgentConfig, files: &Files) -> Result<(), CliError> {
     say!("vouched for: {}", next.public().canonical());
     // A copy, so that at no moment there is no key.
     let old = zeroize::Zeroizing::new(files::read(&files.key)?);
-    remove(&files.former)?;
+    files::remove(&files.former)?;
     files::write_secret(&files.former, &*old)?;
-    sync(&files.former)?;
     fault::point("report_key.copied");
     std::fs::rename(&files.next, &files.key).map_err(CliError::file(&files.key))?;
-    sync(&folder_of(&files.key))?;
+    files::sync(&files::folder(&files.key))?;
     fault::point("report_key.moved");
     say!("start the agent: the new key signs, what the old one signed still counts");
     say!(
@@ -88,8 +85,6 @@ fn next_key(file: &Path) -> Result<PrivateKey, CliError> {
     if !file.exists() {
         let key = PrivateKey::generate(KeyKind::Ed25519, &SystemEntropy)?;
         files::write_secret(file, key.to_jwk())?;
-        sync(file)?;
-        sync(&folder_of(file))?;
     }
     private_key(file).map_err(CliError::plain)
 }
@@ -106,8 +101,8 @@ async fn finish(config: &AgentConfig, files: &Files) -> Result<(), CliError> {
     desk.close().await.map_err(CliError::plain)?;
     done?;
     fault::point("report_key.retired");
-    remove(&files.former)?;
-    sync(&folder_of(&files.key))?;
+    files::remove(&files.former)?;
+    files::sync(&files::folder(&files.key))?;
     say!("the old key counts no more; destroy every other copy of it");
     Ok(())
 }
@@ -123,11 +118,4 @@ async fn retire(desk: &mut Desk) -> Result<(), CliError> {
     desk.retire_former().await.map_err(CliError::plain)?;
     say!("in force alone: {}", desk.key());
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), CliError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CliError::file(path)(error)),
-        _ => Ok(()),
-    }
 }
