@@ -192,6 +192,8 @@ pub struct Limits {
     pub attempts: u32,
     /// Certificates with a new key that a principal may come with in an hour: each such key is a leaf.
     pub tls_keys_per_hour: NonZeroU32,
+    /// Connections of one principal at once, where gRPC is served.
+    pub connections: NonZeroU32,
 }
 
 impl Default for Limits {
@@ -202,12 +204,16 @@ impl Default for Limits {
             lease_seconds: 60,
             attempts: 8,
             tls_keys_per_hour: TLS_KEYS,
+            connections: CONNECTIONS,
         }
     }
 }
 
 /// Enough for a hundred workloads whose keys are new every twenty minutes.
 const TLS_KEYS: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
+
+/// One for each of many workloads; four principals that take all of theirs are under what a process may open.
+const CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).expect("not zero");
 
 const DAY: i64 = 86_400;
 /// Agents stop five seconds before a lease ends: one that is shorter leaves no time to work.

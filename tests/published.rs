@@ -10,7 +10,9 @@ use mandate::https::{Line, LineError};
 use mandate::identity::{ClientTls, ClientTlsConfig};
 use mandate::trail::{Checkpoint, Note, Resource, paths_for};
 
-use crate::harness::World;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::harness::{World, within};
 
 const LIMIT: usize = 32 * 1024 * 1024;
 
@@ -31,6 +33,12 @@ pub fn reader(world: &World, name: &str) -> Line {
 
 /// The same with any certificate.
 pub fn reader_with(world: &World, certificate: &Path, key: &Path) -> Line {
+    let (tls, url) = way_in(world, certificate, key);
+    Line::new(tls, &url, Duration::from_secs(10)).expect("an address")
+}
+
+/// The TLS of that certificate, and where to.
+fn way_in(world: &World, certificate: &Path, key: &Path) -> (ClientTls, String) {
     let files = ClientTlsConfig {
         ca: world.path().join("ca/server.pem"),
         certificate: certificate.to_owned(),
@@ -39,7 +47,24 @@ pub fn reader_with(world: &World, certificate: &Path, key: &Path) -> Line {
     };
     let tls = ClientTls::load(&files, Arc::new(SystemClock)).expect("the material loads");
     let address = world.gateway.as_ref().and_then(|gateway| gateway.publishes.clone()).expect("it publishes");
-    Line::new(tls, &format!("https://{address}"), Duration::from_secs(10)).expect("an address")
+    (tls, format!("https://{address}"))
+}
+
+/// A connection that says nothing, with the certificate of `keys/<name>`.
+async fn silent(world: &World, name: &str) -> impl AsyncRead + Unpin + use<> {
+    let key = |file: &str| world.path().join(format!("keys/{name}/{file}"));
+    let (tls, url) = way_in(world, &key("tls.pem"), &key("tls.key"));
+    tls.speaking(b"http/1.1").dial(&url.parse().expect("a URL")).await.expect("it connects")
+}
+
+/// Waits for the server to close it.
+async fn closed(mut connection: impl AsyncRead + Unpin) {
+    within(10, "the server to close it", async {
+        let mut byte = [0; 1];
+        // An end without a word, too.
+        assert!(!matches!(connection.read(&mut byte).await, Ok(1..)), "it said something");
+    })
+    .await;
 }
 
 pub async fn get(line: &Line, path: &str) -> (StatusCode, Vec<u8>, String) {
@@ -168,4 +193,40 @@ async fn who_may_not_read_is_told_so_and_nothing_else() {
     let line = Line::new(tls, &format!("https://{address}"), Duration::from_secs(10)).expect("an address");
     let refused = line.call(Method::GET, "trail/checkpoint", "", LIMIT).await;
     assert!(matches!(refused, Err(LineError::Http | LineError::Unreachable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_connections_takes_none_of_the_auditors() {
+    let world = World::without_agent(publishing).await;
+    // More than there are in all; of one that may read nothing.
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.push(silent(&world, "xingyu").await);
+    }
+    let auditor = reader(&world, "auditor");
+    assert_eq!(get(&auditor, "trail/checkpoint").await.0, StatusCode::OK);
+    for connection in held {
+        closed(connection).await;
+    }
+    // They are gone: it is told why again.
+    let (status, body, _) = get(&reader(&world, "xingyu"), "trail/checkpoint").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(String::from_utf8_lossy(&body).starts_with("KIND_NOT_ALLOWED"));
+
+    // One that may read has its own places, and no more.
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(silent(&world, "operator").await);
+    }
+    closed(silent(&world, "operator").await).await;
+    assert_eq!(get(&reader(&world, "auditor"), "trail/checkpoint").await.0, StatusCode::OK);
+    // A place is given back with its connection.
+    held.pop();
+    within(10, "a place", async {
+        let line = reader(&world, "operator");
+        while line.call(Method::GET, "trail/checkpoint", "", LIMIT).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }

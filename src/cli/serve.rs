@@ -54,7 +54,8 @@ impl Serve {
         tracing::info!(swept, "orphan keys destroyed");
 
         let materials = Materials::load(&config.material())?;
-        let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?;
+        let acceptor = Acceptor::new(materials.clone(), clock, Arc::new(LogRefusals))?
+            .at_most_each(config.limits.connections);
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| CliError::Plain(format!("cannot listen on {}: {error}", config.listen)))?;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,16 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{Class, Kind, Reason, Refusal};
 use crate::identity::{Acceptor, ConnectedPeer, Connection, Peer};
 
-/// Connections at once; one more waits for its turn.
+/// Connections at once of those that are served; one more is closed.
 const CONNECTIONS: usize = 256;
+/// Of one principal.
+const EACH: NonZeroU32 = NonZeroU32::new(16).expect("not zero");
+/// Connections at once of those that may have nothing here: each is told so once. They take nobody's place.
+const STRANGERS: usize = 32;
 /// How long a connection may take to send a request's head, or stay idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same of one that may have nothing here.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a request may take from its head to the answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
@@ -94,6 +101,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Largest body it takes, bytes.
     const BODY: usize;
 
+    /// Whether it has anything for callers of this kind.
+    fn serves(&self, kind: Kind) -> bool;
+
     async fn answer(&self, call: Call) -> Answer;
 }
 
@@ -104,25 +114,28 @@ pub async fn serve<H: Handler>(
     handler: Arc<H>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let mut connections = crate::identity::serve(listener, acceptor.speaking(super::PROTOCOL));
+    let acceptor = acceptor.speaking(super::PROTOCOL).at_most_each(EACH);
+    let mut connections = crate::identity::serve(listener, acceptor);
     let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let (room, porch) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(STRANGERS)));
     let mut stop = std::pin::pin!(stop);
     loop {
-        // Never closed: `acquire_owned` gives a permit.
-        let permit = tokio::select! {
-            () = &mut stop => break,
-            permit = Arc::clone(&room).acquire_owned() => permit,
-        };
         let next = tokio::select! {
             () = &mut stop => break,
             next = connections.next() => next,
         };
         let Some(Ok(connection)) = next else { break };
+        let peer = connection.peer().as_ref().ok();
+        let served = peer.is_some_and(|peer| handler.serves(peer.spiffe.principal().kind()));
+        let places = if served { &room } else { &porch };
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
+            tracing::warn!(served, "closed: no connection is free");
+            continue;
+        };
         let (handler, closing) = (Arc::clone(&handler), closing.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            talk(connection, handler, closing).await;
+            talk(connection, handler, served, closing).await;
         });
     }
     drop(connections);
@@ -131,7 +144,8 @@ pub async fn serve<H: Handler>(
     let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
 }
 
-async fn talk<H: Handler>(connection: Connection, handler: Arc<H>, closing: CancellationToken) {
+/// One that is not `served` has its answer to one request, and is closed.
+async fn talk<H: Handler>(connection: Connection, handler: Arc<H>, served: bool, closing: CancellationToken) {
     let connected = connection.connected();
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, connected) = (Arc::clone(&handler), connected.clone());
@@ -144,7 +158,9 @@ async fn talk<H: Handler>(connection: Connection, handler: Arc<H>, closing: Canc
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD).max_headers(HEADERS);
+    let timeout = if served { HEAD_TIMEOUT } else { STRANGER_TIMEOUT };
+    http.timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(HEAD).max_headers(HEADERS);
+    http.keep_alive(served);
     let mut talking = std::pin::pin!(http.serve_connection(TokioIo::new(connection), service));
     let ended = tokio::select! {
         ended = &mut talking => ended,

@@ -11,6 +11,7 @@ use tonic::transport::server::Connected;
 
 use super::certificate::PeerIdentity;
 use super::guard::Guard;
+use super::places::Place;
 use super::standing::ConnectedPeer;
 
 /// A finished handshake and who is behind it. Reads and writes fail once the peer's certificate is
@@ -20,11 +21,18 @@ pub struct Connection {
     peer: ConnectedPeer,
     /// None where no certificate was shown: then there is nothing to judge anew.
     guard: Option<Guard>,
+    /// None at a door that does not count.
+    _place: Option<Place>,
 }
 
 impl Connection {
     pub(super) fn new(tls: TlsStream<TcpStream>, peer: ConnectedPeer, guard: Option<Guard>) -> Self {
-        Self { tls, peer, guard }
+        Self { tls, peer, guard, _place: None }
+    }
+
+    /// Gives the place back when the connection ends.
+    pub(super) fn holding(self, place: Place) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     pub fn peer(&self) -> &PeerIdentity {

@@ -493,3 +493,25 @@ fn an_anchors_entry_with_an_unknown_member_is_refused() {
     assert!(toml::from_str::<super::AnchorConfig>(entry).is_ok());
     assert!(toml::from_str::<super::AnchorConfig>(&format!("{entry}kind = 'operator'\n")).is_err());
 }
+
+#[tokio::test]
+async fn a_principal_has_so_many_connections_and_takes_nobody_elses() {
+    let world = World::new();
+    let heard = Arc::new(Heard::default());
+    let two = std::num::NonZeroU32::new(2).unwrap();
+    let door = Door::open_with(world.acceptor(heard.clone()).at_most_each(two), heard).await;
+    let shown = world.xingyu_backend();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(door.hold(world.client(Some(&shown))).await.expect("one of its two"));
+    }
+    // Whichever of its workloads comes.
+    let other = "spiffe://ppio.example/controller/xingyu/other";
+    let other = issue_client(&world.xingyu, &[other], days(30), &SystemEntropy).unwrap();
+    for shown in [&shown, &other] {
+        assert!(door.hold(world.client(Some(shown))).await.is_err(), "a third one");
+    }
+    let operator = "spiffe://ppio.example/operator/lin/desk";
+    let operator = issue_client(&world.staff, &[operator], days(30), &SystemEntropy).unwrap();
+    assert!(door.hold(world.client(Some(&operator))).await.is_ok());
+}

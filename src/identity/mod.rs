@@ -27,6 +27,7 @@ mod guard;
 pub mod material;
 pub mod mint;
 mod picture;
+mod places;
 pub mod principal;
 pub mod reload;
 pub mod revocation;

@@ -6,6 +6,7 @@
 //! ends the handshakes that are under way.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use super::certificate::{ClientVerifier, RefusalSink};
 use super::connection::Connection;
 use super::guard::{Guard, LOOK, Watched};
 use super::material::Materials;
+use super::places::Places;
 use super::setup::{SetupError, read};
 use super::standing::{ConnectedPeer, Standing};
 use crate::domain::{Clock, Reason, Refusal};
@@ -84,6 +86,8 @@ pub struct Acceptor {
     handshake_timeout: Duration,
     max_handshakes: usize,
     look: Duration,
+    /// None: as many connections as come.
+    places: Option<Arc<Places>>,
 }
 
 /// TLS 1.3 only, `h2` only, client certificate mandatory. No session tickets:
@@ -121,6 +125,7 @@ impl Acceptor {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             max_handshakes: MAX_HANDSHAKES,
             look: LOOK,
+            places: None,
         })
     }
 
@@ -148,6 +153,12 @@ impl Acceptor {
         self
     }
 
+    /// At most so many connections of one principal at once: one more is closed when its handshake is done.
+    pub fn at_most_each(mut self, connections: NonZeroU32) -> Self {
+        self.places = Some(Places::new(connections));
+        self
+    }
+
     /// One handshake. `None`: refused, and reported if a certificate was at fault.
     async fn accept(&self, socket: TcpStream) -> Option<Connection> {
         // tonic's own setting is ignored for streams that are handed in; without it p99 is 44 ms.
@@ -157,7 +168,7 @@ impl Acceptor {
         }
         let handshake = TlsAcceptor::from(self.config.clone()).accept(socket).into_fallible();
         match tokio::time::timeout(self.handshake_timeout, handshake).await {
-            Ok(Ok(tls)) => Some(self.identified(tls)),
+            Ok(Ok(tls)) => self.placed(self.identified(tls)),
             Ok(Err((error, socket))) => {
                 self.report(&error);
                 linger(socket).await;
@@ -168,6 +179,17 @@ impl Acceptor {
                 None
             }
         }
+    }
+
+    /// The connection, if its peer may have one more.
+    fn placed(&self, connection: Connection) -> Option<Connection> {
+        let Some(places) = &self.places else { return Some(connection) };
+        let place = places.take(connection.peer());
+        if place.is_none() {
+            let who = connection.peer().as_ref().map(|peer| peer.spiffe.principal().resource_name());
+            tracing::warn!(principal = who.ok(), "closed: as many connections as one may have");
+        }
+        place.map(|place| connection.holding(place))
     }
 
     /// Looks at the certificate once more, on what the finished session says it

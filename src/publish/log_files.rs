@@ -77,13 +77,17 @@ impl Handler for LogFiles {
     const METHODS: &'static str = "GET, HEAD";
     const BODY: usize = 0;
 
+    fn serves(&self, kind: Kind) -> bool {
+        [Log::Trail, Log::Authority].into_iter().any(|log| may_read(kind, log))
+    }
+
     async fn answer(&self, call: Call) -> Answer {
         if let Some(refused) = self.refused_key(&call).await {
             return refused;
         }
         let kind = call.kind();
         // Who may read nothing here learns nothing of what there is.
-        if ![Log::Trail, Log::Authority].into_iter().any(|log| may_read(kind, log)) {
+        if !self.serves(kind) {
             return Answer::refused(&Reason::KindNotAllowed.into());
         }
         let Some((log, file)) = place(&call.path) else { return Answer::refused(&Reason::NotFound.into()) };

@@ -159,8 +159,12 @@ impl Handler for Witness {
     /// A note with all the signatures it may have, and a proof.
     const BODY: usize = 64 * 1024;
 
+    fn serves(&self, kind: Kind) -> bool {
+        kind == Kind::Gateway
+    }
+
     async fn answer(&self, call: Call) -> Answer {
-        if call.kind() != Kind::Gateway {
+        if !self.serves(call.kind()) {
             return Answer::refused(&Reason::KindNotAllowed.into());
         }
         if call.method != Method::POST || call.path != PATH {
