@@ -41,6 +41,7 @@ mod model;
 mod new_origin;
 mod offline;
 mod older_database;
+mod older_schema;
 mod postgres_faults;
 mod previewed;
 mod published;
