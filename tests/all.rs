@@ -43,6 +43,7 @@ mod new_origin;
 mod offline;
 mod older_database;
 mod older_notebook;
+mod older_schema;
 mod postgres_faults;
 mod previewed;
 mod published;

@@ -9,7 +9,7 @@ use mandate::cli::demo::Enterprise;
 use mandate::domain::{Act, Identifier};
 use mandate::grpc::v1;
 use mandate::token::base64url;
-use mandate::trail::{Receipt, SigningKey};
+use mandate::trail::{Checkpoint, Note, Receipt, SigningKey};
 
 use crate::harness::{Process, World, replica_name, within};
 use crate::taken_over_gateway::{refused, stores};
@@ -45,11 +45,14 @@ fn next_file(dir: &Path, log: &str) -> PathBuf {
 
 /// The vkey of a key file, as a log's.
 fn vkey(dir: &Path, log: &str, file: &Path) -> String {
+    signing_key(dir, log, file).verifier_key().to_string()
+}
+
+fn signing_key(dir: &Path, log: &str, file: &Path) -> SigningKey {
     let text = std::fs::read_to_string(file).expect("a key");
     let seed = base64url::decode(text.trim_end().as_bytes()).expect("base64url");
     let origin = &pin_of(&pins(dir), log).0;
-    let key = SigningKey::from_seed(origin, &seed.try_into().expect("32 bytes")).expect("a key");
-    key.verifier_key().to_string()
+    SigningKey::from_seed(origin, &seed.try_into().expect("32 bytes")).expect("a key")
 }
 
 fn pins(dir: &Path) -> Pins {
@@ -204,6 +207,51 @@ async fn everybody_goes_on_across_a_rotation_of_both_logs_keys() {
         assert_eq!(code, 0, "{}: {text}", pins.display());
     }
     assert!(!watched.witness_log(1).contains("NOT COSIGNED"), "{}", watched.witness_log(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_key_that_was_lost_is_believed_by_nobody_once_the_rotation_is_over() {
+    let mut world = World::without_agent(|_| {}).await;
+    let dir = world.path().to_owned();
+    preview(&world.enterprise("xingyu").await, "before").await;
+    world.gateway.take().expect("it runs").stop();
+    let (done, text) = rotate(&dir, "trail", &[]);
+    assert!(done, "{text}");
+    let lost = dir.join("lost.key");
+    std::fs::rename(next_file(&dir, "trail"), &lost).expect("moved");
+    let (done, text) = rotate(&dir, "trail", &[]);
+    assert!(done && text.contains("vouched for:"), "{text}");
+    world.gateway = Some(Process::serve(&dir));
+    let earlier = world.export_and_verify().await;
+    world.gateway.take().expect("it runs").stop();
+
+    let (done, text) = rotate(&dir, "trail", &["--finish"]);
+    for key in [pin_of(&pins(&dir), "trail").1, vkey(&dir, "trail", &lost)] {
+        assert!(done && text.contains(&format!("signs no more: {key}")), "{text}");
+    }
+    // It comes back no more, not even by the hand of the one in force.
+    std::fs::copy(&lost, next_file(&dir, "trail")).expect("copied");
+    let (done, text) = rotate(&dir, "trail", &[]);
+    assert!(!done && text.contains("signs no more"), "{text}");
+    std::fs::remove_file(next_file(&dir, "trail")).expect("removed");
+    world.gateway = Some(Process::serve(&dir));
+    preview(&world.enterprise("xingyu").await, "after").await;
+    let out = world.export_and_verify().await;
+
+    // A trail that is cut short, as whoever found the key would sign it.
+    let cut = std::fs::read_to_string(earlier.join("trail/checkpoint")).expect("a head");
+    let head = Checkpoint::parse_body(Note::parse(&cut).expect("a note").text()).expect("a head");
+    std::fs::remove_dir_all(out.join("trail")).expect("removed");
+    std::fs::rename(earlier.join("trail"), out.join("trail")).expect("moved");
+    let signed_by = |file: &Path| {
+        let key = signing_key(&dir, "trail", file);
+        std::fs::write(out.join("trail/checkpoint"), head.sign(&key).to_string()).expect("written");
+        verify(&["trail", out.to_str().expect("UTF-8")], &dir.join("pins.toml"))
+    };
+    let (code, text) = signed_by(&lost);
+    assert!(code == 1 && text.contains("trail/checkpoint"), "{text}");
+    let (code, text) = signed_by(&key_file(&dir, "trail"));
+    assert_eq!(code, 0, "by the key in force the same is good, since nobody watches: {text}");
 }
 
 /// The second gateway keeps its keys on a machine of its own.

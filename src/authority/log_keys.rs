@@ -40,12 +40,17 @@ impl LogKeys {
     }
 
     fn retire(&mut self, subject: &str, event: &LogKeyRetired) -> Result<(), Broken> {
-        let key = VerifierKey::parse(&event.vkey).ok();
-        let followed = key.as_ref().is_some_and(|key| self.of(subject).any(|one| one.former == *key));
-        Rule::LogKeys.holds(followed, "a key is retired that no other followed")?;
-        let key = key.filter(|key| !self.retired.contains(key));
-        self.retired.push(key.ok_or_else(|| Rule::LogKeys.broken("the key is retired again"))?);
-        Ok(())
+        let key = VerifierKey::parse(&event.vkey).ok().filter(|key| self.all(subject).any(|had| had == key));
+        let key = key.ok_or_else(|| Rule::LogKeys.broken("a key is retired that this log never had"))?;
+        Rule::LogKeys.holds(!self.retired.contains(&key), "the key is retired again")?;
+        self.retired.push(key);
+        let left = self.all(subject).any(|key| !self.retired.contains(key));
+        Rule::LogKeys.holds(left, "no key is left that signs this log")
+    }
+
+    /// Every key that the log is known to have had, or was to have.
+    fn all(&self, origin: &str) -> impl Iterator<Item = &VerifierKey> {
+        self.of(origin).flat_map(|one| [&one.former, &one.next])
     }
 
     fn of(&self, origin: &str) -> impl Iterator<Item = &Succession> {
@@ -88,15 +93,18 @@ mod tests {
     fn keys_follow_one_on_another() {
         let keys = take(&[vouched(1, 2), retired(1), vouched(2, 3), retired(2)]).unwrap();
         assert!(keys.tell(&retired(2)) && !keys.tell(&retired(3)));
-        // One that was lost before it was used is passed over.
-        assert!(take(&[vouched(1, 2), vouched(1, 3), retired(1)]).is_ok());
+        // One that was lost before it was used is passed over, and retired with the former.
+        assert!(take(&[vouched(1, 2), vouched(1, 3), retired(1), retired(2)]).is_ok());
+        assert!(take(&[vouched(1, 2), retired(2), vouched(1, 3), retired(1)]).is_ok());
     }
 
     #[test]
     fn what_does_not_follow_is_refused() {
         for bad in [
             vec![retired(1)],
-            vec![vouched(1, 2), retired(2)],
+            vec![vouched(1, 2), retired(3)],
+            vec![vouched(1, 2), retired(1), retired(2)],
+            vec![vouched(1, 2), vouched(1, 3), retired(1), retired(2), retired(3)],
             vec![vouched(1, 2), retired(1), retired(1)],
             vec![vouched(1, 2), vouched(3, 4)],
             vec![vouched(1, 2), vouched(2, 1)],

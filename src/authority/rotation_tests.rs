@@ -138,6 +138,29 @@ fn a_retired_key_signs_nothing_more() {
 }
 
 #[test]
+fn a_next_key_that_was_lost_signs_nothing_once_it_is_retired() {
+    let lost = |origin| SigningKey::from_seed(origin, &[76; 32]).unwrap();
+    let mut events = Vec::new();
+    for (former, origin) in [(trail_key(), TRAIL), (authority_key(), AUTHORITY)] {
+        let succession = Succession::sign(&former, &lost(origin)).unwrap().to_string();
+        events.push((origin, Event::from(LogKeyVouched { by: BY.into(), succession })));
+    }
+    events.extend(all());
+    let signed_by_the_lost = |events: &[(&'static str, Event)]| {
+        let mut cut = Rotated::same(events, 2);
+        cut.trail = Log::of(TRAIL, cut.trail.leaves[..18].to_vec(), &lost(TRAIL));
+        cut.fault(&pins())
+    };
+    assert_eq!(signed_by_the_lost(&events), None, "until it is retired, it was vouched for");
+    for origin in [TRAIL, AUTHORITY] {
+        let vkey = lost(origin).verifier_key().to_string();
+        events.push((origin, Event::from(LogKeyRetired { by: BY.into(), vkey })));
+    }
+    assert_eq!(Rotated::same(&events, 2).fault(&pins()), None);
+    assert_eq!(signed_by_the_lost(&events).as_deref(), Some("trail/checkpoint"));
+}
+
+#[test]
 fn the_trail_tells_of_a_key_what_the_authority_log_tells() {
     let index = trail_story().len();
     let only_trail = Rotated::new(&vouched(), &[], 1);

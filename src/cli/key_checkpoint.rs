@@ -3,7 +3,8 @@
 //! ```text
 //! begin    <key>.next is made; both logs say that the old key vouches for the new one
 //!          from here on both sign: agents and verifiers follow by themselves, witnesses by hand
-//! finish   both logs say that the old key signs no more; <key>.next takes the place of <key>
+//! finish   both logs say that no other key signs any more, the old one and any <key>.next that was lost;
+//!          <key>.next takes the place of <key>
 //! ```
 //!
 //! Either step may be run again after a crash. The gateway on a database in a file is stopped
@@ -108,9 +109,11 @@ async fn finish(config: &GatewayConfig, log: Log, file: &Path) -> Result<(), Cli
         key.now = next;
     }
     let app = serve::open_with(config, origins, keys, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
-    let retired = app.retire_log_key(BY, log).await.map_err(CliError::plain);
+    let retired = app.retire_log_keys(BY, log).await.map_err(CliError::plain);
     close(&app).await?;
-    say!("signs no more: {}", retired?);
+    for key in retired? {
+        say!("signs no more: {key}");
+    }
     std::fs::rename(&next, file).map_err(CliError::file(file))?;
     files::sync(&files::folder(file))?;
     say!("{} is the new key; destroy every other copy of the old one", file.display());

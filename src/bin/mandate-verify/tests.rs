@@ -265,7 +265,7 @@ fn since_a_checkpoint_it_says_what_was_not_checked_again_and_names_rollback_and_
     // One of the authority log is told of as that log's.
     let head = fs::read_to_string(folder.path().join("authority-earlier")).unwrap();
     let text_of_it = head.split_inclusive("\n\n").next().unwrap().trim_end_matches('\n');
-    let stranger = SigningKey::from_seed(&format!("{GATEWAY}/authority"), &[9; 32]).unwrap();
+    let stranger = SigningKey::from_seed(&format!("{GATEWAY}/authority"), &[99; 32]).unwrap();
     let forged = Checkpoint::parse_body(&format!("{text_of_it}\n")).unwrap().sign(&stranger);
     fs::write(folder.path().join("earlier"), forged.to_string()).unwrap();
     let (code, said) = text(ask(folder.path(), &words));
