@@ -1,11 +1,12 @@
 //! Several gateways on one PostgreSQL database: any may take any call. (Any may die: `postgres_faults.rs`.)
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mandate::cli::client::{Client, Profile};
 use mandate::cli::demo::Enterprise;
 use mandate::domain::clock::{SystemClock, SystemEntropy, uuid_v7};
 use mandate::grpc::v1;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use crate::harness::{Process, World, replica_name, within};
