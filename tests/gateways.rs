@@ -12,7 +12,7 @@ use mandate::grpc::v1;
 use mandate::trail::{Checkpoint, Hash, Receipt, verify_consistency};
 
 use crate::cluster::Cluster;
-use crate::harness::{Process, World, configure, replica_name, within};
+use crate::harness::{Process, World, configure, replica_name};
 use crate::load::{self, DONE, Load, Told, Ways};
 use crate::replicas::{take_in, wakes_at_once};
 
