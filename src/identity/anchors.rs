@@ -181,7 +181,7 @@ impl Anchors {
 
     /// Thumbprints of the anchors' own keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = KeyId> {
-        self.anchors.iter().filter_map(|anchor| anchor.thumbprint.clone())
+        self.anchors.iter().filter_map(|anchor| anchor.thumbprint)
     }
 
     /// Whether the chain is good at all. What is wrong with the names in the

@@ -55,6 +55,8 @@ const NONE: &[(Reason, &str)] = &[
     (Reason::PreviewUnknown, BESIDE),
     (Reason::PreviewMapMoved, BESIDE),
     (Reason::PreviewScopeMoved, BESIDE),
+    (Reason::PreviewAgreementMoved, BESIDE),
+    (Reason::PreviewCountMoved, BESIDE),
     (
         Reason::SubjectBusy,
         "of what is open in the agent's ledger, not of what was sent: the agent puts the order off, until the other act has \
