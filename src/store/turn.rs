@@ -15,11 +15,11 @@ use super::{Pool, Store};
 use crate::sql::{Conn, query};
 
 /// From each time the end is put off.
-const LENGTH: Duration = Duration::from_secs(15);
+const LENGTH: Duration = Duration::from_secs(8);
 /// Between two times.
-const RENEWAL: Duration = Duration::from_secs(3);
+const RENEWAL: Duration = Duration::from_secs(2);
 /// So long before the end nobody new is asked.
-const MARGIN: Duration = Duration::from_secs(5);
+const MARGIN: Duration = Duration::from_secs(3);
 /// How long giving it back may take.
 const ENDING: Duration = Duration::from_secs(5);
 
