@@ -198,7 +198,7 @@ fn of_agent() -> impl Iterator<Item = &'static str> {
 }
 
 async fn aborted(mut process: Process, point: &str) {
-    let status = process.ended(120, point).await;
+    let status = process.ended(240, point).await;
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{point}: {status}: {}", process.logged());
     assert!(process.logged().contains(&format!("ends at {point}")));
 }
