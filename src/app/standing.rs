@@ -1,8 +1,9 @@
 //! How an instruction stands at this second. Its end comes by itself: who asks, stops or signs between it and the
 //! gateway's next sweep is answered as after it, by leaf time.
 
+use crate::authority::taken_back::refusal_of;
 use crate::domain::execution::{Stand, state_at};
-use crate::domain::{ControllerId, ExecutionState, InstructionId, InstructionState, Reason};
+use crate::domain::{ControllerId, ExecutionState, InstructionId, InstructionState, Reason, Stop};
 use crate::store::executions::{self, ExecutionRow};
 use crate::store::instructions::{self, InstructionRow};
 use crate::store::{Conn, StoreError};
@@ -57,8 +58,6 @@ pub(super) fn has_expired(instruction: &InstructionRow, now: i64) -> bool {
 
 /// Why what no agent has begun ends now, if it does: nothing of it may be begun any more.
 pub(super) fn over_unbegun(instruction: &InstructionRow, now: i64) -> Option<Reason> {
-    use crate::authority::taken_back::refusal_of;
-    use crate::domain::Stop;
     match instruction.state {
         _ if has_expired(instruction, now) => Some(Reason::InstructionExpired),
         InstructionState::Revoked => Some(refusal_of(Stop::Revoked)),
